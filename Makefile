@@ -1,0 +1,53 @@
+# make demo, make test: each sets up what it needs, once. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.ready
+
+.PHONY: help setup demo test test-fast test-cluster test-long lint types lock clean
+.DEFAULT_GOAL := help
+
+help:           ## this list
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## system packages, .venv and dependencies (done once; the other targets call it)
+
+$(STAMP): containers/requirements.lock pyproject.toml containers/install-system.sh containers/apt-packages.txt
+	containers/install-system.sh containers/apt-packages.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet uv
+	$(VENV)/bin/uv pip install --quiet --python $(PY) -r containers/requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps -e .
+	touch $(STAMP)
+
+demo: setup     ## two small datasets, ten nets, a report: minutes on two cores
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ./demo.sh
+
+test: setup     ## all tests but the long ones (what CI runs), fast ones first
+	containers/install-system.sh tests/apt-packages.txt
+	$(PY) -m pytest -m "not long"
+
+test-fast: setup ## the tests that need neither Slurm nor a container
+	$(PY) -m pytest -m "not long and not cluster" -x -q
+
+test-cluster: setup ## the long fault run on the one-machine Slurm
+	containers/install-system.sh tests/apt-packages.txt
+	$(PY) -m pytest -m "long and cluster" -v
+
+test-long: setup ## the long tests that need no cluster (simulated coverage, a million rows)
+	$(PY) -m pytest -m "long and not cluster" -v
+
+lint: setup     ## ruff
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: setup    ## mypy, strict
+	$(VENV)/bin/mypy
+
+lock:           ## pin all dependencies, with hashes, for the image and for setup
+	$(VENV)/bin/uv pip compile -q --generate-hashes --all-extras --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command 'make lock' pyproject.toml -o containers/requirements.lock
+
+clean:          ## remove what setup and demo made
+	rm -rf $(VENV) data/demo-* runs/demo

@@ -1,0 +1,1 @@
+"""From images, tars and parquet to dataset folders of FFCV files."""

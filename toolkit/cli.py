@@ -1,0 +1,56 @@
+"""What every verb shares: exit statuses, one-line errors, and where output goes."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from toolkit.errors import ToolkitError
+
+Main = Callable[[Sequence[str]], int]
+
+
+def run(main: Main) -> NoReturn:
+    """Call ``main(argv)`` and exit with its status; a `ToolkitError` becomes one line on stderr.
+
+    Status 0: success; 1: a failed run; 2: a wrong call; 130: interrupted. A reader that closes the pipe
+    early (``| head``) is no error.
+    """
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except ToolkitError as error:
+        complain(error)
+        status = error.exit_status
+    except KeyboardInterrupt:
+        complain("interrupted")
+        status = 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+def complain(message: object) -> None:
+    """Print one ``error:`` line on stderr; line breaks inside the message are folded."""
+    print("error: " + " ".join(str(message).split()), file=sys.stderr, flush=True)
+
+
+def print_json(document: Any) -> None:
+    """Print the one JSON document of a ``--json`` call on stdout (NaN and infinity become null)."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    sys.stdout.write(orjson.dumps(document, default=str, option=options).decode() + "\n")
+
+
+def parser(prog: str, doc: str | None, **kwargs: Any) -> argparse.ArgumentParser:
+    """An argument parser whose help is the module's docstring as it was written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {prog}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **kwargs,
+    )

@@ -1,0 +1,141 @@
+"""Study: the folder ``runs/NAME`` that every node mounts."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from pydantic import ValidationError
+
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import TEMPORARY, write_atomic
+from toolkit.names import unknown
+from toolkit.study.model import first_problem
+from toolkit.study.progress import Progress
+from toolkit.study.result import Result
+from toolkit.study.task import Task
+
+ROOMS = ("tasks", "submissions", "logs", "progress", "checkpoints", "results")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's folder and the places in it. Holds no state: the folder is the truth."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.name
+
+    def room(self, name: str) -> Path:
+        """One of the folders of `ROOMS`."""
+        return self.path / name
+
+    def result_path(self, task_id: str) -> Path:
+        """``results/ID.json``."""
+        return self.path / "results" / f"{task_id}.json"
+
+    def progress_path(self, task_id: str) -> Path:
+        """``progress/ID.json``."""
+        return self.path / "progress" / f"{task_id}.json"
+
+    def checkpoint_folder(self, task_id: str) -> Path:
+        """``checkpoints/ID/``."""
+        return self.path / "checkpoints" / task_id
+
+    @classmethod
+    def create(cls, path: str | Path) -> "Study":
+        """Open the study at ``path``, made if need be. Raises `ToolkitError` when it cannot be written."""
+        study = cls(study_path(path))
+        try:
+            for name in ROOMS:
+                study.room(name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ToolkitError(f"study {study.path} cannot be made ({error.strerror}: {error.filename})") from error
+        for name in ("results", "submissions"):
+            if not os.access(study.room(name), os.W_OK | os.X_OK):
+                raise ToolkitError(
+                    f"{study.room(name)} is not writable: change its permissions, or name another --study"
+                )
+        return study
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Study":
+        """Open a study that is there. Raises `UsageError` otherwise, with the studies that are."""
+        study = cls(study_path(path))
+        if not study.room("tasks").is_dir():
+            known = [p.parent.name for p in study.path.parent.glob("*/tasks")]
+            raise unknown("study", str(path), known, f"in {study.path.parent}")
+        return study
+
+    def declare(self, tasks: Iterable[Task]) -> None:
+        """Add tasks to those the study is about. Declaring again what is declared changes nothing."""
+        known = {task_id for task_id, _ in self._declared_lines()}
+        fresh = {task.id: task for task in tasks if task.id not in known}
+        if not fresh:
+            return
+        lines = [orjson.dumps({"id": i, "task": t.model_dump(mode="json")}) for i, t in fresh.items()]
+        digest = hashlib.sha256("".join(fresh).encode()).hexdigest()[:8]
+        number = len(list(self.room("tasks").glob("*.jsonl")))
+        path = self.room("tasks") / f"{number:04d}-{digest}.jsonl"
+        try:
+            write_atomic(path, b"\n".join(lines) + b"\n")
+        except OSError as error:
+            raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error
+
+    def tasks(self) -> dict[str, Task]:
+        """All declared tasks by id, in the order of declaration. Raises `ToolkitError` on a damaged file."""
+        try:
+            return {i: Task.model_validate(task) for i, task in self._declared_lines()}
+        except ValidationError as error:
+            raise ToolkitError(f"{self.room('tasks')} holds a damaged task: {first_problem(error)}") from error
+
+    def task(self, task_id: str) -> Task:
+        """One declared task; a prefix of its id will do when it is unique. Raises `UsageError` otherwise."""
+        found = [(i, t) for i, t in self._declared_lines() if i.startswith(task_id)]
+        if len({i for i, _ in found}) != 1:
+            what = "is no task" if not found else f"fits {len(found)} tasks"
+            raise UsageError(f"{task_id!r} {what} of study {self.path}; see python -m toolkit.status {self.path}")
+        return Task.model_validate(found[0][1])
+
+    def finished(self) -> set[str]:
+        """Ids with a result of any status (one listing of the folder, no file is read)."""
+        names = (entry.name for entry in os.scandir(self.room("results")))
+        return {name[:-5] for name in names if name.endswith(".json") and not name.startswith(TEMPORARY)}
+
+    def result(self, task_id: str) -> Result | None:
+        """A task's result, or None while there is none. Raises `ToolkitError` when it cannot be read as one."""
+        path = self.result_path(task_id)
+        return Result.read(path) if path.is_file() else None
+
+    def progress(self, task_id: str) -> Progress | None:
+        """A task's last heartbeat, or None. A file caught half-copied counts as none."""
+        try:
+            return Progress.read(self.progress_path(task_id))
+        except ToolkitError:
+            return None
+
+    def _declared_lines(self) -> Iterator[tuple[str, object]]:
+        for path in sorted(self.room("tasks").glob("[0-9]*.jsonl")):
+            for number, line in enumerate(path.read_bytes().splitlines(), 1):
+                try:
+                    document = orjson.loads(line)
+                    yield document["id"], document["task"]
+                except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                    raise ToolkitError(
+                        f"{path}:{number} is damaged ({error}); restore it or delete the line"
+                    ) from error
+
+
+def study_path(given: str | Path) -> Path:
+    """``given`` itself when it has a slash, else ``runs/NAME`` (or ``TOOLKIT_RUNS``/NAME)."""
+    text = str(given)
+    if not text or text in (".", ".."):
+        raise UsageError(f"{text!r} is no name for a study")
+    if os.sep in text:
+        return Path(text)
+    return Path(os.environ.get("TOOLKIT_RUNS") or "runs") / text
