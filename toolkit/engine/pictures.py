@@ -22,7 +22,7 @@ FAST_DCT = 2048
 RGB = 0
 WARNING = 0
 BEFORE_END = b"extraneous bytes before marker 0xd9"
-"""What libjpeg says of the rows below the last one it was asked for."""
+"""How libjpeg tells that there was more data than rows (it keeps the first of its complaints)."""
 BASELINE = 0xC0
 START_OF_SCAN = 0xDA
 ROWS = 16
@@ -91,7 +91,7 @@ class Decoder:
         status = self._library.tjDecompress2(
             self._handle, data.ctypes.data, data.size, pixels.ctypes.data, shape[1], 0, shape[0], RGB, FAST_DCT
         )
-        if status != 0 and not (rows < height and self._only_cut()):
+        if status != 0 and not self._harmless():
             raise DamagedImage(self._library.tjGetErrorStr2(self._handle).decode(errors="replace"))
         return pixels
 
@@ -103,7 +103,8 @@ class Decoder:
         copy[frame + 5], copy[frame + 6] = rows >> 8, rows & 255
         return copy
 
-    def _only_cut(self) -> bool:
+    def _harmless(self) -> bool:
+        """Whether all that was wrong is bytes after the last row: those that were not asked for, or padding."""
         message: bytes = self._library.tjGetErrorStr2(self._handle)
         return self._library.tjGetErrorCode(self._handle) == WARNING and message.endswith(BEFORE_END)
 
