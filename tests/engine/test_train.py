@@ -18,7 +18,7 @@ def test_a_task_from_declaration_to_result(study, declare, data, capsys):
     last = result.evaluations[-1]
     assert len(last.wrong_by_class) == 4 and sum(last.wrong_by_class) == last.wrong_top1
     assert last.wrong_top5 == 0
-    assert result.params > 100_000 and result.flops > 0 and result.resolution == 16
+    assert result.params > 10_000 and result.flops > 0 and result.resolution == 16
     assert result.provenance.dataset_hash == "hash-of-stripes" and "torch" in result.provenance.versions
     assert result.timing.total_s > result.timing.compute_s > 0 and result.timing.images_per_s > 0
     progress = json.loads(study.progress_path(task.id).read_text())
@@ -106,6 +106,6 @@ def test_a_batch_larger_than_the_set(study, declare, data):
 
 
 def test_wrong_calls(study, data):
-    for arguments, words in ((["nope"], "is no task"), (["nope", "--pack", "0"], "--pack")):
+    for arguments, words in ((["nope"], "is no task"), (["nope", "--pack", "-1"], "--pack")):
         with pytest.raises(UsageError, match=words):
             main([str(study.path), *arguments, "--data", str(data)])

@@ -63,7 +63,7 @@ def _arguments(argv: Sequence[str]) -> Namespace:
 
 def measure(given: Namespace) -> dict[str, Any]:
     """Median over the rounds: images/s, seconds to the first batch, peak memory in MiB."""
-    from toolkit.benchmarks.scenery import write_beton
+    from toolkit.benchmarks._scenery import write_beton
 
     write_beton(given.folder, given.images, 8, *given.size)
     names = given.only or list(CONTESTANTS)
