@@ -1,0 +1,38 @@
+"""A warm worker of the local pool: imports and compilation are paid once, then task after task.
+
+    python -m toolkit.executors.worker STUDY DATA PACK WORKERS
+
+It reads one JSON list of task ids a line from its standard input and answers each with one line. What the tasks print
+goes to standard error, which the pool points at the worker's log.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.cli import run
+from toolkit.study import Study
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until the input ends or a signal asks to stop."""
+    from toolkit.engine.stop import on_signals
+    from toolkit.train import train
+
+    study, data, pack, workers = Study.open(argv[0]), Path(argv[1]), int(argv[2]), int(argv[3])
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    with on_signals() as stop:
+        print("ready", file=answers)
+        for line in sys.stdin:
+            train(study, json.loads(line), data=data, pack=pack, workers=workers, stop=stop)
+            print("stopped" if stop else "done", file=answers)
+            if stop:
+                break
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
