@@ -1,6 +1,6 @@
 """What one array element runs: the tasks that its submission's record lists under its index.
 
-    python -m toolkit.executors.element runs/NAME/submissions/RECORD.json
+python -m toolkit.executors.element runs/NAME/submissions/RECORD.json
 """
 
 import os

@@ -8,16 +8,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Protocol
 
 from toolkit.errors import ToolkitError
-from toolkit.render.states import PoolDisplay
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
 from toolkit.study.submission import Submission, record_path
@@ -26,6 +25,16 @@ WORKER_MEMORY_GB = 2.0
 """What a worker on the CPU may need: imports 0.6 GB, pictures and activations the rest (our choice)."""
 STOP_GRACE_S = 60.0
 """Time for the workers to save their tasks after Ctrl-C."""
+
+
+class Watcher(Protocol):
+    """Someone who is told, twice a second, which tasks are in flight."""
+
+    def update(self, in_flight: Sequence[str]) -> None: ...
+
+
+Display = Callable[[Study, int], AbstractContextManager[Watcher]]
+"""Makes a watcher for a study of so many tasks."""
 
 
 def default_jobs() -> int:
@@ -45,16 +54,16 @@ def gpus() -> list[str]:
     return [str(i) for i, line in enumerate(listing.stdout.splitlines()) if line.startswith("GPU ")]
 
 
-def run(study: Study, submission: Submission, jobs: int, python: Sequence[str] = (sys.executable,)) -> None:
+def run(study: Study, submission: Submission, jobs: int, display: Display) -> None:
     """Run all elements of the submission on ``jobs`` workers.
 
     A worker that dies leaves its task lost; the pool goes on with a fresh one. Ctrl-C (or SIGTERM) lets the running
     tasks save themselves and raises `KeyboardInterrupt`; results that are there stay. Raises `ToolkitError` when a
     worker cannot even start.
     """
-    pool = _Pool(study, submission, min(jobs, len(submission.elements)), python)
-    with _terminated_as_interrupted(), PoolDisplay(study, len(submission.tasks)) as display:
-        pool.run(display)
+    pool = _Pool(study, submission, min(jobs, len(submission.elements)))
+    with _terminated_as_interrupted(), display(study, len(submission.tasks)) as watcher:
+        pool.run(watcher)
 
 
 class _Worker:
@@ -98,7 +107,6 @@ class _Pool:
     study: Study
     submission: Submission
     jobs: int
-    python: Sequence[str]
     waiting: deque[Sequence[str]] = field(init=False)
     running: dict[int, Sequence[str]] = field(default_factory=dict)
     workers: dict[int, _Worker] = field(default_factory=dict)
@@ -108,25 +116,25 @@ class _Pool:
     def __post_init__(self) -> None:
         self.waiting = deque(self.submission.elements)
 
-    def run(self, display: PoolDisplay) -> None:
+    def run(self, watcher: Watcher) -> None:
         with ThreadPoolExecutor(self.jobs) as threads:
             slots = [threads.submit(self._serve, slot) for slot in range(self.jobs)]
             try:
-                self._watch(slots, display)
+                self._watch(slots, watcher)
             except BaseException:
                 self._stop(slots)
                 raise
         for slot in slots:
             slot.result()
 
-    def _watch(self, slots: Sequence["Future[None]"], display: PoolDisplay) -> None:
+    def _watch(self, slots: Sequence["Future[None]"], watcher: Watcher) -> None:
         beaten = 0.0
         pending = set(slots)
         while pending:
             finished, pending = wait(pending, timeout=0.5)
             for slot in finished:
                 slot.result()
-            display.update([task_id for element in list(self.running.values()) for task_id in element])
+            watcher.update([task_id for element in list(self.running.values()) for task_id in element])
             if time.monotonic() - beaten > HEARTBEAT_S:
                 os.utime(record_path(self.study, self.submission))
                 beaten = time.monotonic()
@@ -152,7 +160,7 @@ class _Pool:
         arguments = [str(self.study.path), submission.data, str(submission.pack), str(threads)]
         log = self.study.room("logs") / f"{submission.name}.worker{slot}.log"
         with self.lock:
-            command = [*self.python, "-u", "-m", "toolkit.executors.worker", *arguments]
+            command = [sys.executable, "-u", "-m", "toolkit.executors.worker", *arguments]
             worker = self.workers[slot] = _Worker(command, self._environment(slot, threads), log)
         if worker.answer() != "ready" and not self.stopping:
             raise ToolkitError(f"a worker did not start: {_last_line(log)} (all of it: {log})")

@@ -1,7 +1,7 @@
 """From a selection to tasks, and from tasks to what one array element or worker takes at a time. Pure functions."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -34,13 +34,13 @@ def make_tasks(
 
 
 def make_elements(tasks: Mapping[str, Task], per_job: int, pack: int = 1) -> list[tuple[str, ...]]:
-    """Task ids by array index: at most ``max(per_job, pack)`` in an element, all of one dataset and recipe.
+    """Task ids by array index: at most ``max(per_job, pack)`` in an element, all of one dataset, recipe and seed.
 
     An element's tasks share one loader, so that compilation is paid once and packs can be formed.
     """
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    groups: dict[tuple[str, str, int], list[str]] = defaultdict(list)
     for task_id, task in tasks.items():
-        groups[task.dataset_hash, task.recipe.model_dump_json()].append(task_id)
+        groups[task.dataset_hash, task.recipe.model_dump_json(), task.seed].append(task_id)
     size = max(per_job, pack)
     return [tuple(ids[i : i + size]) for ids in groups.values() for i in range(0, len(ids), size)]
 
@@ -67,11 +67,3 @@ def split(elements: Sequence[tuple[str, ...]], array_size: int, throttle: int) -
         Part(part, throttle // lanes + (i % lanes < throttle % lanes), i - lanes if i >= lanes else None)
         for i, part in enumerate(slices)
     ]
-
-
-def count_by(items: Iterable[str]) -> dict[str, int]:
-    """How often each item occurs, in order of first appearance."""
-    counts: dict[str, int] = {}
-    for item in items:
-        counts[item] = counts.get(item, 0) + 1
-    return counts

@@ -4,10 +4,11 @@ import getpass
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 
 from toolkit.errors import ToolkitError
+from toolkit.study import Study
 from toolkit.study.states import Queue
+from toolkit.study.submission import submissions
 
 
 def slurm_here() -> bool:
@@ -36,11 +37,14 @@ def read_queue() -> Queue:
     return dict(queue)
 
 
-def cancel(job_names: Iterable[str]) -> None:
-    """Cancel all jobs of these names, whatever array they are."""
-    names: Sequence[str] = list(job_names)
-    if names:
-        slurm("scancel", f"--user={getpass.getuser()}", *(f"--jobname={name}" for name in names))
+def queue_of(study: Study) -> Queue | None:
+    """The queue as far as the study has jobs in it: empty when it has none, None when squeue is not here.
+
+    Raises `ToolkitError` when squeue is here and fails.
+    """
+    if not any(submission.executor == "slurm" for submission in submissions(study)):
+        return {}
+    return read_queue() if slurm_here() else None
 
 
 def config(*keys: str) -> dict[str, str]:

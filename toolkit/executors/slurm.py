@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors.plan import Part, split
@@ -15,6 +16,9 @@ from toolkit.executors.profile import Profile
 from toolkit.executors.queue import config
 from toolkit.study import Study
 from toolkit.study.submission import Submission, new_submission, record_path
+
+if TYPE_CHECKING:
+    import submitit
 
 PREEMPTED = 75
 """Exit status (EX_TEMPFAIL) of tasks that saved themselves and want to go on."""
@@ -51,9 +55,7 @@ def array_size() -> int:
     return size
 
 
-def _submit_part(
-    study: Study, part: Part, profile: Profile, data: Path, pack: int, after: str | None
-) -> Submission:
+def _submit_part(study: Study, part: Part, profile: Profile, data: Path, pack: int, after: str | None) -> Submission:
     from submitit.core.utils import FailedJobError
 
     submission = new_submission(study, "slurm", part.elements, data, pack, profile.image)
@@ -70,7 +72,9 @@ def _submit_part(
     return submission
 
 
-def _submitit(study: Study, submission: Submission, profile: Profile, throttle: int, after: str | None) -> "object":
+def _submitit(
+    study: Study, submission: Submission, profile: Profile, throttle: int, after: str | None
+) -> "submitit.SlurmExecutor":
     import submitit
 
     executor = submitit.SlurmExecutor(folder=_log_folder(study))

@@ -19,18 +19,22 @@ from toolkit.study import Study
 def main(argv: Sequence[str]) -> int:
     """Serve until the input ends or a signal asks to stop."""
     from toolkit.engine.stop import on_signals
-    from toolkit.train import train
+    from toolkit.engine.threads import prepare
 
     study, data, pack, workers = Study.open(argv[0]), Path(argv[1]), int(argv[2]), int(argv[3])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    declared = study.tasks()
     with on_signals() as stop:
-        print("ready", file=answers)
-        for line in sys.stdin:
-            train(study, json.loads(line), data=data, pack=pack, workers=workers, stop=stop)
-            print("stopped" if stop else "done", file=answers)
-            if stop:
-                break
+        threads = prepare(workers)
+        from toolkit.engine.session import Session
+
+        with Session(study, data, threads, stop) as session:
+            print("ready", file=answers)
+            for line in sys.stdin:
+                finished = study.finished()
+                session.run([declared[i] for i in json.loads(line) if i not in finished], pack)
+                print("done", file=answers)
     return 0
 
 

@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from toolkit.executors.overview import Overview
 from toolkit.study import Study, Task
 from toolkit.study import progress as heartbeat
-from toolkit.study.states import STATES, State, TaskState, read_outcome
+from toolkit.study.states import STATES, State, read_outcome
 
 STYLES: Mapping[State, str] = {
     "done": "green",
@@ -26,31 +27,62 @@ STYLES: Mapping[State, str] = {
 }
 
 
-def state_table(tasks: Mapping[str, Task], states: Mapping[str, TaskState]) -> Table:
-    """Datasets by states, with a line for the sum; states that no task is in are left out."""
-    counts = {column: Counter[State]() for column in dict.fromkeys(task.column for task in tasks.values())}
-    for task_id, task in tasks.items():
-        counts[task.column][states[task_id].state] += 1
-    total = Counter(state.state for state in states.values())
+def overview(look: Overview) -> Group:
+    """Datasets by states, the running tasks, and which nets stand where."""
+    parts: list[RenderableType] = [_state_table(look)]
+    running = _running_table(look)
+    if running.row_count:
+        parts.append(running)
+    parts += [Text(line, style="dim") for line in _range_lines(look)]
+    if look.warning:
+        parts.append(Text(f"warning: {look.warning}", style="yellow"))
+    if look.trouble():
+        parts.append(Text(f"reasons: python -m toolkit.status {look.study.path} --failed", style="dim"))
+    return Group(*parts)
+
+
+def failures(look: Overview) -> Group:
+    """Tasks that failed, diverged or got lost, with the reason; the commands that go further."""
+    table = Table("task", "architecture", "dataset", "state", Column("reason", overflow="fold"))
+    for task_id, state in look.trouble().items():
+        task = look.tasks[task_id]
+        table.add_row(task_id, task.architecture, task.column, _styled(state.state), Text(state.reason))
+    if not table.row_count:
+        return Group(Text("nothing failed"))
+    where = look.study.path
+    return Group(
+        table,
+        Text(f"the log of one: python -m toolkit.logs {where} TASK", style="dim"),
+        Text(f"run them again: python -m toolkit.launch --study {where} --retry failed", style="dim"),
+    )
+
+
+def _state_table(look: Overview) -> Table:
+    counts = {column: Counter[State]() for column in dict.fromkeys(task.column for task in look.tasks.values())}
+    for task_id, task in look.tasks.items():
+        counts[task.column][look.states[task_id].state] += 1
+    total = sum(counts.values(), Counter[State]())
     shown = [state for state in STATES if total[state]]
-    table = Table("dataset", "tasks", *shown, title_justify="left")
+    table = Table("dataset", *(Column(name, justify="right") for name in ("tasks", *shown)))
     for column, count in counts.items():
         table.add_row(column, str(count.total()), *(_cell(state, count[state]) for state in shown))
     if len(counts) > 1:
         table.add_section()
         table.add_row("all", str(total.total()), *(_cell(state, total[state]) for state in shown))
-    for column in table.columns[1:]:
-        column.justify = "right"
     return table
 
 
-def running_table(tasks: Mapping[str, Task], states: Mapping[str, TaskState]) -> Table:
-    """One line for each running task: where it is, how fast, how long it will take."""
+def _running_table(look: Overview) -> Table:
     table = Table("running", "dataset", "epoch", "images/s", "left", "error", "on")
-    for task_id, state in states.items():
+    for task_id, state in look.states.items():
         if state.state == "running" and state.progress:
-            table.add_row(*running_cells(tasks[task_id], state.progress))
+            table.add_row(*running_cells(look.tasks[task_id], state.progress))
     return table
+
+
+def _range_lines(look: Overview) -> list[str]:
+    """Where each net stands, unless everything is done."""
+    return [f"{column} {state}: {group} {names}" for column, state, group, names in look.ranges() if state != "done"]
 
 
 def running_cells(task: Task, progress: heartbeat.Progress) -> list[str]:
@@ -105,7 +137,7 @@ class PoolDisplay:
 
     def update(self, in_flight: Sequence[str]) -> None:
         """Tell what finished since the last call, and where the tasks in flight are."""
-        finished = self.study.finished()
+        finished = self.study.finished() & self.tasks.keys()
         for task_id in finished - self.finished:
             self.console.print(self._line(task_id), highlight=False)
         self.finished = finished
@@ -120,9 +152,17 @@ class PoolDisplay:
 
     def _line(self, task_id: str) -> Text:
         state, reason = read_outcome(self.study.result_path(task_id))
-        name = f"{self.tasks[task_id].architecture} on {self.tasks[task_id].column}" if task_id in self.tasks else task_id
-        return Text.assemble((f"{state:9}", STYLES.get(state, "")), f" {name}", f": {reason}" if reason else "")
+        task = self.tasks[task_id]
+        return Text.assemble(
+            (f"{state:9}", STYLES.get(state, "")),
+            f" {task.architecture} on {task.column}",
+            f": {reason}" if reason else "",
+        )
 
 
 def _cell(state: State, count: int) -> Text:
     return Text(str(count) if count else "", style=STYLES.get(state, ""))
+
+
+def _styled(state: State) -> Text:
+    return Text(state, style=STYLES.get(state, ""))
