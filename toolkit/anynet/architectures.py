@@ -113,14 +113,15 @@ def architecture(name: str) -> Architecture:
     """What ``name`` stands for. Raises `UsageError` with the nearest known names when it stands for nothing."""
     group, _, member = name.partition("/")
     if group in POPULATIONS and load_population(group).configs:
-        return _member(group, member)
+        return _member(name, group, member)
     libraries = _survey()["models"]
     if group in libraries and member in libraries[group]:
         return Named(name, libraries[group][member])
     if group in libraries:
         raise unknown("architecture", name, [f"{group}/{model}" for model in libraries[group]])
     known = [f"{library}/{model}" for library, models in libraries.items() for model in models]
-    raise unknown("architecture", name, known, "or POPULATION/NUMBER, such as anynetx-500/17")
+    namesakes = [model for model in known if model.endswith(f"/{name}")]
+    raise unknown("architecture", name, namesakes or known, "or POPULATION/NUMBER, such as anynetx-500/17")
 
 
 @cache
@@ -128,10 +129,10 @@ def _survey() -> dict[str, Any]:
     return json.loads((resources.files("toolkit.anynet") / "named.json").read_text())
 
 
-def _member(population: str, number: str) -> Member:
+def _member(name: str, population: str, number: str) -> Member:
     configs = load_population(population).configs
     if not (number.isascii() and number.isdigit() and int(number) < len(configs)):
         raise UsageError(
-            f"unknown architecture '{population}/{number}': {population} has the nets 0 to {len(configs) - 1}"
+            f"unknown architecture {name!r}: the nets are {population}/0 to {population}/{len(configs) - 1}"
         )
     return Member(f"{population}/{int(number)}", configs[int(number)])

@@ -27,7 +27,7 @@ class Complexity(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """``repeat`` equal convolutions with ``weights`` numbers each that put out ``channels`` maps of ``side`` squared."""
+    """``repeat`` equal convolutions with ``weights`` numbers that put out ``channels`` maps of ``side`` squared."""
 
     repeat: Any
     weights: Any
@@ -87,6 +87,10 @@ class AnyNetConfig:
         self.check_compatible()
         columns = (self.depths, self.widths, self.bottlenecks, self.group_widths)
         return Complexity(*map(int, complexity(*columns, resolution, classes)))
+
+    def output_sides(self, resolution: int = 224) -> list[int]:
+        """Side of the maps each stage puts out, in pixels."""
+        return [_strided(side, stride) for side, stride in zip(_sides(resolution), STRIDES, strict=True)]
 
     def stages(self, resolution: int = 224) -> list[Complexity]:
         """What each of the four stages costs, stem and head left out."""

@@ -8,10 +8,11 @@ from toolkit.errors import UsageError
 
 MAX_DEPTH, MAX_WIDTH, WIDTH_STEP, MAX_GROUP = 16, 1024, 8, 32
 BOTTLENECKS = (1, 2, 4)
-BATCH = 1 << 14  # part of what a seed means: another batch size gives other nets
-PATIENCE = 200  # batches without a new net (3 million draws) before a budget counts as empty
+BATCH = 1 << 12  # part of what a seed means: another batch size gives other nets
+PATIENCE = 1000  # batches without a new net (4 million draws) before a budget counts as empty
 
 Ints = NDArray[np.int64]
+Nets = tuple[Ints, Ints, Ints, Ints]  # depths, widths, bottlenecks, group widths: (4 stages, nets) each
 
 
 def sample(n: int, flops: tuple[float, float] = (360e6, 400e6), seed: int = 0) -> list[AnyNetConfig]:
@@ -36,8 +37,8 @@ def sample(n: int, flops: tuple[float, float] = (360e6, 400e6), seed: int = 0) -
     return [_config(row) for row in list(found)[:n]]
 
 
-def draw(generator: np.random.Generator, count: int) -> Ints:
-    """Compatible nets, any size: (4, 4, count), by field (depth, width, bottleneck, group width), stage, net."""
+def draw(generator: np.random.Generator, count: int) -> Nets:
+    """``count`` compatible nets of any cost."""
     shape = (4, count)
     depths = _log_uniform(generator, 0.5, MAX_DEPTH, 1, shape)
     widths = _log_uniform(generator, WIDTH_STEP / 2, MAX_WIDTH, WIDTH_STEP, shape)
@@ -46,7 +47,7 @@ def draw(generator: np.random.Generator, count: int) -> Ints:
     inner = np.maximum(1, widths // bottlenecks)
     groups = np.minimum(groups, inner)
     inner = np.maximum(groups, np.rint(inner / groups).astype(np.int64) * groups)
-    return np.stack([depths, inner * bottlenecks, bottlenecks, groups])
+    return depths, inner * bottlenecks, bottlenecks, groups
 
 
 def _log_uniform(generator: np.random.Generator, low: float, high: int, step: int, shape: tuple[int, int]) -> Ints:
@@ -55,11 +56,11 @@ def _log_uniform(generator: np.random.Generator, low: float, high: int, step: in
     return np.ceil(exact / step).astype(np.int64) * step
 
 
-def _kept(nets: Ints, flops: tuple[float, float]) -> Ints:
+def _kept(nets: Nets, flops: tuple[float, float]) -> Ints:
     """The nets within the budget as rows of 16 numbers."""
     counted = complexity(*nets, 224, 1000)[0]
-    within = (counted >= flops[0]) & (counted <= flops[1])
-    return nets[:, :, within].reshape(16, -1).T
+    within = np.flatnonzero((counted >= flops[0]) & (counted <= flops[1]))
+    return np.concatenate([field[:, within] for field in nets]).T
 
 
 def _config(row: tuple[int, ...]) -> AnyNetConfig:
