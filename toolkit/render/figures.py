@@ -1,9 +1,9 @@
 """Figures as PNG and SVG. The same data gives the same bytes: no dates, no random ids."""
 
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from toolkit.analysis.measurements import Measurements
@@ -58,8 +58,8 @@ def scatter_matrix(data: Measurements, pairs: pl.DataFrame) -> "Figure":
     figure = new_figure(side * k, side * k)
     axes = figure.subplots(k, k, squeeze=False)
     rho = {(row["a"], row["b"]): row["spearman"] for row in pairs.iter_rows(named=True)}
-    for row, column in np.ndindex(k, k):
-        axis = axes[row][column]
+    for row, column in product(range(k), range(k)):
+        axis: Axes = axes[row, column]
         if row > column:
             axis.scatter(data.column(names[column]), data.column(names[row]), s=30 / k, c=ACCENT, alpha=0.5, lw=0)
             axis.tick_params(labelsize=5, length=2)

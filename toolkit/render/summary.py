@@ -1,9 +1,14 @@
 """The summary in the terminal: the finding in words, then the tables that carry it."""
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from toolkit.analysis.document import Report
 from toolkit.render.terminal import console, show
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 BEST = 5
 """Architectures shown for each dataset."""
@@ -32,11 +37,11 @@ def summarise(report: Report) -> None:
         _show_pairs(out, report)
 
 
-def _show_pairs(out: "object", report: Report) -> None:
+def _show_pairs(out: "Console", report: Report) -> None:
     pairs = report.tables["pairs"]
     shown = pairs.frame.head(PAIRS)
-    columns = ("a", "b", "n", "missing", "spearman", "kendall", "pearson")
-    columns += ("note",) if (shown["note"] != "").any() else ()
+    note = ("note",) if (shown["note"] != "").any() else ()
+    columns = ("a", "b", "n", "missing", "spearman", "kendall", "pearson", *note)
     rest = len(pairs.frame) - len(shown)
     show(out, pairs.title, shown, columns, pairs.note + (f"; {rest} more pairs in the files" if rest else ""))
 

@@ -1,7 +1,5 @@
 """Rankings under noise: intervals of ranks, flips, overlap of the best, regret."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from toolkit.stats.resampling import LEVEL, Floats, Ints
