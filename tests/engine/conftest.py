@@ -32,3 +32,11 @@ def declare(study):
         return task
 
     return make
+
+
+def changed(recipe, **fields):
+    return recipe.model_validate(recipe.model_dump() | fields)
+
+
+def errors(result):
+    return [(e.epoch, e.images, e.wrong_top1, e.wrong_top5, e.loss, e.train_loss) for e in result.evaluations]

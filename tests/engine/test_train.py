@@ -2,19 +2,11 @@ import json
 
 import pytest
 
-from tests.engine.conftest import TINY
+from tests.engine.conftest import TINY, changed, errors
 from toolkit.engine.stop import StopFlag
 from toolkit.errors import UsageError
 from toolkit.study import Task
 from toolkit.train import main, train
-
-
-def changed(recipe, **fields):
-    return recipe.model_validate(recipe.model_dump() | fields)
-
-
-def errors(result):
-    return [(e.epoch, e.images, e.wrong_top1, e.wrong_top5, e.loss, e.train_loss) for e in result.evaluations]
 
 
 def test_a_task_from_declaration_to_result(study, declare, data, capsys):

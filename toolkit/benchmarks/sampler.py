@@ -8,6 +8,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -34,8 +35,8 @@ def main(argv: Sequence[str]) -> int:
 
 def measure(nets: int, repeats: int) -> dict[str, Any]:
     """Seconds of each sampler by seed, and the ratio of their medians."""
-    batches = [_seconds(lambda seed=seed: sample(nets, BUDGET, seed)) for seed in range(repeats)]
-    single = [_seconds(lambda seed=seed: sample_one_by_one(nets, seed)) for seed in range(repeats)]
+    batches = [_seconds(partial(sample, nets, BUDGET, seed)) for seed in range(repeats)]
+    single = [_seconds(partial(sample_one_by_one, nets, seed)) for seed in range(repeats)]
     return {
         "nets": nets,
         "batches_s": batches,
