@@ -10,6 +10,7 @@ settings are checked before anything is queued.
 """
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         print_json(document)
     else:
         print(", ".join(f"{count} {state}" for state, count in document["states"].items()))
-        print(f"see: python -m toolkit.{'status' if document['jobs'] else 'report'} {document['study']}")
+        print(f"see: python -m toolkit.{'status' if document['jobs'] else 'report'} {shlex.quote(document['study'])}")
     return int(document["not_done_here"] > 0)
 
 

@@ -42,9 +42,8 @@ def submit(
 
 def script(study: Study, submission: Submission, profile: Profile, throttle: int, after: str | None = None) -> str:
     """The sbatch script of an array."""
-    return _submitit(study, submission, profile, throttle, after)._make_submission_file_text(
-        _command(study, submission, profile), submission.name
-    )
+    executor = _submitit(study, submission, profile, throttle, after)
+    return executor._make_submission_file_text(_command(study, submission, profile), submission.name) + "\n"
 
 
 def array_size() -> int:

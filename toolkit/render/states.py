@@ -139,7 +139,7 @@ class PoolDisplay:
         """Tell what finished since the last call, and where the tasks in flight are."""
         finished = self.study.finished() & self.tasks.keys()
         for task_id in finished - self.finished:
-            self.console.print(self._line(task_id), highlight=False)
+            self.console.print(self._line(task_id), highlight=False, soft_wrap=True)
         self.finished = finished
         if self.console.is_terminal:
             self.bar.update(self.job, completed=len(finished - self.finished_before))
