@@ -108,3 +108,25 @@ def rank_correlations(
             spearman[p, r] = product / np.sqrt(scale) if scale > 0 else np.nan
             untied = (all_pairs - tied[x]) * (all_pairs - tied[y])
             kendall[p, r] = score / np.sqrt(untied) if untied > 0 else np.nan
+
+
+@compiled
+def count_inversions(ranks: Ints, counts: Ints) -> None:  # pragma: no cover (runs as machine code)
+    """Fill ``counts`` (s,) with the inversions of each row of ``ranks`` (s, n), a permutation of 0..n-1 each."""
+    s, n = ranks.shape
+    tree = np.empty(n + 1, np.int64)
+    for row in range(s):
+        tree[:] = 0
+        total = 0
+        for seen in range(n):
+            node = ranks[row, seen]
+            smaller = 0
+            while node > 0:
+                smaller += tree[node]
+                node &= node - 1
+            total += seen - smaller
+            node = ranks[row, seen] + 1
+            while node <= n:
+                tree[node] += 1
+                node += node & -node
+        counts[row] = total
