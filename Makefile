@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test test-fast test-cluster test-long lint types lock clean
+.PHONY: help setup demo demo-data test test-fast test-cluster test-long lint types lock clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
@@ -21,8 +21,15 @@ $(STAMP): containers/requirements.lock pyproject.toml containers/install-system.
 	$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps -e .
 	touch $(STAMP)
 
-demo: setup     ## two small datasets, ten nets, a report: minutes on two cores
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ./demo.sh
+demo: setup     ## two small datasets, ten nets on each, a report: minutes on two cores
+	@test -f data/demo-shapes/dataset.json || $(MAKE) --no-print-directory demo-data
+	$(PY) -m toolkit.launch --array 0-7 --models torchvision/mobilenet_v3_small torchvision/shufflenet_v2_x1_0 \
+	  --dataset demo-textures demo-shapes --recipe quick --study demo --executor local
+	$(PY) -m toolkit.status demo
+	$(PY) -m toolkit.report demo --out report/demo
+
+demo-data: setup
+	$(PY) -m data_prep.synthetic
 
 test: setup     ## all tests but the long ones (what CI runs), fast ones first
 	containers/install-system.sh tests/apt-packages.txt

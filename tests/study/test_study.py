@@ -1,0 +1,76 @@
+"""A study's folder keeps what was declared and what came out, whatever happens around it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.study.strategies import result, task
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import atomic
+from toolkit.study import Result, Study
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study.create(tmp_path / 'a study\'s "folder"\nhere')
+
+
+def test_declaring_adds_and_never_doubles(study: Study) -> None:
+    study.declare([task(seed=0), task(seed=1)])
+    study.declare([task(seed=1), task(seed=2)])
+    assert [t.seed for t in study.tasks().values()] == [0, 1, 2]
+    assert Study.open(study.path).task(task(seed=2).id[:6]) == task(seed=2)
+
+
+def test_unknown_task_and_study(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no task"):
+        study.task("ffff")
+    with pytest.raises(UsageError, match="unknown study"):
+        Study.open(tmp_path / "none")
+    with pytest.raises(UsageError, match="no name"):
+        Study.create("")
+
+
+def test_results_read_back_as_written(study: Study) -> None:
+    one = result(task())
+    one.write(study.result_path(one.id))
+    assert study.finished() == {one.id}
+    assert study.result(one.id) == one
+    assert one.error == pytest.approx(0.3)
+
+
+def test_a_damaged_declaration_is_named_by_line(study: Study) -> None:
+    study.declare([task()])
+    file = next(study.room("tasks").glob("*.jsonl"))
+    file.write_bytes(file.read_bytes()[:-9] + b"\n")
+    with pytest.raises(ToolkitError, match=r"jsonl:1 is damaged"):
+        study.tasks()
+
+
+def test_a_foreign_result_is_named(study: Study) -> None:
+    study.result_path("x").write_text('{"mine": 1}')
+    with pytest.raises(ToolkitError, match="is no result"):
+        study.result("x")
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_done_result_needs_evaluations() -> None:
+    with pytest.raises(ValueError, match="needs its evaluations"):
+        Result.model_validate(result(task()).model_dump() | {"evaluations": ()})
+
+
+@pytest.mark.parametrize("verb", ["launch", "status", "report"])
+def test_light_verbs_do_not_import_torch(verb: str) -> None:
+    code = f"import sys, toolkit.{verb}; sys.exit(any(m in sys.modules for m in ('torch', 'ffcv', 'timm', 'numba')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
