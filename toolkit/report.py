@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from toolkit.analysis.settings import Settings
 
 PROBLEMS_SHOWN = 20
-IN_TERMINAL, IN_FILES = 2000, 10_000
-"""Resamples by default: fewer where somebody waits, enough for two stable digits of an interval's end in print."""
+IN_TERMINAL, IN_FILES = 500, 10_000
+"""Resamples by default: fewer where somebody waits, enough for two stable digits in print. Our choice."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
     from toolkit.analysis.sources import load
 
     data, home = load(args.source, "accuracy" if args.accuracy else "error")
-    report = analyse(data, _settings(args))
+    out = args.out or (home / "report" if home and not args.json else None)
+    report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL))
     for line in _skipped(data.problems):
         print(line, file=sys.stderr)
     if args.json:
@@ -41,7 +42,6 @@ def main(argv: Sequence[str]) -> int:
         from toolkit.render.summary import summarise
 
         summarise(report)
-    out = args.out or (home / "report" if home and not args.json else None)
     if out:
         _write(report, Path(out), quiet=args.json)
     return 0
@@ -58,7 +58,7 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     add("--given", nargs="+", default=[], metavar="COLUMN", help="hold these fixed in partial correlations (flops)")
     add("--baseline", metavar="ARCH", help="improvement is relative to it (default: the worst on the reference)")
     add("--scale", choices=("raw", "ratio", "logit", "probit"), default="raw", help="of the linear fits")
-    add("--resamples", type=int, metavar="B", help=f"of the bootstrap (default {IN_TERMINAL}; with --out {IN_FILES})")
+    add("--resamples", type=int, metavar="B", help=f"bootstrap resamples ({IN_FILES}; {IN_TERMINAL} without files)")
     add("--seed", type=int, default=0, help="of all resampling (default 0)")
     add("--out", metavar="DIR", help="write page, tables and figures here (a study's default: STUDY/report)")
     add("--json", action="store_true", help="print one JSON document of everything instead")
@@ -70,11 +70,11 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     return args
 
 
-def _settings(args: "argparse.Namespace") -> "Settings":
+def _settings(args: "argparse.Namespace", resamples: int) -> "Settings":
     from toolkit.analysis.settings import Settings
 
     return Settings(
-        resamples=args.resamples or (IN_FILES if args.out else IN_TERMINAL),
+        resamples=args.resamples or resamples,
         seed=args.seed,
         reference=args.reference,
         targets=tuple(args.targets),

@@ -8,8 +8,8 @@ from toolkit.analysis.conditional import attribute_matrix
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
-from toolkit.stats.correlation import MINIMUM, bootstrap_correlations, correlations, p_value
-from toolkit.stats.resampling import percentile_interval
+from toolkit.stats.correlation import bootstrap_correlations, correlations, p_value
+from toolkit.stats.resampling import Floats, percentile_interval
 
 TOP = 15
 
@@ -20,7 +20,7 @@ def attribute_tables(data: Measurements, settings: Settings) -> list[Table]:
     if not columns:
         return []
     held = attribute_matrix(data, columns)
-    rows = [_correlate(data, name, columns, held, i, settings) for name in data.datasets for i in range(len(columns))]
+    rows = [row for name in data.datasets for row in _correlate(data, name, columns, held, settings)]
     profiles = [row for name in data.datasets for row in _profile(data, name, columns, held)]
     note = f"Spearman of {data.quantity} with the column; 95% bootstrap intervals (B = {settings.resamples})"
     about = f"best net, mean of the best {TOP}, mean of all; by dataset"
@@ -31,23 +31,26 @@ def attribute_tables(data: Measurements, settings: Settings) -> list[Table]:
 
 
 def _correlate(
-    data: Measurements, dataset: str, columns: list[str], held: np.ndarray, i: int, settings: Settings
-) -> dict[str, Any]:
-    values = np.stack([data.column(dataset), held[:, i]], axis=1)
+    data: Measurements, dataset: str, columns: list[str], held: Floats, settings: Settings
+) -> list[dict[str, Any]]:
+    """A row for each column, over the architectures that have a value and all columns."""
+    values = np.column_stack([data.column(dataset), held])
     values = values[np.isfinite(values).all(axis=1)]
-    pair = np.array([[0, 1]])
-    row: dict[str, Any] = {"dataset": dataset, "column": columns[i], "n": len(values)}
-    if len(values) < MINIMUM or np.ptp(values, axis=0).min() == 0:
-        return row | {"note": "too few" if len(values) < MINIMUM else "constant"}
-    found = correlations(values, pair)
-    samples = bootstrap_correlations(values, pair, settings.resamples, settings.seed)
-    for name in ("spearman", "pearson"):
-        low, high = percentile_interval(getattr(samples, name)[0])
-        row |= {name: getattr(found, name)[0], f"{name}_low": low, f"{name}_high": high}
-    return row | {"p": p_value("spearman", *values.T, found.spearman[0], settings.seed)}
+    pairs = np.array([(0, i + 1) for i in range(len(columns))])
+    found = correlations(values, pairs)
+    samples = bootstrap_correlations(values, pairs, settings.resamples, settings.seed)
+    rows = []
+    for i, column in enumerate(columns):
+        row: dict[str, Any] = {"dataset": dataset, "column": column, "n": len(values)}
+        for name in ("spearman", "pearson"):
+            low, high = percentile_interval(getattr(samples, name)[i])
+            row |= {name: getattr(found, name)[i], f"{name}_low": low, f"{name}_high": high}
+        row["p"] = p_value("spearman", values[:, 0], values[:, i + 1], found.spearman[i], settings.seed)
+        rows.append(row)
+    return rows
 
 
-def _profile(data: Measurements, dataset: str, columns: list[str], held: np.ndarray) -> list[dict[str, Any]]:
+def _profile(data: Measurements, dataset: str, columns: list[str], held: Floats) -> list[dict[str, Any]]:
     values = data.sign * data.column(dataset)
     order = np.argsort(values, kind="stable")[: np.isfinite(values).sum()]
     groups = (

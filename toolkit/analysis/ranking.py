@@ -54,7 +54,7 @@ def _ranking(data: Measurements, dataset: str, settings: Settings) -> list[dict[
     value, error = values[best_first], errors[best_first]
     low, high = _value_interval(data, dataset, best_first, value, error, source)
     known = bool(np.isfinite(error).all())
-    first, last = rank_intervals(data.sign * value, np.nan_to_num(error), settings.seed)
+    first, last = rank_intervals(data.sign * value, error, settings.seed) if known else (error, error)
     return [
         {
             "dataset": dataset,

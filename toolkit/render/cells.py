@@ -39,7 +39,7 @@ def cell(row: dict[str, Any], column: str, digits: int = DIGITS) -> str:
 
 
 def number(value: Any, column: str = "", digits: int = DIGITS) -> str:
-    """``value`` as text: ``digits`` decimals (two from 10 on), p values down to < 0.001, large counts with separators, null as nothing."""
+    """``value`` as text: ``digits`` decimals (two from 10 on), small p as a bound, null as nothing."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -55,10 +55,15 @@ def _show(out: "Console", report: Report, name: str, digits: int = 3) -> None:
 def _print(
     out: "Console", report: Report, name: str, frame: pl.DataFrame, columns: tuple[str, ...], digits: int
 ) -> None:
-    notes = ("note",) if "note" in frame.columns and (frame["note"] != "").any() else ()
-    shown = tuple(c for c in (*columns, *notes) if c in frame.columns and frame[c].is_not_null().any())
+    """Print ``columns`` that have something to say; a remark that all rows share goes below the table."""
     found = report.tables[name]
-    show(out, found.title, frame, shown, found.note, digits)
+    remarks = frame["note"].unique(maintain_order=True).to_list() if "note" in frame.columns else []
+    columns = (*columns, "note") if len(remarks) > 1 else columns
+    shown = tuple(c for c in columns if c in frame.columns and frame[c].is_not_null().any())
+    if name == "pairs" and not frame["missing"].sum():
+        shown = tuple(c for c in shown if c != "missing")
+    shared = f"{remarks[0]}; " if len(remarks) == 1 and remarks[0] else ""
+    show(out, found.title, frame, shown, shared + found.note, digits)
 
 
 def _show_best(out: "Console", report: Report) -> None:
@@ -98,7 +103,8 @@ def _show_printed(out: "Console", report: Report) -> None:
     found = report.tables["printed"]
     cells: dict[str, dict[str, str]] = {}
     for row in found.frame.iter_rows(named=True):
-        text = f"{row['printed']:+.3f} {row['recomputed']:+.3f}{'' if row['agrees'] else ' !'}"
+        printed, recomputed = (f"{row[key]:5.3f}".replace("0.", ".") for key in ("printed", "recomputed"))
+        text = f"{printed:>5} {recomputed:>5}{'' if row['agrees'] else ' !'}"
         cells.setdefault(row["dataset"], {"dataset": row["dataset"]})[row["short"]] = text
     columns = ["dataset", *found.frame["short"].unique(maintain_order=True)]
     rows = [{c: cells[name].get(c, "") for c in columns} for name in report.data.datasets if name in cells]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 100
-UNWRAPPED = 34
+UNWRAPPED = 44
 """Text up to this long stands in one line."""
 
 
