@@ -97,7 +97,9 @@ class Build:
         """A file that an earlier stage has made. Raises `UsageError` when it is not there."""
         path = self.room(stage) / name
         if not path.exists():
-            raise UsageError(f"{path} is not there: run the stage first: python -m data_prep.imagenot {stage} {self.path}")
+            raise UsageError(
+                f"{path} is not there: run the stage first: python -m data_prep.imagenot {stage} {self.path}"
+            )
         return path
 
     def remove_leftovers(self, stage: str, shard: str) -> None:

@@ -2,9 +2,9 @@
 
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,9 @@ def read_tar(path: Path) -> Iterator[tuple[str, int, bytes]]:
                     assert file is not None
                     yield member.name.removesuffix(".jpg"), member.offset_data, file.read()
     except (tarfile.TarError, OSError) as error:
-        raise ToolkitError(f"{path} cannot be read ({error}); remove {path.parent}.json and download it again") from error
+        raise ToolkitError(
+            f"{path} cannot be read ({error}); remove {path.parent}.json and download it again"
+        ) from error
 
 
 def _look(key: str, start: int, content: bytes, section: options.Clean) -> Look:

@@ -107,7 +107,19 @@ def outcomes(build: Build) -> "pl.DataFrame":
     """``id``, ``class``, ``rank``, ``status`` and the ``shard`` and ``key`` (in its tar) of every URL that was tried."""
     import polars as pl
 
-    columns = ["id", "class", "rank", "status", "key", "url", "caption", "license", "sample_id", "score", "error_message"]
+    columns = [
+        "id",
+        "class",
+        "rank",
+        "status",
+        "key",
+        "url",
+        "caption",
+        "license",
+        "sample_id",
+        "score",
+        "error_message",
+    ]
     frames = [
         pl.read_parquet(build.room("download") / shard / "00000.parquet", columns=columns).with_columns(
             pl.lit(shard).alias("shard"), pl.col("license", "sample_id", "error_message").cast(pl.String)

@@ -16,7 +16,9 @@ def words(text: str) -> Phrase:
     return tuple("".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in folded).split())
 
 
-def phrases(classes: Sequence[Class], irregular: Mapping[str, Sequence[str]], min_letters: int) -> dict[Phrase, set[int]]:
+def phrases(
+    classes: Sequence[Class], irregular: Mapping[str, Sequence[str]], min_letters: int
+) -> dict[Phrase, set[int]]:
     """Every phrase that is looked for, with the labels of the classes it stands for."""
     table: dict[Phrase, set[int]] = defaultdict(set)
     for label, each in enumerate(classes):

@@ -78,7 +78,9 @@ class Clean(Noun):
 
     min_side: int = Field(64, ge=1, description="smaller images are left out, pixels")
     distance: int = Field(4, ge=0, le=16, description="bits of the 64-bit perceptual hash that duplicates differ in")
-    against: tuple[str, ...] = Field((), description="dataset folders whose images (and near duplicates) must not occur")
+    against: tuple[str, ...] = Field(
+        (), description="dataset folders whose images (and near duplicates) must not occur"
+    )
     max_flat: float = Field(
         1.0, gt=0, le=1, description="largest share of pixels in the two commonest grey tones (1: any; text-only: 0.9)"
     )

@@ -45,7 +45,9 @@ def load_scores(build: Build) -> "pl.DataFrame":
 
     names = score.shards(build)
     if missing := [name for name in names if not build.is_finished("score", name)]:
-        raise UsageError(f"{len(missing)} of {len(names)} shards are not scored yet, such as {missing[0]}: run score first")
+        raise UsageError(
+            f"{len(missing)} of {len(names)} shards are not scored yet, such as {missing[0]}: run score first"
+        )
     files = [build.room("score") / f"{name}.parquet" for name in names]
     columns = ("id", pl.col("url").hash(seed=0).alias("url_hash"), "caption_hash", "class", "score")
     return pl.scan_parquet(files).select(*columns).collect()
@@ -69,8 +71,7 @@ def select(scored: "pl.DataFrame", section: options.Select) -> "pl.DataFrame":
     ordered = best_first if section.rule == "top" else best_first.with_columns(drawn).sort("draw")
     wanted = wanted_per_class(section)
     return (
-        ordered
-        .with_columns(rank=pl.int_range(pl.len()).over("class"), unique=pl.len().over("class"))
+        ordered.with_columns(rank=pl.int_range(pl.len()).over("class"), unique=pl.len().over("class"))
         .filter(pl.col("rank") < wanted)
         .sort("class", "rank")
         .select("id", "class", "score", "rank", "unique")

@@ -49,7 +49,11 @@ def _write(
         source="images on the web, found through LAION; licence by image in urls.csv",
         metric=section.metric,
         split_rule=f"{section.val:.0%} of each class held out, drawn with seed {section.seed}",
-        provenance={"options": build.options.model_dump(mode="json"), "funnel": funnel(build), "build": build.path.name},
+        provenance={
+            "options": build.options.model_dump(mode="json"),
+            "funnel": funnel(build),
+            "build": build.path.name,
+        },
     )
     manifest = write_dataset(path, splits, about, overwrite=overwrite)
     columns = ["id", "sample_id", "url", "class", "split", "license", "score"]
