@@ -1,0 +1,170 @@
+"""One image: from whatever a researcher's disk holds to the bytes that go into a ``.beton``.
+
+TurboJPEG is the library FFCV decodes with, so it judges which JPEGs may pass through as they are. Everything else goes
+through Pillow.
+"""
+
+import io
+import warnings
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import turbojpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from data_prep.beton import JPG, MAX_SIDE, PAGE_SIZE, RAW, Encoded
+from toolkit.study.dataset import Encoding
+
+Pixels = NDArray[np.uint8]
+"""RGB, (height, width, 3)."""
+
+MAX_PIXELS = 1 << 28
+"""Images with more are left out: decoded, one takes 0.8 GB."""
+ORIENTATION = 0x0112  # the EXIF tag
+COLOURS = (turbojpeg.TJCS_RGB, turbojpeg.TJCS_YCbCr, turbojpeg.TJCS_GRAY)
+JPEG_SCALES = (8, 4, 2)  # decoding at 1/8, 1/4, 1/2 skips most of the work and averages as it goes
+HARMLESS = "extraneous bytes"  # the one warning of libjpeg that costs no pixel: rubbish between two segments
+
+
+class BadImage(Exception):
+    """An image that cannot be used, and why."""
+
+
+def encode(content: bytes | Pixels, encoding: Encoding, raw: bool = False) -> Encoded:
+    """The image as ``encoding`` wants it; a JPEG that fits already is returned as it is.
+
+    ``content`` is an image file's bytes or RGB pixels; ``raw`` stores pixels where ``encoding`` would store a JPEG.
+    Raises `BadImage` with the reason.
+    """
+    raw = raw or encoding.write_mode == "raw"
+    if isinstance(content, bytes) and (size := _jpeg_size(content)):
+        target = target_size(*size, encoding)
+        if size == target and not raw:
+            _decode_jpeg(content, scale=8)  # to see that its stream is whole; at 1/8 it costs a third
+            return _checked(Encoded(JPG, *size, content))
+        pixels = _decode_jpeg(content, _scale(size, target))
+    else:
+        pixels = _load(content) if isinstance(content, bytes) else content
+        target = target_size(pixels.shape[1], pixels.shape[0], encoding)
+    if target != (pixels.shape[1], pixels.shape[0]):
+        pixels = cv2.resize(pixels, target, interpolation=cv2.INTER_AREA)
+    data = pixels.tobytes() if raw else _encode_jpeg(pixels, encoding.jpeg_quality)
+    return _checked(Encoded(RAW if raw else JPG, *target, data))
+
+
+def decode(image: Encoded) -> Pixels:
+    """The pixels of an encoded image. Raises `BadImage` when they cannot be had or have another size."""
+    if image.mode == RAW:
+        return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+    pixels = _decode_jpeg(image.data)
+    if pixels.shape != (image.height, image.width, 3):
+        raise BadImage(f"is {pixels.shape[1]} x {pixels.shape[0]} pixels, said to be {image.width} x {image.height}")
+    return pixels
+
+
+def histogram(pixels: Pixels) -> NDArray[np.int64]:
+    """How often each channel takes each value, (3, 256): exact, so that sums do not depend on their order."""
+    return np.stack([np.bincount(pixels[..., channel].ravel(), minlength=256) for channel in range(3)])
+
+
+def target_size(width: int, height: int, encoding: Encoding) -> tuple[int, int]:
+    """Width and height after writing: never larger than before; fractions of a pixel are cut off, as FFCV does."""
+    limit = encoding.max_resolution
+    side = max(width, height) if encoding.side == "longest" else min(width, height)
+    if limit is None or side <= limit:
+        return width, height
+    ratio = limit / side
+    return max(1, int(ratio * width)), max(1, int(ratio * height))
+
+
+@lru_cache
+def _turbo() -> Any:
+    return turbojpeg.TurboJPEG()
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG that TurboJPEG turns into RGB and that lies upright; None for anything else."""
+    if not content.startswith(b"\xff\xd8"):
+        return None
+    try:
+        width, height, _, colours = _turbo().decode_header(content)
+    except OSError:
+        return None
+    if colours not in COLOURS or _is_turned(content):
+        return None
+    _check_area(width, height)
+    return width, height
+
+
+def _is_turned(content: bytes) -> bool:
+    if b"Exif\0\0" not in content[: 1 << 17]:
+        return False
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+        return image.getexif().get(ORIENTATION, 1) not in (0, 1)
+
+
+def _decode_jpeg(content: bytes, scale: int = 1) -> Pixels:
+    with warnings.catch_warnings(action="error"):
+        try:
+            return _turbo().decode(content, turbojpeg.TJPF_RGB, (1, scale) if scale > 1 else None)
+        except OSError as error:
+            raise BadImage(str(error)) from error
+        except UserWarning as warning:
+            if HARMLESS not in str(warning):
+                raise BadImage(str(warning)) from warning
+    with warnings.catch_warnings(action="ignore"):
+        return _turbo().decode(content, turbojpeg.TJPF_RGB, (1, scale) if scale > 1 else None)
+
+
+def _scale(size: tuple[int, int], target: tuple[int, int]) -> int:
+    """The largest reduction of a JPEG that still has every pixel of the target."""
+    return next(
+        (s for s in JPEG_SCALES if all(-(-full // s) >= small for full, small in zip(size, target, strict=True))), 1
+    )
+
+
+def _load(content: bytes) -> Pixels:
+    """Decode any file Pillow knows, upright, on white where it is transparent, its first frame if it has several."""
+    if not content:
+        raise BadImage("is empty")
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+            _check_area(*image.size)
+            image.load()
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError as error:
+        raise BadImage(f"is no image (it begins with {content[:8]!r})") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise BadImage(f"has 32-bit pixels (mode {image.mode}), whose range is not defined; convert it to 8 bits")
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def _encode_jpeg(pixels: Pixels, quality: int) -> bytes:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
+def _check_area(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadImage(f"has {width} x {height} pixels; at most {MAX_PIXELS >> 20} million are read")
+
+
+def _checked(image: Encoded) -> Encoded:
+    if max(image.width, image.height) > MAX_SIDE:
+        raise BadImage(f"is {image.width} x {image.height} pixels; a side has at most {MAX_SIDE}: use --max-resolution")
+    if len(image.data) > PAGE_SIZE:
+        raise BadImage(f"takes {len(image.data)} bytes; a page holds {PAGE_SIZE}: use --max-resolution")
+    return image

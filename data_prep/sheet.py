@@ -1,0 +1,50 @@
+"""The contact sheet: some images of each class, read from the finished file, so that a person can check the labels."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from data_prep.beton import Beton
+from data_prep.images import decode
+from toolkit.study.dataset import Manifest
+
+ROWS, COLUMNS = 25, 8
+"""Classes shown at most (evenly spread over all) and images of each."""
+TILE, MARGIN, NAME_WIDTH = 96, 4, 200  # pixels
+
+
+def contact_sheet(folder: Path, manifest: Manifest) -> Image.Image:
+    """A row of images a class, after its name, from the first split's file in ``folder``."""
+    classes = manifest.classes
+    rows = np.unique(np.linspace(0, len(classes) - 1, min(ROWS, len(classes))).round().astype(int)).tolist()
+    step = TILE + MARGIN
+    sheet = Image.new("RGB", (NAME_WIDTH + COLUMNS * step, len(rows) * step + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    with Beton(folder / next(iter(manifest.splits.values())).file) as beton:
+        for row, label in enumerate(rows):
+            top = MARGIN + row * step
+            draw.text((MARGIN, top), _caption(manifest, label), fill="black")
+            for column, number in enumerate(_evenly(np.flatnonzero(beton.labels == label))):
+                sheet.paste(_tile(beton, number), (NAME_WIDTH + column * step, top))
+    return sheet
+
+
+def _evenly(numbers: np.ndarray) -> list[int]:
+    return numbers[np.unique(np.linspace(0, len(numbers) - 1, min(COLUMNS, len(numbers))).astype(int))].tolist()
+
+
+def _tile(beton: Beton, number: int) -> Image.Image:
+    image = Image.fromarray(decode(beton.image(number)))
+    scale = TILE / max(image.size)
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+
+
+def _caption(manifest: Manifest, label: int) -> str:
+    name = manifest.class_names[label] if manifest.class_names else ""
+    words = [
+        f"{label}: {manifest.classes[label]}",
+        name,
+        f"{next(iter(manifest.splits.values())).class_counts[label]} images",
+    ]
+    return "\n".join(word[:32].encode("latin-1", "replace").decode("latin-1") for word in words if word)

@@ -1,0 +1,163 @@
+"""Renders labelled images: datasets for trying things out, in two families that reward different nets.
+
+  textures  a class is a small motif (a few pixels), strewn all over the picture among those of no class: what
+            counts is fine local structure, anywhere
+  shapes    a class is one large outline, filled, turned, moved and scaled, among clutter of the same colours: what
+            counts is the whole picture
+
+Neither colour, brightness nor place tells anything of the class, and mirroring keeps it. Pictures depend on the seed,
+family, split and their number alone. Without arguments both families are written, as demo-textures and demo-shapes.
+"""
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep import cli
+from toolkit.cli import parser, run
+from toolkit.errors import UsageError
+
+Family = Literal["textures", "shapes"]
+FAMILIES: tuple[Family, ...] = ("textures", "shapes")
+Plane = NDArray[np.float64]
+MOTIF = 7  # pixels
+SPLITS = ("train", "val")
+
+
+class Picture(NamedTuple):
+    """One image of a family, rendered when it is read."""
+
+    family: Family
+    label: int
+    size: int
+    """Side in pixels."""
+    seed: int
+    split: int
+    number: int
+
+    def read(self) -> NDArray[np.uint8]:
+        """The pixels, (size, size, 3)."""
+        family = FAMILIES.index(self.family)
+        of_class = np.random.default_rng([self.seed, family, self.label])
+        of_picture = np.random.default_rng([self.seed, family, self.split + 1_000_003, self.number])
+        render = _texture if self.family == "textures" else _shape
+        return _coloured(render(of_class, of_picture, self.size), of_picture)
+
+
+def _texture(of_class: np.random.Generator, rng: np.random.Generator, size: int) -> Plane:
+    """The class's motif and as many of a motif of its own, each at random places, and noise."""
+    strewn = _strewn(_motif(of_class), rng, size) + rng.uniform(0.3, 0.8) * _strewn(_motif(rng), rng, size)
+    return strewn + rng.uniform(0.2, 0.6) * rng.standard_normal((size, size)) + 0.7 * _clouds(rng, size)
+
+
+def _motif(rng: np.random.Generator) -> Plane:
+    motif = rng.standard_normal((MOTIF, MOTIF))
+    motif += motif[:, ::-1]
+    window = np.hanning(MOTIF + 2)[1:-1]
+    motif = (motif - motif.mean()) * np.outer(window, window)
+    return motif / np.sqrt((motif**2).sum())
+
+
+def _strewn(motif: Plane, rng: np.random.Generator, size: int) -> Plane:
+    """The motif at random places of the plane (one in twelve pixels), unit variance."""
+    places = (rng.random((size, size)) < 1 / 12).astype(float)
+    spectrum = np.fft.rfft2(places) * np.fft.rfft2(motif, (size, size))
+    plane = np.fft.irfft2(spectrum, (size, size))
+    return (plane - plane.mean()) / (plane.std() + 1e-9)
+
+
+def _shape(of_class: np.random.Generator, rng: np.random.Generator, size: int) -> Plane:
+    """The class's outline, filled, over clutter made of small outlines of no class."""
+    plane = 0.8 * _clouds(rng, size) + 0.25 * rng.standard_normal((size, size))
+    for _ in range(rng.integers(4, 9)):
+        plane += rng.choice([-1.5, 1.5]) * _filled(_outline(rng), rng, size, rng.uniform(0.05, 0.12))
+    return plane + rng.choice([-2.0, 2.0]) * _filled(_outline(of_class), rng, size, rng.uniform(0.22, 0.34))
+
+
+def _outline(rng: np.random.Generator) -> Plane:
+    """Radius of a closed line at 360 angles, symmetric about the vertical, mean 1."""
+    angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
+    waves = np.arange(2, 7)
+    heights = rng.standard_normal(len(waves)) / waves**0.5
+    heights *= 0.45 / np.sqrt((heights**2).sum())
+    return 1 + heights @ np.cos(np.outer(waves, angles))
+
+
+def _filled(outline: Plane, rng: np.random.Generator, size: int, radius: float) -> Plane:
+    """1 inside the outline, 0 outside, smooth at its edge; ``radius`` is a share of the plane's side."""
+    low = min(1.2 * radius, 0.5)
+    x, y = rng.uniform(low, 1 - low, 2) * size
+    rows, columns = np.mgrid[:size, :size]
+    angle = np.arctan2(columns - x, rows - y) + rng.uniform(-0.4, 0.4)
+    edge = outline[(angle * 180 / np.pi).astype(int) % 360] * radius * size
+    return np.clip(edge - np.hypot(columns - x, rows - y) + 0.5, 0, 1)
+
+
+def _clouds(rng: np.random.Generator, size: int) -> Plane:
+    """Smooth noise whose power falls with the square of the frequency, unit variance."""
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    frequency[0, 0] = np.inf
+    plane = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) / frequency, (size, size))
+    return plane / plane.std()
+
+
+def _coloured(plane: Plane, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The plane along a random line through colour space."""
+    middle, direction = rng.uniform(0.35, 0.65, 3), rng.standard_normal(3)
+    direction *= rng.uniform(0.14, 0.22) / np.abs(direction).max()
+    return (255 * np.clip(middle + plane[..., None] * direction, 0, 1)).round().astype(np.uint8)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write one dataset, or the two of the demo."""
+    options = parser("data_prep.synthetic", __doc__)
+    options.add_argument("--family", choices=FAMILIES, help="write this one family (default: both)")
+    options.add_argument("--name", help="the dataset's name (default: demo-FAMILY)")
+    options.add_argument("--classes", type=int, default=10, help="number of classes (default: 10)")
+    options.add_argument("--train", type=int, default=1024, help="training images, classes in turn (default: 1024)")
+    options.add_argument("--val", type=int, default=500, help="validation images (default: 500)")
+    options.add_argument("--size", type=int, default=40, help="side in pixels (default: 40)")
+    options.add_argument("--seed", type=int, default=0, help="what all pictures derive from (default: 0)")
+    cli.writing_options(options, write_mode="raw")
+    args = options.parse_args(argv)
+    if args.name and not args.family:
+        raise UsageError("--name names one dataset: give --family textures or --family shapes with it")
+    if min(args.classes, args.train, args.val) < 1 or args.size < MOTIF or args.seed < 0:
+        raise UsageError(f"--classes, --train and --val are at least 1, --size at least {MOTIF}, --seed at least 0")
+    families = (args.family,) if args.family else FAMILIES
+    for family in families:
+        cli.target(args, args.name or f"demo-{family}")
+    for family in families:
+        _write(args, family)
+    return 0
+
+
+def _write(args: argparse.Namespace, family: Family) -> None:
+    from data_prep.contents import Sample
+    from data_prep.writer import About
+
+    options = {key: getattr(args, key) for key in ("classes", "train", "val", "size", "seed")}
+    splits = {
+        split: [
+            Sample(
+                f"{split}/{number}", label, Picture(family, label, args.size, args.seed, SPLITS.index(split), number)
+            )
+            for number, label in zip(range(options[split]), itertools.cycle(range(args.classes)))
+        ]
+        for split in SPLITS
+    }
+    about = About(
+        classes=[f"{family}-{label}" for label in range(args.classes)],
+        title=f"Synthetic {family}",
+        source="rendered by data_prep.synthetic; free for any use",
+        provenance={"family": family, **options},
+    )
+    cli.write(args, args.name or f"demo-{family}", splits, about)
+
+
+if __name__ == "__main__":
+    run(main)
