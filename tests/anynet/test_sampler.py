@@ -1,0 +1,70 @@
+"""The sampler's law, and the frozen population it drew."""
+
+import numpy as np
+import pytest
+
+from toolkit.anynet import load_population, sample
+from toolkit.benchmarks.sampler import measure, sample_one_by_one
+from toolkit.errors import UsageError
+
+PERCENTILES = (5, 25, 50, 75, 95)
+# What a faithful sampler of the space gives (Tuggener et al. 2022, recomputed), and how far 4000 nets may stray.
+DEPTH = (7, 12, 17, 23, 32)
+WIDTH = (129, 224, 351, 531, 941)
+
+
+def test_the_frozen_population_is_what_its_seed_gives() -> None:
+    population = load_population("anynetx-500")
+    assert len(population) == len(population.architectures) == 500
+    assert population.seed is not None
+    assert list(population.configs) == sample(500, seed=population.seed)
+
+
+def test_every_frozen_net_is_in_budget_and_no_two_are_equal() -> None:
+    configs = load_population("anynetx-500").configs
+    assert len(set(configs)) == 500
+    assert all(360e6 <= config.complexity().flops <= 400e6 for config in configs)
+
+
+def test_distribution_of_depth_and_width() -> None:
+    nets = sample(4000, seed=11)
+    depth = np.percentile([net.cumulative_depth for net in nets], PERCENTILES)
+    width = np.percentile([net.cumulative_width for net in nets], PERCENTILES)
+    assert np.all(np.abs(depth - DEPTH) <= 1.01)
+    assert np.all(np.abs(width / WIDTH - 1) < 0.07)
+
+
+def test_batches_and_single_draws_have_one_distribution() -> None:
+    from scipy.stats import ks_2samp
+
+    ours, peer = sample(1500, seed=5), sample_one_by_one(1500, seed=6)
+    for number in ("cumulative_depth", "cumulative_width"):
+        test = ks_2samp([getattr(net, number) for net in ours], [getattr(net, number) for net in peer])
+        assert test.pvalue > 1e-3, number
+    for field in ("depths", "widths", "bottlenecks", "group_widths"):
+        for stage in range(4):
+            test = ks_2samp([getattr(net, field)[stage] for net in ours], [getattr(net, field)[stage] for net in peer])
+            assert test.pvalue > 1e-4, (field, stage)
+
+
+def test_a_seed_means_one_list_and_its_beginnings() -> None:
+    assert sample(20, seed=4) == sample(200, seed=4)[:20]
+    assert sample(20, seed=4) != sample(20, seed=5)
+    assert sample(0) == []
+
+
+def test_another_budget() -> None:
+    nets = sample(50, flops=(40e6, 44e6), seed=1)
+    assert all(40e6 <= net.complexity().flops <= 44e6 for net in nets)
+
+
+def test_an_empty_budget_ends_with_advice() -> None:
+    with pytest.raises(UsageError, match="only 0 of 3 nets found with 1 to 2 MF: widen the range"):
+        sample(3, flops=(1e6, 2e6))
+
+
+def test_batches_beat_single_draws_by_far() -> None:
+    """The benchmark shows two orders of magnitude; a busy machine may take some of it."""
+    document = measure(nets=200, repeats=3)
+    assert document["ratio"] > 20
+    assert max(document["batches_s"]) < 1

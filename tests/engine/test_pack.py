@@ -1,0 +1,93 @@
+import pytest
+import torch
+
+from tests.engine.conftest import TINY, errors
+from toolkit.engine import learner as learner_module
+from toolkit.engine.session import in_packs
+from toolkit.engine.stop import StopFlag
+from toolkit.train import train
+
+NETS = ("anynetx-500/17", "anynetx-500/3", "torchvision/mobilenet_v3_small")
+
+
+def one_by_one(study, tasks, data):
+    for task in tasks:
+        study.result_path(task.id).unlink(missing_ok=True)
+    train(study, [task.id for task in tasks], data=data, workers=1)
+    return {task.id: errors(study.result(task.id)) for task in tasks}
+
+
+def test_nets_of_a_pack_come_to_what_each_comes_to_alone(study, declare, data):
+    tasks = [declare(name) for name in NETS]
+    train(study, [task.id for task in tasks], data=data, workers=1, pack=3)
+    results = {task.id: study.result(task.id) for task in tasks}
+    assert {result.provenance.pack for result in results.values()} == {3}
+    assert {i: errors(result) for i, result in results.items()} == one_by_one(study, tasks, data)
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Make one architecture raise in its second update."""
+
+    def arm(name, error):
+        original = learner_module.Learner.train_batch
+
+        def train_batch(self, images, labels):
+            if self.task.architecture == name and self.step == 1:
+                raise error
+            original(self, images, labels)
+
+        monkeypatch.setattr(learner_module.Learner, "train_batch", train_batch)
+        return lambda: monkeypatch.setattr(learner_module.Learner, "train_batch", original)
+
+    return arm
+
+
+def test_what_befalls_one_net_leaves_the_others_alone(study, declare, data, failing):
+    tasks = [declare(name) for name in NETS]
+    disarm = failing(NETS[1], RuntimeError("bad luck"))
+    outcome = train(study, [task.id for task in tasks], data=data, workers=1, pack=3)
+    assert outcome.failed == [tasks[1].id] and not study.result(tasks[1].id).evaluations
+    assert study.result(tasks[1].id).failure.message == "bad luck"
+    others = {task.id: errors(study.result(task.id)) for task in (tasks[0], tasks[2])}
+    disarm()
+    assert others == one_by_one(study, [tasks[0], tasks[2]], data)
+
+
+def test_a_net_without_memory_beside_others_runs_after_them(study, declare, data, monkeypatch):
+    tasks = [declare(name) for name in NETS[:2]]
+    original = learner_module.Learner.train_batch
+    beside: list = []
+
+    def train_batch(self, images, labels):
+        if self.task.architecture == NETS[1] and not beside:
+            beside.append(self)
+            raise torch.cuda.OutOfMemoryError("no memory")
+        original(self, images, labels)
+
+    monkeypatch.setattr(learner_module.Learner, "train_batch", train_batch)
+    outcome = train(study, [task.id for task in tasks], data=data, workers=1, pack=2)
+    assert sorted(outcome.done + outcome.diverged) == sorted(task.id for task in tasks)
+    assert study.result(tasks[1].id).provenance.pack == 1
+
+
+def test_nets_resumed_at_different_places_go_on_together(study, declare, data):
+    ahead, fresh = declare(NETS[0]), declare(NETS[1])
+
+    class AfterOneEpoch(StopFlag):
+        def __bool__(self):
+            return bool(list(study.room("checkpoints").glob("*/latest.pt")))
+
+    assert train(study, [ahead.id], data=data, workers=1, stop=AfterOneEpoch()).preempted == [ahead.id]
+    train(study, [ahead.id, fresh.id], data=data, workers=1, pack=2)
+    together = {task.id: errors(study.result(task.id)) for task in (ahead, fresh)}
+    assert together == one_by_one(study, [ahead, fresh], data)
+
+
+def test_packs_hold_only_tasks_that_see_the_same_batches(declare):
+    same = [declare(name) for name in NETS]
+    other_seed = declare(NETS[0], seed=1)
+    other_recipe = declare(NETS[0], recipe=TINY.model_copy(update={"lr": 0.02}))
+    other_size = declare("torchvision/vit_b_16")
+    packs = in_packs([*same, other_seed, other_recipe, other_size], 2)
+    assert packs == [same[:2], same[2:], [other_seed], [other_recipe], [other_size]]

@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+from tests.engine.conftest import TINY, changed, errors
+from toolkit.engine.stop import StopFlag
+from toolkit.errors import UsageError
+from toolkit.study import Task
+from toolkit.train import main, train
+
+
+def test_a_task_from_declaration_to_result(study, declare, data, capsys):
+    task = declare()
+    assert main([str(study.path), task.id, "--data", str(data), "--workers", "1"]) == 0
+    result = study.result(task.id)
+    assert result.status == "done" and [e.epoch for e in result.evaluations] == [1, 2]
+    assert all(e.images == 40 for e in result.evaluations)
+    last = result.evaluations[-1]
+    assert len(last.wrong_by_class) == 4 and sum(last.wrong_by_class) == last.wrong_top1
+    assert last.wrong_top5 == 0
+    assert result.params > 100_000 and result.flops > 0 and result.resolution == 16
+    assert result.provenance.dataset_hash == "hash-of-stripes" and "torch" in result.provenance.versions
+    assert result.timing.total_s > result.timing.compute_s > 0 and result.timing.images_per_s > 0
+    progress = json.loads(study.progress_path(task.id).read_text())
+    assert progress["phase"] == "evaluating" and progress["steps"] == 10
+    assert [p.name for p in study.checkpoint_folder(task.id).iterdir()] == ["final.pt"]
+    assert "done, error" in capsys.readouterr().err
+
+
+def test_what_has_a_result_is_not_run_again(study, declare, data):
+    task = declare()
+    train(study, [task.id], data=data, workers=1)
+    before = study.result_path(task.id).read_bytes()
+    assert train(study, [task.id], data=data, workers=1).done == [task.id]
+    assert study.result_path(task.id).read_bytes() == before
+
+
+class After(StopFlag):
+    """A flag that goes up at the n-th look."""
+
+    def __init__(self, looks):
+        super().__init__()
+        self.looks = looks
+
+    def __bool__(self):
+        self.looks -= 1
+        if self.looks < 0:
+            self.set("test")
+        return super().__bool__()
+
+
+@pytest.mark.parametrize("looks", [3, 11, 17])
+def test_interrupted_anywhere_the_result_is_the_same(study, declare, data, tmp_path, looks):
+    task = declare()
+    assert train(study, [task.id], data=data, workers=1, stop=After(looks)).preempted == [task.id]
+    assert study.progress(task.id).phase == "preempted" and not study.result_path(task.id).exists()
+    assert train(study, [task.id], data=data, workers=1).done == [task.id]
+    resumed = study.result(task.id)
+    assert resumed.provenance.restarts == 1
+    study.result_path(task.id).unlink()
+    train(study, [task.id], data=data, workers=1)
+    assert errors(study.result(task.id)) == errors(resumed)
+
+
+def test_named_models_train_at_the_size_they_want(study, declare, data):
+    task = declare("torchvision/mobilenet_v3_small", recipe=changed(TINY, epochs=1))
+    train(study, [task.id], data=data, workers=1)
+    result = study.result(task.id)
+    assert result.status in ("done", "diverged") and result.params > 1_000_000 and result.resolution >= 16
+
+
+def test_a_failure_is_recorded_and_the_next_task_runs(study, declare, data):
+    missing = declare("torchvision/resnet9000")
+    good = declare()
+    outcome = train(study, [missing.id, good.id], data=data, workers=1)
+    assert (outcome.failed, outcome.done) == ([missing.id], [good.id])
+    failure = study.result(missing.id).failure
+    assert "resnet9000" in failure.message and failure.kind == "UsageError" and "Traceback" in failure.trace
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"dataset_hash": "other"}, "another dataset than the one"),
+        ({"dataset": "stripe"}, "did you mean stripes"),
+    ],
+)
+def test_a_dataset_that_is_not_the_declared_one(study, data, fields, words):
+    fields = {"dataset": "stripes", "dataset_hash": "hash-of-stripes"} | fields
+    task = Task(architecture="anynetx-500/3", recipe=TINY, **fields)
+    study.declare([task])
+    assert train(study, [task.id], data=data, workers=1).failed == [task.id]
+    assert words in study.result(task.id).failure.message
+
+
+def test_no_number_is_a_divergence(study, declare, data):
+    task = declare(recipe=changed(TINY, lr=1e30))
+    assert train(study, [task.id], data=data, workers=1).diverged == [task.id]
+    assert study.result(task.id).failure.kind == "NonFiniteLoss"
+
+
+def test_a_batch_larger_than_the_set(study, declare, data):
+    task = declare(recipe=changed(TINY, batch=1000))
+    assert train(study, [task.id], data=data, workers=1).failed == [task.id]
+    assert "larger than" in study.result(task.id).failure.message
+
+
+def test_wrong_calls(study, data):
+    for arguments, words in ((["nope"], "is no task"), (["nope", "--pack", "0"], "--pack")):
+        with pytest.raises(UsageError, match=words):
+            main([str(study.path), *arguments, "--data", str(data)])

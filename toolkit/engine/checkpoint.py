@@ -1,0 +1,115 @@
+"""Checkpoints: everything a task needs to go on, at any batch; and the weights that a transfer starts from."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.engine.learner import Clock, Learner, head_names
+from toolkit.engine.starts import FINAL, find_final
+from toolkit.errors import ToolkitError
+from toolkit.files import atomic
+from toolkit.study.result import Evaluation
+from toolkit.study.study import Study
+from toolkit.study.task import Start
+
+VERSION = 1
+LATEST = "latest.pt"
+
+
+def save(study: Study, learner: Learner) -> None:
+    """Replace the task's checkpoint, whole or not at all. Raises `ToolkitError` when there is no room."""
+    state = {
+        **_head(learner),
+        "epoch": learner.epoch,
+        "step": learner.step,
+        "loss_sum": learner.loss_sum.item(),
+        "evaluations": [evaluation.model_dump(mode="json") for evaluation in learner.evaluations],
+        "clock": asdict(learner.clock),
+        "resumes": learner.resumes,
+        "optimizer": learner.optimizer.state_dict(),
+    }
+    _write(study.checkpoint_folder(learner.task.id) / LATEST, state)
+
+
+def save_final(study: Study, learner: Learner) -> None:
+    """Keep the finished net's weights, for tasks that start from them. Raises `ToolkitError` as `save`."""
+    _write(study.checkpoint_folder(learner.task.id) / FINAL, _head(learner))
+
+
+def drop(study: Study, task_id: str) -> None:
+    """Remove a task's checkpoint to resume from, if there is one."""
+    (study.checkpoint_folder(task_id) / LATEST).unlink(missing_ok=True)
+
+
+def resume(study: Study, learner: Learner) -> bool:
+    """Put the task's checkpoint into ``learner``; False when there is none.
+
+    Raises `ToolkitError` when it is damaged, of another format, task or architecture.
+    """
+    path = study.checkpoint_folder(learner.task.id) / LATEST
+    if not path.is_file():
+        return False
+    state = _read(path, learner)
+    if state["task"] != learner.task.id:
+        raise ToolkitError(f"{path} belongs to task {state['task']}, not {learner.task.id}; remove it to start over")
+    _load(path, learner, state["model"])
+    learner.optimizer.load_state_dict(state["optimizer"])
+    learner.epoch, learner.step = state["epoch"], state["step"]
+    learner.loss_sum.fill_(state["loss_sum"])
+    learner.evaluations = [Evaluation.model_validate(evaluation) for evaluation in state["evaluations"]]
+    learner.clock = Clock(**state["clock"])
+    learner.resumes = state["resumes"] + 1
+    return True
+
+
+def start_from(study: Study, learner: Learner, start: Start) -> None:
+    """Begin with the weights of another task, all but the classifiers' (an auxiliary one too).
+
+    Raises `ToolkitError` as `resume`.
+    """
+    path = find_final(study, start.task)
+    weights = _read(path, learner)["model"]
+    own = learner.net.state_dict()
+    head = set(head_names(learner.net, learner.classes))
+    fresh = {name for name in own if name in head or own[name].shape != weights[name].shape}
+    _load(path, learner, weights | {name: own[name] for name in fresh})
+
+
+def _head(learner: Learner) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "task": learner.task.id,
+        "architecture": learner.task.architecture,
+        "classes": learner.classes,
+        "model": learner.net.state_dict(),
+    }
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as temporary:
+            torch.save(state, temporary)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise ToolkitError(f"{path} cannot be written ({error})") from error
+
+
+def _read(path: Path, learner: Learner) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=learner.device, weights_only=True)
+    except Exception as error:  # a damaged file raises whatever the unpickler met
+        raise ToolkitError(f"{path} is no whole checkpoint ({error}); remove it to start over") from error
+    if not isinstance(state, dict) or state.get("version") != VERSION:
+        raise ToolkitError(f"{path} is no checkpoint of format {VERSION}; remove it to start over")
+    if state["architecture"] != learner.task.architecture:
+        raise ToolkitError(f"{path} holds {state['architecture']}, not {learner.task.architecture}")
+    return state
+
+
+def _load(path: Path, learner: Learner, weights: dict[str, Any]) -> None:
+    try:
+        learner.net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ToolkitError(f"{path} does not fit {learner.task.architecture}: {error}") from error

@@ -1,0 +1,151 @@
+"""Spearman's rho, Kendall's tau-b and Pearson's r: estimates, bootstrap, p values. Ties are handled everywhere."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from toolkit.stats.kernels import rank_correlations
+from toolkit.stats.resampling import Floats, Ints, over_blocks
+
+Statistic = Literal["spearman", "kendall", "pearson"]
+MINIMUM = 4
+"""Fewer rows than this give no correlation worth a number."""
+PERMUTE_BELOW = 30
+"""Rows below which p comes from permutations, not from a limit for many rows. Our choice."""
+PERMUTATIONS = 9999
+ROUNDING = 1e-12
+"""A variance below this share of the mean square is a constant column seen through rounding."""
+
+
+class Correlations(NamedTuple):
+    """One array for each statistic, (pairs,) for estimates, (pairs, B) for resamples."""
+
+    spearman: Floats
+    kendall: Floats
+    pearson: Floats
+
+
+def correlations(values: Floats, pairs: Ints) -> Correlations:
+    """All three statistics of ``values`` (n, k), finite, for ``pairs`` (p, 2) of columns; each (p,).
+
+    NaN where a column of the pair is constant or n < `MINIMUM`.
+    """
+    everyone = np.ones((1, len(values)), np.int64)
+    return Correlations(*(statistic[:, 0] for statistic in _weighted(values, pairs)(everyone)))
+
+
+def bootstrap_correlations(values: Floats, pairs: Ints, resamples: int, seed: int) -> Correlations:
+    """The statistics on ``resamples`` draws with replacement of the rows of ``values`` (n, k); each (p, B).
+
+    All pairs see the same draws, so differences between pairs are paired.
+    """
+    return Correlations(*over_blocks(_weighted(values, pairs), len(values), resamples, seed))
+
+
+class _weighted:
+    """Statistics of a fixed (n, k) matrix as a function of row weights (b, n) -> (3, p, b). Sorts once."""
+
+    def __init__(self, values: Floats, pairs: Ints) -> None:
+        self.pairs = np.ascontiguousarray(pairs, np.int64).reshape(-1, 2)
+        self.order = np.ascontiguousarray(np.argsort(values, axis=0, kind="stable").T)
+        self.group = np.ascontiguousarray(dense_ranks(values).T)
+        self.enough = len(values) >= MINIMUM
+        centred = values - values.mean(axis=0) if self.enough else values
+        self.moments = np.concatenate([centred, centred**2], axis=1)
+        self.products = centred[:, self.pairs[:, 0]] * centred[:, self.pairs[:, 1]]
+
+    def __call__(self, weights: Ints) -> Floats:
+        out = np.full((3, len(self.pairs), len(weights)), np.nan)
+        if self.enough:
+            rank_correlations(self.order, self.group, self.pairs, weights, out[0], out[1])
+            out[2] = self._pearson(weights.astype(np.float64)).T
+        return out
+
+    def _pearson(self, weights: Floats) -> Floats:
+        total = weights.sum(axis=1, keepdims=True)
+        means, squares = np.split(weights @ self.moments / total, 2, axis=1)
+        variances = squares - means**2
+        variances[variances <= ROUNDING * squares] = np.nan
+        x, y = self.pairs.T
+        covariances = weights @ self.products / total - means[:, x] * means[:, y]
+        return np.clip(covariances / np.sqrt(variances[:, x] * variances[:, y]), -1, 1)
+
+
+def dense_ranks(values: Floats) -> Ints:
+    """Ranks 0, 1, ... by column of ``values`` (n, k); equal values share one, none is left out."""
+    return np.stack([np.unique(column, return_inverse=True)[1] for column in values.T], axis=1).astype(np.int64)
+
+
+def midranks(values: Floats) -> Floats:
+    """Ranks 1..n of ``values`` (n,); equal values share the mean of theirs."""
+    _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(size)
+    return (last - (size - 1) / 2)[group]
+
+
+def p_value(statistic: Statistic, x: Floats, y: Floats, estimate: float, seed: int = 0) -> float:
+    """Two-sided p of no association between ``x`` and ``y`` (n,), finite.
+
+    From `PERMUTATIONS` seeded permutations below `PERMUTE_BELOW` rows; from Student's t with n - 2 degrees of freedom
+    for rho and r, from the tie-corrected normal limit for tau-b (Kendall 1970, ch. 4) otherwise.
+    """
+    n = len(x)
+    if not np.isfinite(estimate):
+        return float("nan")
+    if n < PERMUTE_BELOW:
+        return _permutation_p(statistic, x, y, seed)
+    if statistic == "kendall":
+        return _kendall_limit_p(x, y, estimate)
+    return t_p(estimate, n - 2)
+
+
+def t_p(r: float, df: float) -> float:
+    """Two-sided p of a correlation ``r`` with ``df`` degrees of freedom, by Student's t."""
+    if abs(r) >= 1:
+        return 0.0
+    t = abs(r) * np.sqrt(df / (1 - r * r))
+    return float(2 * special.stdtr(df, -t))
+
+
+def normal_p(z: float) -> float:
+    """Two-sided p of a standard normal deviate."""
+    return float(2 * special.ndtr(-abs(z)))
+
+
+def _kendall_limit_p(x: Floats, y: Floats, tau: float) -> float:
+    n = len(x)
+    tx, ty = (np.unique(v, return_counts=True)[1].astype(float) for v in (x, y))
+    pairs = n * (n - 1)
+    tied_x, tied_y = ((t * (t - 1)).sum() for t in (tx, ty))
+    triples_x, triples_y = ((t * (t - 1) * (t - 2)).sum() for t in (tx, ty))
+    long_x, long_y = ((t * (t - 1) * (2 * t + 5)).sum() for t in (tx, ty))
+    variance = (pairs * (2 * n + 5) - long_x - long_y) / 18
+    variance += tied_x * tied_y / (2 * pairs) + triples_x * triples_y / (9 * pairs * (n - 2))
+    score = tau * np.sqrt((pairs - tied_x) * (pairs - tied_y)) / 2
+    return normal_p(score / np.sqrt(variance))
+
+
+def _permutation_p(statistic: Statistic, x: Floats, y: Floats, seed: int) -> float:
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permuted(np.tile(np.arange(len(x)), (PERMUTATIONS, 1)), axis=1)
+    if statistic == "kendall":
+        i, j = np.triu_indices(len(x), 1)
+        left = np.sign(x[i] - x[j])
+        observed, null = left @ np.sign(y[i] - y[j]), np.sign(y[shuffled[:, i]] - y[shuffled[:, j]]) @ left
+    else:
+        left, right = (midranks(x), midranks(y)) if statistic == "spearman" else (x, y)
+        left, right = left - left.mean(), right - right.mean()
+        observed, null = left @ right, right[shuffled] @ left
+    at_least = np.abs(null) >= abs(observed) * (1 - 1e-9)
+    return float((1 + at_least.sum()) / (1 + PERMUTATIONS))
+
+
+def holm(p: Floats) -> Floats:
+    """Holm's step-down adjustment of ``p`` (m,) for m tests; NaN entries are no tests and stay NaN."""
+    adjusted = np.full(len(p), np.nan)
+    tested = np.flatnonzero(np.isfinite(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
