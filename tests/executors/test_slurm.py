@@ -8,7 +8,7 @@ import pytest
 from slurm.cluster import Cluster
 from tests.executors.conftest import errors, launch, start, status, training, wait_for
 from toolkit.executors.profile import Profile
-from toolkit.executors.slurm import script
+from toolkit.executors.slurm import Arrays
 from toolkit.study import Study
 from toolkit.study.submission import new_submission
 
@@ -27,7 +27,7 @@ def test_the_script_line_by_line(tmp_path: Path) -> None:
     submission = new_submission(study, "slurm", [["a"], ["b"]], Path("/data")).model_copy(update={"name": "name"})
     quoted = str(study.path).replace("'", "'\"'\"'")
     profile = Profile(partition="gpu", cpus=8, gpus=1, memory_gb=20.5, setup=("module load cuda",), max_requeues=3)
-    assert script(study, submission, profile, throttle=1).splitlines() == [
+    assert Arrays(study, profile, Path("/data")).script(submission, throttle=1).splitlines() == [
         "#!/bin/bash",
         "",
         "# Parameters",
@@ -40,6 +40,7 @@ def test_the_script_line_by_line(tmp_path: Path) -> None:
         "#SBATCH --open-mode=append",
         f"#SBATCH --output='{quoted}/logs/%A_%a_0_log.out'",
         "#SBATCH --partition=gpu",
+        "#SBATCH --requeue",
         "#SBATCH --signal=USR2@120",
         "#SBATCH --time=240",
         "",
