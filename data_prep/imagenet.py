@@ -127,6 +127,8 @@ def _answers(root: Path, labels: Mapping[str, int]) -> Callable[[str], int]:
     def answer(name: str) -> int:
         number = NUMBER.search(name)
         wnid = wnids.get(int(number[1])) if number else None
+        if wnid is None:
+            raise UsageError(f"{root}: no class is known of the validation image {name}")
         if wnid not in labels:
             raise UsageError(f"{root}: validation image {name} has class {wnid}, which has no training images")
         return labels[wnid]
@@ -149,6 +151,8 @@ def _ground_truth(root: Path) -> dict[int, str]:
     if truth is None:
         raise sources.wrong_layout(root, f"LOC_val_solution.csv, {KIT}.tar.gz or {TRUTH}, for a flat val")
     wnids = {number: wnid for number, wnid, _ in _synsets(root)}
+    if not wnids:
+        raise sources.wrong_layout(root, f"meta.mat beside {TRUTH}")
     return {image: wnids[int(line)] for image, line in enumerate(truth.decode().split(), 1)}
 
 

@@ -334,6 +334,15 @@ def parquet_plain(root):
     return Case(["--name", "plain", "--image", "picture", "--label", "kind"], pictures.record, classes, "plain")
 
 
+def imagefolder(root):
+    pictures = Pictures()
+    for split in ("train", "val"):
+        for label, name in enumerate(("cat", "dog")):
+            for i in range(EACH):
+                pictures.put(root / split / name / f"{i}.jpg", label, split)
+    return Case(["--name", "pets"], pictures.record, ["cat", "dog"], "pets")
+
+
 MAKERS = {
     "cifar": [cifar10, cifar100],
     "concrete": [concrete],
@@ -346,4 +355,4 @@ MAKERS = {
     "powerline": [powerline],
     "webdataset": [webdataset, webdataset_json],
 }
-ALL = [(module, maker) for module, makers in MAKERS.items() for maker in makers]
+ALL = [*((module, maker) for module, makers in MAKERS.items() for maker in makers), ("imagefolder", imagefolder)]
