@@ -1,8 +1,8 @@
 """Renders labelled images: datasets for trying things out, in two families that reward different nets.
 
-  textures  a class is a small motif (a few pixels), strewn all over the picture among those of no class: what
-            counts is fine local structure, anywhere
-  shapes    a class is one large outline, filled, turned, moved and scaled, among clutter of the same colours: what
+  textures  a class is a band of waves, of one length and crossing at one angle, all over the picture: what counts is
+            fine local structure, anywhere
+  shapes    a class is one large outline, filled, a little turned, moved and scaled, among small ones of no class: what
             counts is the whole picture
 
 Neither colour, brightness nor place tells anything of the class, and mirroring keeps it. Pictures depend on the seed,
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from data_prep import cli
@@ -24,8 +25,9 @@ from toolkit.errors import UsageError
 Family = Literal["textures", "shapes"]
 FAMILIES: tuple[Family, ...] = ("textures", "shapes")
 Plane = NDArray[np.float64]
-MOTIF = 7  # pixels
 SPLITS = ("train", "val")
+SMALLEST = 8  # pixels
+SPREAD = np.array([0.7548776662466927, 0.5698402909980532])  # steps that fill a square evenly (R2 sequence)
 
 
 class Picture(NamedTuple):
@@ -42,62 +44,55 @@ class Picture(NamedTuple):
     def read(self) -> NDArray[np.uint8]:
         """The pixels, (size, size, 3)."""
         family = FAMILIES.index(self.family)
-        of_class = np.random.default_rng([self.seed, family, self.label])
-        of_picture = np.random.default_rng([self.seed, family, self.split + 1_000_003, self.number])
-        render = _texture if self.family == "textures" else _shape
-        return _coloured(render(of_class, of_picture, self.size), of_picture)
+        rng = default_rng([self.seed, family, self.split, self.number])
+        if self.family == "textures":
+            plane = _texture(default_rng([self.seed]), self.label, rng, self.size)
+        else:
+            plane = _shape(default_rng([self.seed, self.label]), rng, self.size)
+        return _coloured(plane, rng)
 
 
-def _texture(of_class: np.random.Generator, rng: np.random.Generator, size: int) -> Plane:
-    """The class's motif and as many of a motif of its own, each at random places, and noise."""
-    strewn = _strewn(_motif(of_class), rng, size) + rng.uniform(0.3, 0.8) * _strewn(_motif(rng), rng, size)
-    return strewn + rng.uniform(0.2, 0.6) * rng.standard_normal((size, size)) + 0.7 * _clouds(rng, size)
+def _texture(of_family: Generator, label: int, rng: Generator, size: int) -> Plane:
+    """Noise through the class's band: waves of about one length, crossing at about one angle, and noise on top."""
+    place = (of_family.random(2) + label * SPREAD) % 1
+    length, angle = 2.5 * 3 ** place[0], place[1] * np.pi / 2
+    length, angle = length * rng.uniform(0.9, 1.1), angle + rng.uniform(-0.15, 0.15)
+    vertical, horizontal = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
+    away = np.hypot(np.abs(vertical) - np.sin(angle) / length, horizontal - np.cos(angle) / length)
+    plane = np.fft.irfft2(
+        np.fft.rfft2(rng.standard_normal((size, size))) * np.exp(-((away / 0.042) ** 2)), (size, size)
+    )
+    return 1.3 * plane / plane.std() + 0.3 * rng.standard_normal((size, size)) + 0.2 * _clouds(rng, size)
 
 
-def _motif(rng: np.random.Generator) -> Plane:
-    motif = rng.standard_normal((MOTIF, MOTIF))
-    motif += motif[:, ::-1]
-    window = np.hanning(MOTIF + 2)[1:-1]
-    motif = (motif - motif.mean()) * np.outer(window, window)
-    return motif / np.sqrt((motif**2).sum())
-
-
-def _strewn(motif: Plane, rng: np.random.Generator, size: int) -> Plane:
-    """The motif at random places of the plane (one in twelve pixels), unit variance."""
-    places = (rng.random((size, size)) < 1 / 12).astype(float)
-    spectrum = np.fft.rfft2(places) * np.fft.rfft2(motif, (size, size))
-    plane = np.fft.irfft2(spectrum, (size, size))
-    return (plane - plane.mean()) / (plane.std() + 1e-9)
-
-
-def _shape(of_class: np.random.Generator, rng: np.random.Generator, size: int) -> Plane:
+def _shape(of_class: Generator, rng: Generator, size: int) -> Plane:
     """The class's outline, filled, over clutter made of small outlines of no class."""
-    plane = 0.8 * _clouds(rng, size) + 0.25 * rng.standard_normal((size, size))
-    for _ in range(rng.integers(4, 9)):
-        plane += rng.choice([-1.5, 1.5]) * _filled(_outline(rng), rng, size, rng.uniform(0.05, 0.12))
-    return plane + rng.choice([-2.0, 2.0]) * _filled(_outline(of_class), rng, size, rng.uniform(0.22, 0.34))
+    plane = 0.3 * _clouds(rng, size) + 0.1 * rng.standard_normal((size, size)) - 1.2
+    for _ in range(rng.integers(0, 3)):
+        plane += 1.5 * _filled(_outline(rng), rng, size, rng.uniform(0.05, 0.1))
+    return plane + 2.5 * _filled(_outline(of_class), rng, size, rng.uniform(0.32, 0.38))
 
 
-def _outline(rng: np.random.Generator) -> Plane:
+def _outline(rng: Generator) -> Plane:
     """Radius of a closed line at 360 angles, symmetric about the vertical, mean 1."""
     angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
     waves = np.arange(2, 7)
-    heights = rng.standard_normal(len(waves)) / waves**0.5
-    heights *= 0.45 / np.sqrt((heights**2).sum())
+    heights = rng.standard_normal(len(waves)) / waves
+    heights *= 0.6 / np.sqrt((heights**2).sum())
     return 1 + heights @ np.cos(np.outer(waves, angles))
 
 
-def _filled(outline: Plane, rng: np.random.Generator, size: int, radius: float) -> Plane:
+def _filled(outline: Plane, rng: Generator, size: int, radius: float) -> Plane:
     """1 inside the outline, 0 outside, smooth at its edge; ``radius`` is a share of the plane's side."""
     low = min(1.2 * radius, 0.5)
     x, y = rng.uniform(low, 1 - low, 2) * size
     rows, columns = np.mgrid[:size, :size]
-    angle = np.arctan2(columns - x, rows - y) + rng.uniform(-0.4, 0.4)
+    angle = np.arctan2(columns - x, rows - y) + rng.uniform(-0.2, 0.2)
     edge = outline[(angle * 180 / np.pi).astype(int) % 360] * radius * size
     return np.clip(edge - np.hypot(columns - x, rows - y) + 0.5, 0, 1)
 
 
-def _clouds(rng: np.random.Generator, size: int) -> Plane:
+def _clouds(rng: Generator, size: int) -> Plane:
     """Smooth noise whose power falls with the square of the frequency, unit variance."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = np.inf
@@ -105,10 +100,9 @@ def _clouds(rng: np.random.Generator, size: int) -> Plane:
     return plane / plane.std()
 
 
-def _coloured(plane: Plane, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The plane along a random line through colour space."""
-    middle, direction = rng.uniform(0.35, 0.65, 3), rng.standard_normal(3)
-    direction *= rng.uniform(0.14, 0.22) / np.abs(direction).max()
+def _coloured(plane: Plane, rng: Generator) -> NDArray[np.uint8]:
+    """The plane as brightness, with a tint and a contrast of the picture's own."""
+    middle, direction = rng.uniform(0.45, 0.55, 3), rng.uniform(0.15, 0.2) * rng.uniform(0.8, 1, 3)
     return (255 * np.clip(middle + plane[..., None] * direction, 0, 1)).round().astype(np.uint8)
 
 
@@ -126,8 +120,8 @@ def main(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     if args.name and not args.family:
         raise UsageError("--name names one dataset: give --family textures or --family shapes with it")
-    if min(args.classes, args.train, args.val) < 1 or args.size < MOTIF or args.seed < 0:
-        raise UsageError(f"--classes, --train and --val are at least 1, --size at least {MOTIF}, --seed at least 0")
+    if min(args.classes, args.train, args.val) < 1 or args.size < SMALLEST or args.seed < 0:
+        raise UsageError(f"--classes, --train and --val are at least 1, --size at least {SMALLEST}, --seed at least 0")
     families = (args.family,) if args.family else FAMILIES
     for family in families:
         cli.target(args, args.name or f"demo-{family}")

@@ -1,0 +1,1 @@
+"""ImageNot from LAION's metadata: classes, match, score, select, download, clean, write."""

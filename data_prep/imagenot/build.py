@@ -1,0 +1,132 @@
+"""Build: the folder of one rebuilding, ``build.json`` with all options and a room for each stage.
+
+A stage's room holds for every shard its output and ``SHARD.json``, the counts, written last: a shard with counts is
+finished and is never done again. ``made-from.json`` in the room is a hash over all options that its content depends
+on, so that shards of different options never meet in one room.
+"""
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+
+from data_prep.imagenot.options import STAGES, Options, read_options
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import TEMPORARY, write_atomic
+
+OPTIONS = "build.json"
+ORIGIN = "made-from.json"
+HARMLESS = {("match", "batch_rows"), ("score", "batch"), ("download", "threads"), ("download", "shard_urls")}
+"""Options that say how the work is done, not what comes out."""
+
+Counts = dict[str, int]
+
+
+class Build:
+    """A build folder that was looked at."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self.path, self.options = path, options
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Build":
+        """Open a build. Raises `UsageError` when there is none."""
+        path = Path(path)
+        if not (path / OPTIONS).is_file():
+            raise UsageError(f"{path} is no build; begin one: python -m data_prep.imagenot classes {path}")
+        return cls(path, read_options(path / OPTIONS))
+
+    @classmethod
+    def open_or_create(cls, path: str | Path) -> "Build":
+        """Open a build, or begin one with the default options."""
+        if (Path(path) / OPTIONS).exists():
+            return cls.open(path)
+        return cls(Path(path), Options())
+
+    def save(self, options: Options) -> "Build":
+        """The build with other options, which are on disk from now on."""
+        write(self.path / OPTIONS, options.model_dump_json(indent=1).encode())
+        return Build(self.path, options)
+
+    def room(self, stage: str) -> Path:
+        """The folder of a stage."""
+        return self.path / stage
+
+    def fingerprint(self, stage: str) -> str:
+        """SHA-256 over the options of this stage and of all before it."""
+        upto = STAGES[: STAGES.index(stage) + 1]
+        sections = self.options.model_dump(mode="json", include=set(upto))
+        for name, option in HARMLESS:
+            sections.get(name, {}).pop(option, None)
+        return hashlib.sha256(orjson.dumps(sections, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def claim(self, stage: str) -> None:
+        """Enter a stage's room. Raises `UsageError` when other options filled it."""
+        origin = self.room(stage) / ORIGIN
+        if not origin.exists():
+            write(origin, orjson.dumps(self.fingerprint(stage)))
+        if orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
+            raise UsageError(
+                f"{self.room(stage)} was made with other options of this stage or one before; remove that folder to "
+                "make it anew, or take another build folder"
+            )
+
+    def renew(self, stage: str) -> None:
+        """Enter the room of a stage that is one step: what other options left there is removed."""
+        origin = self.room(stage) / ORIGIN
+        if origin.exists() and orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
+            shutil.rmtree(self.room(stage))
+        self.claim(stage)
+
+    def is_finished(self, stage: str, shard: str) -> bool:
+        """Whether the shard's counts are there."""
+        return (self.room(stage) / f"{shard}.json").exists()
+
+    def finish(self, stage: str, shard: str, counts: Mapping[str, int]) -> None:
+        """Mark a shard as finished: its counts."""
+        write(self.room(stage) / f"{shard}.json", orjson.dumps(dict(counts), option=orjson.OPT_INDENT_2))
+
+    def counts(self, stage: str, shard: str) -> Counts:
+        """The counts of a finished shard."""
+        return orjson.loads((self.room(stage) / f"{shard}.json").read_bytes())
+
+    def need(self, stage: str, name: str) -> Path:
+        """A file that an earlier stage has made. Raises `UsageError` when it is not there."""
+        path = self.room(stage) / name
+        if not path.exists():
+            raise UsageError(
+                f"{path} is not there: run the stage first: python -m data_prep.imagenot {stage} {self.path}"
+            )
+        return path
+
+    def remove_leftovers(self, stage: str, shard: str) -> None:
+        """Remove what a killed run of this shard left under a temporary name."""
+        for leftover in self.room(stage).glob(f"{TEMPORARY}*-{shard}*"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def total(counts: "list[Counts]") -> Counts:
+    """Counts added up, in order of first appearance."""
+    added: Counter[str] = Counter()
+    for one in counts:
+        added.update(one)
+    return dict(added)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file atomically. Raises `ToolkitError` when the disk is full or the place cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> ToolkitError:
+    """The error for a file that cannot be written."""
+    return ToolkitError(
+        f"{path} cannot be written ({error.strerror or error}); make room and start again: finished shards stay"
+    )

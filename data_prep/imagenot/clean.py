@@ -1,0 +1,204 @@
+"""Stage clean: unreadable, tiny, flat and duplicate images are found; each one left out is listed with its reason."""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.imagenot import download, options
+from data_prep.imagenot.build import Build, Counts, cannot_write
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import atomic
+
+if TYPE_CHECKING:
+    import polars as pl
+    from PIL.Image import Image
+
+Hashes = NDArray[np.uint64]
+REASONS = ("unreadable", "tiny", "flat", "in_other", "duplicate")
+
+
+class Look(NamedTuple):
+    """What is known of one image."""
+
+    key: str
+    start: int
+    """Where its bytes begin in the tar."""
+    size: int
+    reason: str | None
+    """Why it is left out, or None."""
+    phash: int
+
+
+def shards(build: Build) -> list[str]:
+    """One for each finished shard of download."""
+    return [shard for shard in download.shards(build) if build.is_finished("download", shard)]
+
+
+def run(build: Build, shard: str) -> None:
+    """Look at every image of one tar."""
+    import polars as pl
+
+    tar = build.need("download", f"{shard}/00000.tar")
+    looks = [_look(key, start, content, build.options.clean) for key, start, content in read_tar(tar)]
+    schema = {"key": pl.String, "start": pl.Int64, "size": pl.Int64, "reason": pl.String, "phash": pl.UInt64}
+    output = build.room("clean") / f"{shard}.parquet"
+    try:
+        with atomic(output) as temporary:
+            pl.DataFrame(looks, schema=schema, orient="row").sort("key").write_parquet(temporary)
+    except OSError as error:
+        raise cannot_write(output, error) from error
+    build.finish("clean", shard, {"images": len(looks)})
+
+
+def finish(build: Build) -> Counts:
+    """From all looks: what is kept (``kept.parquet``, at most the set's number a class) and ``removed.parquet``."""
+    import polars as pl
+
+    section = build.options.clean
+    images = all_looks(build).sort("rank", "class")
+    readable = images["reason"].is_null().to_numpy()
+    hashes = images["phash"].to_numpy()
+    others = np.concatenate([np.zeros(0, np.uint64), *(hash_dataset(Path(path)) for path in section.against)])
+    is_foreign = readable & near_any(hashes, others, section.distance)
+    is_twin = np.zeros(len(images), bool)
+    is_twin[readable & ~is_foreign] = duplicates(hashes[readable & ~is_foreign], section.distance)
+    images = images.with_columns(
+        reason=pl.when(pl.Series(is_foreign))
+        .then(pl.lit("in_other"))
+        .when(pl.Series(is_twin))
+        .then(pl.lit("duplicate"))
+        .otherwise("reason")
+    )
+    kept = images.filter(pl.col("reason").is_null())
+    within = kept.filter(pl.int_range(pl.len()).over("class") < build.options.select.per_class)
+    out = images.filter(pl.col("reason").is_not_null())
+    try:
+        for name, frame in (("kept", within), ("removed", out)):
+            with atomic(build.room("clean") / f"{name}.parquet") as temporary:
+                frame.drop("reason" if name == "kept" else "phash").write_parquet(temporary)
+    except OSError as error:
+        raise cannot_write(build.room("clean"), error) from error
+    reasons = dict.fromkeys(REASONS, 0) | dict(out["reason"].value_counts().iter_rows())
+    return {"images": len(images), **reasons, "surplus": len(kept) - len(within), "kept": len(within)}
+
+
+def all_looks(build: Build) -> "pl.DataFrame":
+    """Looks of all shards with what is known of each image."""
+    import polars as pl
+
+    looks = [pl.read_parquet(build.room("clean") / f"{s}.parquet").with_columns(shard=pl.lit(s)) for s in shards(build)]
+    if not looks:
+        raise UsageError(f"nothing is downloaded yet: python -m data_prep.imagenot download {build.path}")
+    known = download.outcomes(build).filter(pl.col("status") == "success").drop("status", "error_message")
+    return pl.concat(looks).join(known, on=["shard", "key"])
+
+
+def read_tar(path: Path) -> Iterator[tuple[str, int, bytes]]:
+    """Key, place and bytes of each image in a WebDataset shard."""
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith(".jpg"):
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    yield member.name.removesuffix(".jpg"), member.offset_data, file.read()
+    except (tarfile.TarError, OSError) as error:
+        raise ToolkitError(
+            f"{path} cannot be read ({error}); remove {path.parent}.json and download it again"
+        ) from error
+
+
+def _look(key: str, start: int, content: bytes, section: options.Clean) -> Look:
+    try:
+        image = decode(content)
+    except Exception:  # a decoder may raise anything on a damaged file; the reason says so
+        return Look(key, start, len(content), "unreadable", 0)
+    if min(image.size) < section.min_side:
+        return Look(key, start, len(content), "tiny", 0)
+    flat = section.max_flat < 1 and flatness(image) > section.max_flat
+    return Look(key, start, len(content), "flat" if flat else None, perceptual_hash(image))
+
+
+def decode(content: bytes) -> "Image":
+    """The image, all of it decoded, in RGB."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as image:
+        return image.convert("RGB")
+
+
+def perceptual_hash(image: "Image") -> int:
+    """64 bits of the low frequencies' signs (imagehash's phash): near images differ in few of them."""
+    import imagehash
+
+    return int(str(imagehash.phash(image)), 16)
+
+
+def flatness(image: "Image") -> float:
+    """Share of pixels in the two commonest of 32 grey tones: near 1 for text on plain ground."""
+    tones = np.bincount(np.asarray(image.convert("L")).ravel() // 8, minlength=32)
+    return float(np.sort(tones)[-2:].sum() / tones.sum())
+
+
+def hash_dataset(path: Path) -> Hashes:
+    """Perceptual hashes of all images of a dataset folder, all splits. Raises `UsageError` when it is none."""
+    from PIL import Image
+
+    from data_prep import images
+    from data_prep.beton import Beton
+    from toolkit.study.dataset import find_dataset
+
+    dataset = find_dataset(path.name, path.parent)
+    hashes: list[int] = []
+    for split in dataset.manifest.splits:
+        with Beton(dataset.beton(split)) as beton:
+            hashes += [
+                perceptual_hash(Image.fromarray(images.decode(beton.image(number)))) for number in range(beton.samples)
+            ]
+    return np.array(hashes, np.uint64)
+
+
+def duplicates(hashes: Hashes, distance: int) -> NDArray[np.bool_]:
+    """Which images are within ``distance`` bits of an earlier one that stays, (n,)."""
+    out = np.zeros(len(hashes), bool)
+    for first, second in sorted(near_pairs(hashes, hashes, distance), key=lambda pair: (pair[1], pair[0])):
+        if first < second and not out[first]:
+            out[second] = True
+    return out
+
+
+def near_any(hashes: Hashes, others: Hashes, distance: int) -> NDArray[np.bool_]:
+    """Which hashes, (n,), are within ``distance`` bits of any of the others."""
+    out = np.zeros(len(hashes), bool)
+    out[[second for _, second in near_pairs(others, hashes, distance)]] = True
+    return out
+
+
+def near_pairs(left: Hashes, right: Hashes, distance: int) -> set[tuple[int, int]]:
+    """All (i, j) whose hashes differ in at most ``distance`` bits.
+
+    Of ``distance + 1`` stretches of the bits at least one is then the same in both: only those are compared.
+    """
+    pairs: set[tuple[int, int]] = set()
+    edges = np.linspace(0, 64, distance + 2).astype(int)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        mask = np.uint64((1 << int(high - low)) - 1)
+        keys = (left >> np.uint64(low)) & mask
+        order = np.argsort(keys, kind="stable")
+        pairs.update(_pairs_in_buckets(left, right, order, keys[order], (right >> np.uint64(low)) & mask, distance))
+    return pairs
+
+
+def _pairs_in_buckets(
+    left: Hashes, right: Hashes, order: NDArray[np.intp], keys: Hashes, wanted: Hashes, distance: int
+) -> Iterator[tuple[int, int]]:
+    starts, ends = np.searchsorted(keys, wanted, "left"), np.searchsorted(keys, wanted, "right")
+    for j in np.flatnonzero(ends > starts):
+        bucket = order[starts[j] : ends[j]]
+        near = bucket[np.bitwise_count(left[bucket] ^ right[j]) <= distance]
+        yield from ((int(i), int(j)) for i in near)

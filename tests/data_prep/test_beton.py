@@ -1,0 +1,113 @@
+"""Our files against FFCV, which stays the judge of its format."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from data_prep import beton
+from data_prep.beton import JPG, RAW, Beton, BetonWriter, Encoded, content_hash
+from data_prep.images import decode, encode
+from data_prep.writer import About, write_dataset
+from tests.data_prep.pictures import photo, samples
+from toolkit.errors import ToolkitError
+from toolkit.study.dataset import Encoding
+
+
+def write(path, images, labels, capacity=None):
+    with BetonWriter(path, capacity or len(images)) as file:
+        for image, label in zip(images, labels, strict=True):
+            file.add(label, image, image.sha256)
+        return file.finish()
+
+
+def raw(seed, width, height):
+    return Encoded(RAW, width, height, photo(seed, width, height).tobytes())
+
+
+def test_the_tables_are_laid_out_as_ffcvs(ffcv):
+    from ffcv import types
+
+    assert types.HeaderType == beton.HEADER
+    assert types.FieldDescType == beton.FIELD
+    assert beton.ALLOCATION == types.ALLOC_TABLE_TYPE
+    theirs = types.get_metadata_type([ffcv.fields.RGBImageField(), ffcv.fields.IntField()])
+    assert beton.METADATA.itemsize == theirs.itemsize
+    assert [beton.METADATA.fields[n][1] for n in beton.METADATA.names] == [theirs.fields[n][1] for n in theirs.names]
+    assert theirs["f0"] == beton.IMAGE
+    assert [types.TYPE_ID_HANDLER[number].__name__ for _, number in beton.FIELDS] == ["RGBImageField", "IntField"]
+
+
+@pytest.mark.parametrize(
+    "encoding", [Encoding(), Encoding(write_mode="raw"), Encoding(max_resolution=40, jpeg_quality=75)]
+)
+def test_every_sample_equals_the_one_ffcvs_writer_writes(ffcv, tmp_path, encoding):
+    pictures = [photo(i, 50 + i, 90 - i) for i in range(40)] + [photo(i, 1000, 1000) for i in range(5)]
+    theirs = tmp_path / "theirs.beton"
+    fields = {
+        "image": ffcv.fields.RGBImageField(
+            write_mode=encoding.write_mode, max_resolution=encoding.max_resolution, jpeg_quality=encoding.jpeg_quality
+        ),
+        "label": ffcv.fields.IntField(),
+    }
+    dataset = [(picture, i * 7) for i, picture in enumerate(pictures)]
+    ffcv.DatasetWriter(str(theirs), fields, num_workers=1).from_indexed_dataset(dataset)
+    ours = tmp_path / "ours.beton"
+    write(ours, [encode(picture, encoding) for picture in pictures], [label for _, label in dataset])
+    with Beton(ours) as a, Beton(theirs) as b:
+        assert np.array_equal(a.content(), b.content())
+        assert np.array_equal(a.metadata, b.metadata)
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_ffcvs_loader_reads_every_pixel_and_label(ffcv, tmp_path):
+    from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+
+    given = samples(20)
+    write_dataset(tmp_path / "set", {"train": given, "val": given[:4]}, About("abc"), workers=2)
+    path = tmp_path / "set" / "train.beton"
+    pipelines = {"image": [SimpleRGBImageDecoder()], "label": [IntDecoder()]}
+    for os_cache in (True, False):
+        loader = Loader(
+            str(path), 7, 1, os_cache, OrderOption.SEQUENTIAL, pipelines=pipelines, drop_last=False, recompile=False
+        )
+        batches = [(np.array(images), np.array(labels)) for images, labels in loader]
+        images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
+        assert labels.ravel().tolist() == [sample.label for sample in given]
+        expected = np.stack([decode(Encoded(JPG, 64, 48, sample.content)) for sample in given])
+        # FFCV asks for the fast inverse transform, which is off by a few grey levels
+        assert np.abs(images.astype(int) - expected).max() <= 6
+
+
+def test_images_that_fill_pages_and_a_file_with_room_left(tmp_path):
+    images = [raw(i, 1200, 1200) for i in range(5)]
+    records = write(tmp_path / "x.beton", images, range(5), capacity=9)
+    with Beton(tmp_path / "x.beton") as file:
+        assert file.samples == 5
+        assert [file.image(i) for i in range(5)] == images
+        assert np.array_equal(file.content(threads=2), records)
+        assert all(not any(file.read(start, end)) for start, end in file.gaps())
+
+
+def test_an_unfinished_file_opens_nowhere(ffcv, tmp_path):
+    path = tmp_path / "x.beton"
+    with BetonWriter(path, 3) as file:
+        for i in range(3):
+            file.add(i, raw(i, 20, 20), raw(i, 20, 20).sha256)
+    with pytest.raises(ToolkitError, match=r"never written|truncated"):
+        Beton(path)
+    with pytest.raises((AssertionError, ValueError, IndexError)):
+        ffcv.reader.Reader(str(path))
+
+
+def test_the_content_hash_is_what_its_docstring_says(tmp_path):
+    images = [raw(1, 3, 2), raw(2, 4, 1)]
+    records = write(tmp_path / "x.beton", images, [5, -1])
+    expected = hashlib.sha256(b"train 2\n")
+    for image, label in zip(images, (5, -1), strict=True):
+        expected.update(label.to_bytes(8, "little", signed=True) + bytes([RAW]))
+        expected.update(image.width.to_bytes(2, "little") + image.height.to_bytes(2, "little"))
+        expected.update(hashlib.sha256(image.data).digest())
+    assert content_hash({"train": records}) == expected.hexdigest()
+    assert content_hash({"train": records, "val": records}) == content_hash({"val": records, "train": records})

@@ -1,0 +1,104 @@
+"""The writer: same bytes whatever the workers, nothing half-done, and an end to every run."""
+
+import os
+import signal
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.beton import Beton
+from data_prep.contents import Sample
+from data_prep.images import decode
+from data_prep.writer import About, write_dataset
+from tests.data_prep.pictures import jpeg, photo, samples
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.study.dataset import Encoding, Manifest, find_dataset
+
+
+class Deadly(NamedTuple):
+    """A sample that takes its worker down, as a crashing decoder or the kernel's memory killer would."""
+
+    def read(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
+    given = [*samples(100), Sample("bad", 0, b"nothing"), *samples(60, first=200)]
+    encoding = Encoding(write_mode="proportion", raw_proportion=0.3, max_resolution=50)
+    manifests = [
+        write_dataset(
+            tmp_path / f"{n}", {"train": given, "val": given[:50]}, About("abc"), encoding, workers=n, max_bad=1
+        )
+        for n in (1, 2, 5)
+    ]
+    assert len({m.content_hash for m in manifests}) == 1
+    assert len({(tmp_path / f"{n}" / "train.beton").read_bytes() for n in (1, 2, 5)}) == 1
+    assert manifests[0].mean == manifests[1].mean and manifests[0].std == manifests[2].std
+
+
+def test_the_manifest_says_what_is_in_the_folder(odd_path):
+    pictures = [photo(i, 30 + i, 60) for i in range(20)]
+    given = [Sample(str(i), i % 2, picture) for i, picture in enumerate(pictures)]
+    about = About(["n01", "n02"], ["cat", "dog"], title="Pets", source="nowhere", metric="top5")
+    write_dataset(odd_path / "set", {"train": given, "val": given[:3]}, about, Encoding(write_mode="raw"), workers=2)
+    path, manifest = find_dataset("set", odd_path)
+    assert sorted(p.name for p in path.iterdir()) == ["contact-sheet.png", "dataset.json", "train.beton", "val.beton"]
+    assert (manifest.classes, manifest.class_names, manifest.metric) == (("n01", "n02"), ("cat", "dog"), "top5")
+    assert manifest.splits["val"].class_counts == (2, 1)
+    assert manifest.image_size == (60, 49)
+    pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures]) / 255
+    assert manifest.mean == pytest.approx(pixels.mean(0), abs=1e-5)
+    assert manifest.std == pytest.approx(pixels.std(0), abs=1e-5)
+    assert manifest.mean_over == 20
+    with Beton(path / "train.beton") as beton:
+        assert all(np.array_equal(decode(beton.image(i)), pictures[i]) for i in range(20))
+
+
+def test_a_bad_image_is_left_out_and_listed_up_to_the_limit(tmp_path):
+    given = [*samples(5), Sample("caf\udce9/broken.jpg", 1, jpeg(1)[:900]), *samples(5)]
+    manifest = write_dataset(tmp_path / "a", {"train": given, "val": samples(3)}, About("abc"), workers=1, max_bad=1)
+    assert manifest.splits["train"].samples == 10
+    assert [(bad.source, "Premature end" in bad.reason) for bad in manifest.skipped] == [("caf\\xe9/broken.jpg", True)]
+    assert Manifest.read(tmp_path / "a" / "dataset.json") == manifest
+    with pytest.raises(ToolkitError, match=r"1 bad images, at most 0 .*broken.jpg: Premature"):
+        write_dataset(tmp_path / "b", {"train": given, "val": samples(3)}, About("abc"), workers=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_worker_that_dies_ends_the_run_with_a_word(tmp_path):
+    given = [*samples(100), Sample("killer.jpg", 0, Deadly()), *samples(100)]
+    with pytest.raises(ToolkitError, match="worker process died"):
+        write_dataset(tmp_path / "set", {"train": given, "val": samples(3)}, About("abc"), workers=2)
+    assert not any(tmp_path.iterdir())
+
+
+def test_threads_of_the_calling_process_do_not_hang_its_workers(tmp_path):
+    cv2.setNumThreads(4)
+    cv2.resize(photo(0, 2000, 2000), (900, 900), interpolation=cv2.INTER_AREA)
+    given = [Sample(str(i), 0, photo(i, 400, 300)) for i in range(8)]
+    write_dataset(tmp_path / "set", {"train": given, "val": given}, About("a"), Encoding(max_resolution=200), workers=2)
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    splits = {"train": samples(6), "val": samples(3)}
+    first = write_dataset(tmp_path / "set", splits, About("abc"), workers=1)
+    with pytest.raises(UsageError, match="there already; give --overwrite"):
+        write_dataset(tmp_path / "set", splits, About("abc"), workers=1)
+    splits["train"] = samples(9)
+    with pytest.raises(UsageError, match="val of set has no images"):
+        write_dataset(tmp_path / "set", splits | {"val": []}, About("abc"), overwrite=True)
+    assert Manifest.read(tmp_path / "set" / "dataset.json") == first
+    write_dataset(tmp_path / "set", splits, About("abc"), workers=1, overwrite=True)
+    assert Manifest.read(tmp_path / "set" / "dataset.json").splits["train"].samples == 9
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_splits_without_one_usable_image_and_unwritable_places(tmp_path):
+    bad = [Sample("x", 0, b"")]
+    with pytest.raises(ToolkitError, match="none of the 1 images of split val can be used"):
+        write_dataset(tmp_path / "set", {"train": samples(3), "val": bad}, About("abc"), workers=1, max_bad=5)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ToolkitError, match="cannot be written"):
+        write_dataset(tmp_path / "file" / "set", {"train": samples(3), "val": samples(3)}, About("abc"), workers=1)

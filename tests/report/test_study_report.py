@@ -1,0 +1,52 @@
+"""A study's report, from its result files to what is printed and written."""
+
+import json
+
+import polars as pl
+import pytest
+
+from tests.report.studies import make_result, make_task, write_study
+from toolkit import report
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two datasets that agree but for noise, one failed task, one missing, one broken and one foreign file."""
+    results = [
+        make_result(make_task(f"anynetx-500/{i}", dataset), 100 + 7 * i + (i * step) % 11)
+        for i in range(20)
+        for dataset, step in (("fine", 3), ("large", 5))
+    ]
+    results.append(make_result(make_task("torchvision/alexnet", "fine"), None, status="failed"))
+    made = write_study(tmp_path / "a 'study'\nhere", results, [make_task("torchvision/alexnet", "large")])
+    (made.room("results") / "broken.json").write_text('{"id": ')
+    (made.room("results") / "foreign.json").write_text('{"name": "somebody else"}')
+    return made
+
+
+def test_prints_coverage_ranking_and_pairs(study, capsys):
+    assert report.main([str(study.path), "--resamples", "300"]) == 0
+    out, err = capsys.readouterr()
+    assert "1 missing, 1 failed, 2 unreadable" in out
+    assert "Spearman 0.9" in out and "n = 20" in out
+    assert "anynetx-500/0" in out
+    assert max(map(len, out.split("tables:")[0].splitlines())) <= 100
+    assert "broken.json" in err and "foreign.json" in err
+
+
+def test_writes_figure_and_tables_and_says_where(study, capsys):
+    report.main([str(study.path), "--resamples", "100"])
+    out = capsys.readouterr().out
+    for name in ("figures/scatter.png", "figures/scatter.svg", "tables", "report.json"):
+        assert (study.path / "report" / name).exists()
+        assert name in out
+    written = pl.read_csv(study.path / "report/tables/pairs.csv")
+    assert written["n"].to_list() == [20]
+
+
+def test_json_is_one_document(study, capsys):
+    report.main([str(study.path), "--resamples", "100", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["settings"]["resamples"] == 100
+    assert document["tables"]["coverage"]["rows"][0]["failed"] == 1
+    assert not (study.path / "report").exists()

@@ -1,0 +1,1 @@
+"""From measurements to tables: pure functions over polars frames. What draws them is toolkit/render."""

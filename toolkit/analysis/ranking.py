@@ -1,0 +1,83 @@
+"""Who is best on each dataset, and how sure that is."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.settings import Settings
+from toolkit.analysis.table import Table, table
+from toolkit.stats.intervals import clopper_pearson
+from toolkit.stats.ranking import Z, rank_intervals
+from toolkit.stats.resampling import Floats
+
+
+def standard_errors(data: Measurements, dataset: str, settings: Settings) -> tuple[Floats, str]:
+    """Standard error of each architecture's value on ``dataset``, in its unit, and where it is known from.
+
+    From repeated seeds (pooled over architectures) where there are any, else from the images counted (binomial),
+    else from ``settings.noise``; NaN where none of them is known.
+    """
+    runs = data.done.filter(pl.col("dataset") == dataset)
+    per = runs.group_by("architecture").agg(
+        pl.len().alias("seeds"), pl.col("value").var().alias("variance"), pl.col("wrong").sum(), pl.col("images").sum()
+    )
+    per = pl.DataFrame({"architecture": data.architectures}).join(
+        per, on="architecture", how="left", maintain_order="left"
+    )
+    seeds = per["seeds"].cast(pl.Float64).to_numpy()
+    repeated = per.filter(pl.col("seeds") > 1)
+    if len(repeated):
+        freedom = repeated["seeds"] - 1
+        pooled = float((repeated["variance"] * freedom).sum() / freedom.sum())
+        return np.sqrt(pooled / seeds), "seeds"
+    if runs["images"].is_not_null().any():
+        share = (per["wrong"] / per["images"]).cast(pl.Float64).to_numpy()
+        return 100 * np.sqrt(share * (1 - share) / per["images"].cast(pl.Float64).to_numpy()), "counts"
+    noise = np.nan if settings.noise is None else settings.noise
+    return np.full(len(per), noise), "" if settings.noise is None else "given"
+
+
+def ranking(data: Measurements, settings: Settings) -> Table:
+    """All architectures of every dataset, best first, with intervals of value and rank where noise is known."""
+    rows = [row for dataset in data.datasets for row in _ranking(data, dataset, settings)]
+    note = "value intervals: Clopper-Pearson from counts, else 1.96 standard errors; ranks: repeated under that noise"
+    return table("ranking", "Ranking by dataset", rows, note)
+
+
+def _ranking(data: Measurements, dataset: str, settings: Settings) -> list[dict[str, Any]]:
+    values = data.column(dataset)
+    errors, source = standard_errors(data, dataset, settings)
+    present = np.flatnonzero(np.isfinite(values))
+    best_first = present[np.argsort(data.sign * values[present], kind="stable")]
+    value, error = values[best_first], errors[best_first]
+    low, high = _value_interval(data, dataset, best_first, value, error, source)
+    known = bool(np.isfinite(error).all())
+    first, last = rank_intervals(data.sign * value, error, settings.seed) if known else (error, error)
+    return [
+        {
+            "dataset": dataset,
+            "rank": i + 1,
+            "rank_low": int(first[i]) if known else None,
+            "rank_high": int(last[i]) if known else None,
+            "architecture": data.architectures[row],
+            "value": value[i],
+            "value_low": low[i],
+            "value_high": high[i],
+            "noise": source or "unknown",
+        }
+        for i, row in enumerate(best_first)
+    ]
+
+
+def _value_interval(
+    data: Measurements, dataset: str, rows: np.ndarray, value: Floats, error: Floats, source: str
+) -> tuple[Floats, Floats]:
+    if source != "counts":
+        return value - Z * error, value + Z * error
+    runs = data.done.filter(pl.col("dataset") == dataset)
+    names = pl.DataFrame({"architecture": [data.architectures[row] for row in rows]})
+    counts = names.join(runs, on="architecture", how="left", maintain_order="left")
+    low, high = clopper_pearson(counts["wrong"].to_numpy().astype(float), counts["images"].to_numpy().astype(float))
+    return (100 * low, 100 * high) if data.quantity == "error" else (100 - 100 * high, 100 - 100 * low)

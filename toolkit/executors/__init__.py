@@ -1,0 +1,1 @@
+"""How tasks get to run: in this process (debug), in a bounded pool (local), as array jobs (slurm)."""

@@ -1,0 +1,18 @@
+"""Debug executor: the tasks run in this process, one element after another; a debugger can step into them."""
+
+from pathlib import Path
+
+from toolkit.study import Study
+from toolkit.study.submission import Submission
+
+
+def run(study: Study, submission: Submission) -> None:
+    """Train all tasks of the submission here. Ctrl-C saves the running task and raises `KeyboardInterrupt`."""
+    from toolkit.engine.stop import on_signals
+    from toolkit.train import train
+
+    with on_signals() as stop:
+        for element in submission.elements:
+            train(study, element, data=Path(submission.data), pack=submission.pack, stop=stop)
+            if stop:
+                raise KeyboardInterrupt

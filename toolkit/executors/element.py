@@ -1,0 +1,26 @@
+"""What one array element runs: the tasks that its submission's record lists under its index.
+
+python -m toolkit.executors.element runs/NAME/submissions/RECORD.json
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.cli import run
+from toolkit.study.submission import Submission
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train the element's tasks; the exit status is that of `toolkit.train` (75: saved, to be queued again)."""
+    from toolkit.train import main as train
+
+    record = Path(argv[0])
+    submission = Submission.read(record)
+    tasks = submission.elements[int(os.environ["SLURM_ARRAY_TASK_ID"])]
+    study = record.parent.parent
+    return train([str(study), *tasks, "--data", submission.data, "--pack", str(submission.pack)])
+
+
+if __name__ == "__main__":
+    run(main)

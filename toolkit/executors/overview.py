@@ -1,0 +1,89 @@
+"""A look at a study: its tasks, their states, and what the queue could not tell."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from toolkit.errors import ToolkitError
+from toolkit.executors.queue import queue_of
+from toolkit.study import Study, Task
+from toolkit.study.ranges import format_ranges
+from toolkit.study.states import State, TaskState, task_states
+
+TROUBLE = ("failed", "diverged", "damaged", "lost")
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What was known at one moment."""
+
+    study: Study
+    tasks: Mapping[str, Task]
+    states: Mapping[str, TaskState]
+    warning: str = ""
+    """Why the queue could not be read; what was submitted counts as queued then."""
+
+    @classmethod
+    def of(cls, path: str) -> Self:
+        """Look at the study at ``path``. Raises `UsageError` when it is none."""
+        return cls._look(Study.open(path))
+
+    def again(self) -> Self:
+        """The same study, now."""
+        return self._look(self.study)
+
+    @classmethod
+    def _look(cls, study: Study) -> Self:
+        warning = ""
+        try:
+            queue = queue_of(study)
+            if queue is None:
+                warning = "no squeue here: what was submitted to Slurm and has no result counts as queued"
+        except ToolkitError as error:
+            queue, warning = None, f"{error}; what was submitted counts as queued"
+        return cls(study, study.tasks(), task_states(study, queue), warning)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether anything is queued or running."""
+        return any(state.held or state.state == "running" for state in self.states.values())
+
+    def trouble(self) -> dict[str, TaskState]:
+        """Tasks that failed, diverged or got lost."""
+        return {task_id: state for task_id, state in self.states.items() if state.state in TROUBLE}
+
+    def ranges(self) -> list[tuple[str, State, str, str]]:
+        """(dataset column, state, group, members) for each group of architectures; members such as ``0-7,12``."""
+        members: dict[tuple[str, State, str], list[str]] = defaultdict(list)
+        for task_id, task in self.tasks.items():
+            group, _, member = task.architecture.partition("/")
+            members[task.column, self.states[task_id].state, group].append(member)
+        return [(*key, _compact(names)) for key, names in members.items()]
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document of ``status --json``."""
+        return {
+            "study": str(self.study.path),
+            "tasks": len(self.tasks),
+            "states": dict(Counter(state.state for state in self.states.values())),
+            "ranges": [dict(zip(("dataset", "state", "group", "members"), row, strict=True)) for row in self.ranges()],
+            "running": {
+                task_id: state.progress.model_dump()
+                for task_id, state in self.states.items()
+                if state.state == "running" and state.progress
+            },
+            "trouble": [
+                {"id": i, "architecture": self.tasks[i].architecture, "dataset": self.tasks[i].column}
+                | {"state": state.state, "reason": state.reason}
+                for i, state in self.trouble().items()
+            ],
+            "warning": self.warning or None,
+        }
+
+
+def _compact(members: list[str]) -> str:
+    """Numbers as ranges, names as they are."""
+    if all(member.isdigit() for member in members):
+        return format_ranges(map(int, members))
+    return ",".join(sorted(set(members)))

@@ -1,0 +1,110 @@
+"""Train a population of architectures on datasets: in a pool here, as Slurm array jobs, or in this process.
+
+    python -m toolkit.launch --array 0-499 --dataset A B --study NAME
+    python -m toolkit.launch --models torchvision/resnet18 timm/mobilenetv3_small_050 --executor local
+    python -m toolkit.launch --study NAME                    # go on with what the study has declared
+    python -m toolkit.launch --study NAME --retry failed     # and run failed tasks again
+    python -m toolkit.launch --study NAME --cancel           # end it; what runs saves itself
+
+Launching is reconciliation: what is declared and has no result is submitted, unless it is in the queue already. All
+settings are checked before anything is queued.
+"""
+
+import argparse
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from toolkit.cli import parser, print_json, run
+
+if TYPE_CHECKING:
+    from toolkit.executors.reconcile import Plan
+
+EXECUTORS = ("slurm", "local", "debug")
+RETRIES = ("failed", "lost", "diverged", "all")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check everything, then show, run or submit."""
+    given = _parser().parse_args(argv)
+    if given.profile_help:
+        from toolkit.executors.profile import profile_help
+
+        print(profile_help())
+        return 0
+    from toolkit.executors.reconcile import cancel, carry_out, make_plan
+    from toolkit.render.states import PoolDisplay
+
+    if given.cancel:
+        return _tell_cancelled(cancel(given.study), given.json)
+    plan = make_plan(given)
+    if given.dry_run:
+        return _show(plan, given.json)
+    document = carry_out(plan, PoolDisplay)
+    if given.json:
+        print_json(document)
+    else:
+        print(", ".join(f"{count} {state}" for state, count in document["states"].items()))
+        print(f"see: python -m toolkit.{'status' if document['jobs'] else 'report'} {shlex.quote(document['study'])}")
+    return int(document["not_done_here"] > 0)
+
+
+def _show(plan: "Plan", as_json: bool) -> int:
+    from toolkit.executors.reconcile import preview
+
+    document: dict[str, Any] = preview(plan)
+    if as_json:
+        print_json(document)
+        return 0
+    script = document.pop("script", "")
+    print("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
+    print(f"\n{script}" if script else "", end="")
+    return 0
+
+
+def _tell_cancelled(document: Mapping[str, Any], as_json: bool) -> int:
+    if as_json:
+        print_json(document)
+    else:
+        print(f"cancelled: {', '.join(document['jobs'] or document['cancelled']) or 'nothing was queued or running'}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = parser("toolkit.launch", __doc__)
+    what = p.add_argument_group("what to train")
+    what.add_argument("--array", metavar="RANGES", help="nets of the population, such as 0-499 or 0-7,12")
+    what.add_argument("--population", default="anynetx-500", metavar="NAME", help="what --array counts (%(default)s)")
+    what.add_argument("--models", nargs="+", default=[], metavar="NAME", help="named models, or a whole population")
+    what.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="folders in the data root (the demo's)")
+    what.add_argument("--data", metavar="DIR", help="data root (TOOLKIT_DATA, or ./data)")
+    what.add_argument("--seeds", default="0", metavar="RANGES", help="such as 0-2 (%(default)s)")
+    what.add_argument("--recipe", metavar="NAME", help="shipped recipe or TOML file (quick, for a first look)")
+    what.add_argument(
+        "--set", nargs="+", default=[], dest="changes", metavar="FIELD=VALUE", help="fields of the recipe to change"
+    )
+    what.add_argument("--study", default="study", metavar="NAME", help="folder runs/NAME, or a path (%(default)s)")
+    how = p.add_argument_group("how to run it")
+    how.add_argument("--executor", choices=EXECUTORS, help="slurm where sbatch is, else local")
+    how.add_argument("--jobs", type=_positive, metavar="N", help="local: workers (one a GPU, else one a core)")
+    how.add_argument("--per-job", type=_positive, default=1, metavar="N", help="tasks of one array element or worker")
+    how.add_argument("--pack", type=_positive, default=1, metavar="K", help="tasks trained side by side on one loader")
+    how.add_argument("--profile", metavar="FILE", help="slurm: cluster profile; examples in slurm/profiles/")
+    how.add_argument("--image", metavar="SIF", help="run each task in this image (docker:NAME or podman:NAME: local)")
+    how.add_argument("--profile-help", action="store_true", help="list the keys of a profile")
+    how.add_argument("--retry", nargs="+", default=[], choices=RETRIES, help="run finished tasks of this kind again")
+    how.add_argument("--cancel", action="store_true", help="take the study's jobs out of the queue, end its local runs")
+    how.add_argument("--dry-run", action="store_true", help="show the plan and the sbatch script, do nothing")
+    how.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    return p
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    return number
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,39 @@
+"""A report's files: the page, tables, figures, the JSON document."""
+
+from pathlib import Path
+
+import orjson
+
+from toolkit.analysis.document import Report
+from toolkit.errors import ToolkitError
+from toolkit.files import write_atomic
+from toolkit.render.export import write_tables
+from toolkit.render.figures import figures, save
+from toolkit.render.page import page
+
+ON_PAGE = ("gains", "correlations", "attributes", "distribution")
+"""Drawings on the page; the scatter matrix would double its size, the page has hoverable plots instead."""
+
+
+def write_report(report: Report, folder: Path) -> list[str]:
+    """Write everything under ``folder``; returns a line for each kind of file. Raises `ToolkitError`."""
+    try:
+        return _write(report, folder)
+    except OSError as error:
+        raise ToolkitError(f"{folder} cannot be written ({error.strerror}); name another --out") from error
+
+
+def _write(report: Report, folder: Path) -> list[str]:
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+    write_tables(list(report.tables.values()), folder / "tables")
+    write_atomic(folder / "report.json", orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
+    drawn = {name: save(figure, folder / "figures", name) for name, figure in figures(report).items()}
+    drawings = {name: drawn[name][-1].read_text() for name in ON_PAGE if name in drawn}
+    write_atomic(folder / "index.html", page(report, drawings).encode())
+    return [
+        f"page:    {folder / 'index.html'}",
+        *(f"figure:  {paths[0]} and .svg" for paths in drawn.values()),
+        f"tables:  {folder / 'tables'}/ ({len(report.tables)} tables as CSV, Parquet, Markdown and LaTeX)",
+        f"json:    {folder / 'report.json'}",
+    ]

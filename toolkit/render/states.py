@@ -1,0 +1,178 @@
+"""Terminal views of a study's states: the table of `toolkit.status`, and the live lines of a local run."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from toolkit.executors.overview import Overview
+from toolkit.study import Study, Task
+from toolkit.study import progress as heartbeat
+from toolkit.study.logs import task_log
+from toolkit.study.states import STATES, State, read_outcome
+
+LOG_TAIL = 3  # lines
+STYLES: Mapping[State, str] = {
+    "done": "green",
+    "failed": "red",
+    "diverged": "yellow",
+    "damaged": "red",
+    "running": "cyan",
+    "preempted": "yellow",
+    "lost": "red",
+}
+
+
+def overview(look: Overview) -> Group:
+    """Datasets by states, the running tasks, and which nets stand where."""
+    parts: list[RenderableType] = [_state_table(look)]
+    running = _running_table(look)
+    if running.row_count:
+        parts.append(running)
+    parts += [Text(line, style="dim") for line in _range_lines(look)]
+    if look.warning:
+        parts.append(Text(f"warning: {look.warning}", style="yellow"))
+    if look.trouble():
+        parts.append(
+            Text(f"reasons: python -m toolkit.status {shlex.quote(str(look.study.path))} --failed", style="dim")
+        )
+    return Group(*parts)
+
+
+def failures(look: Overview) -> Group:
+    """Tasks that failed, diverged or got lost, with the reason; the commands that go further."""
+    lines = [line for task_id in look.trouble() for line in _failure(look, task_id)]
+    if not lines:
+        return Group(Text("nothing failed"))
+    where = shlex.quote(str(look.study.path))
+    return Group(
+        *lines,
+        Text(f"the log of one: python -m toolkit.logs {where} TASK", style="dim"),
+        Text(f"run failed ones again: python -m toolkit.launch --study {where} --retry failed", style="dim"),
+    )
+
+
+def _failure(look: Overview, task_id: str) -> list[Text]:
+    """Who, what and why; for a task that could not say why itself, also the end of its log."""
+    task, state = look.tasks[task_id], look.states[task_id]
+    head = Text.assemble(task_id, " ", _styled(state.state), f" {task.architecture} on {task.column}")
+    log = task_log(look.study, task_id).splitlines()[-LOG_TAIL:] if state.state == "lost" else []
+    return [head, Text(f"    {state.reason}"), *(Text(f"    {line}", style="dim") for line in log)]
+
+
+def _state_table(look: Overview) -> Table:
+    counts = {column: Counter[State]() for column in dict.fromkeys(task.column for task in look.tasks.values())}
+    for task_id, task in look.tasks.items():
+        counts[task.column][look.states[task_id].state] += 1
+    total = sum(counts.values(), Counter[State]())
+    shown = [state for state in STATES if total[state]]
+    table = Table("dataset", *(Column(name, justify="right") for name in ("tasks", *shown)))
+    for column, count in counts.items():
+        table.add_row(column, str(count.total()), *(_cell(state, count[state]) for state in shown))
+    if len(counts) > 1:
+        table.add_section()
+        table.add_row("all", str(total.total()), *(_cell(state, total[state]) for state in shown))
+    return table
+
+
+def _running_table(look: Overview) -> Table:
+    table = Table("running", "dataset", "epoch", "images/s", "left", "error", "on")
+    for task_id, state in look.states.items():
+        if state.state == "running" and state.progress:
+            table.add_row(*running_cells(look.tasks[task_id], state.progress))
+    return table
+
+
+def _range_lines(look: Overview) -> list[str]:
+    """Where each net stands, unless everything is done."""
+    return [f"{column} {state}: {group} {names}" for column, state, group, names in look.ranges() if state != "done"]
+
+
+def running_cells(task: Task, progress: heartbeat.Progress) -> list[str]:
+    """The cells of a running task."""
+    share = progress.step / progress.steps if progress.steps else 0.0
+    where = progress.job or f"{progress.host}:{progress.pid}"
+    return [
+        task.architecture,
+        task.column,
+        f"{progress.epoch + share:.1f}/{progress.epochs}" if progress.phase != "starting" else "starting",
+        f"{progress.images_per_s:.0f}" if progress.images_per_s else "",
+        duration(progress.seconds_left),
+        f"{progress.error:.1%}" if progress.error is not None else "",
+        where + (f" (restart {progress.restarts})" if progress.restarts else ""),
+    ]
+
+
+def duration(seconds: float | None) -> str:
+    """Hours and minutes for people: ``1:05 h``, ``2:03 min``, ``40 s``; empty when unknown."""
+    if seconds is None:
+        return ""
+    if seconds >= 3600:
+        return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f} h"
+    return f"{seconds // 60:.0f}:{seconds % 60:02.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+class PoolDisplay:
+    """What a local run shows on stderr: a bar with running tasks on a terminal, a line for each finished one else."""
+
+    def __init__(self, study: Study, total: int) -> None:
+        self.study = study
+        self.tasks = study.tasks()
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), auto_refresh=False
+        )
+        self.job = self.bar.add_task("tasks", total=total)
+        self.finished_before = study.finished()
+        self.finished = set(self.finished_before)
+        self.live = Live(self.bar, console=self.console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.update([])
+        self.live.stop()
+
+    def update(self, in_flight: Sequence[str]) -> None:
+        """Tell what finished since the last call, and where the tasks in flight are."""
+        finished = self.study.finished() & self.tasks.keys()
+        for task_id in finished - self.finished:
+            self.console.print(self._line(task_id), highlight=False, soft_wrap=True)
+        self.finished = finished
+        if self.console.is_terminal:
+            self.bar.update(self.job, completed=len(finished - self.finished_before))
+            self.live.update(Group(self.bar, *self._running(in_flight)), refresh=True)
+
+    def _running(self, in_flight: Sequence[str]) -> list[Text]:
+        beats = ((task_id, self.study.progress(task_id)) for task_id in in_flight if task_id not in self.finished)
+        cells = (running_cells(self.tasks[task_id], beat)[:5] for task_id, beat in beats if beat)
+        return [Text(f"  {net} on {data}: {epoch}  {rate} images/s  {left}") for net, data, epoch, rate, left in cells]
+
+    def _line(self, task_id: str) -> Text:
+        state, reason = read_outcome(self.study.result_path(task_id))
+        task = self.tasks[task_id]
+        return Text.assemble(
+            (f"{state:9}", STYLES.get(state, "")),
+            f" {task.architecture} on {task.column}",
+            f": {reason}" if reason else "",
+        )
+
+
+def _cell(state: State, count: int) -> Text:
+    return Text(str(count) if count else "", style=STYLES.get(state, ""))
+
+
+def _styled(state: State) -> Text:
+    return Text(state, style=STYLES.get(state, ""))

@@ -1,0 +1,1 @@
+"""Statistics of rankings: pure functions on arrays, no files, no printing."""

@@ -1,0 +1,179 @@
+"""Spearman's rho, Kendall's tau-b and Pearson's r: estimates, bootstrap, p values. Ties are handled everywhere."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from toolkit.stats.kernels import rank_correlations
+from toolkit.stats.resampling import Floats, Ints, over_blocks
+
+Statistic = Literal["spearman", "kendall", "pearson"]
+MINIMUM = 4
+"""Fewer rows than this give no correlation worth a number."""
+PERMUTE_BELOW = 30
+"""Rows below which p comes from permutations, not from a limit for many rows. Our choice."""
+PERMUTATIONS = 9999
+ROUNDING = 1e-12
+"""A variance below this share of the mean square is a constant column seen through rounding."""
+
+
+class Correlations(NamedTuple):
+    """One array for each statistic, (pairs,) for estimates, (pairs, B) for resamples."""
+
+    spearman: Floats
+    kendall: Floats
+    pearson: Floats
+
+
+def correlations(values: Floats, pairs: Ints) -> Correlations:
+    """All three statistics of ``values`` (n, k), finite, for ``pairs`` (p, 2) of columns; each (p,).
+
+    NaN where a column of the pair is constant or n < `MINIMUM`.
+    """
+    everyone = np.ones((1, len(values)), np.int64)
+    return Correlations(*_weighted(values, pairs)(everyone)[..., 0])
+
+
+def bootstrap_correlations(values: Floats, pairs: Ints, resamples: int, seed: int) -> Correlations:
+    """The statistics on ``resamples`` draws with replacement of the rows of ``values`` (n, k); each (p, B).
+
+    All pairs see the same draws, so differences between pairs are paired.
+    """
+    return Correlations(*over_blocks(_weighted(values, pairs), len(values), resamples, seed))
+
+
+def bootstrap_pearson(values: Floats, pairs: Ints, resamples: int, seed: int) -> Floats:
+    """Pearson's r alone, on the draws that `bootstrap_correlations` makes of the same n and seed; (p, B)."""
+    return over_blocks(_weighted_pearson(values, pairs), len(values), resamples, seed)
+
+
+def sparse_kendall(x: Floats, y: Floats, x_step: float, y_step: float) -> float:
+    """Tau-b of ``x`` and ``y`` (n,) rounded to their steps, so that swaps within the noise are ties, not discord.
+
+    The sparse tau of Yu et al. 2020 (arXiv 1902.08142), who round accuracies to 0.1 points.
+    """
+    rounded = np.stack([np.round(x / x_step), np.round(y / y_step)], axis=1)
+    return float(correlations(rounded, np.array([[0, 1]])).kendall[0])
+
+
+Weighted = Callable[[Ints], Floats]
+
+
+def _weighted(values: Floats, pairs: Ints) -> Weighted:
+    """All three statistics as a function of row weights (b, n) -> (3, p, b). Sorts once, for all resamples."""
+    order = np.ascontiguousarray(np.argsort(values, axis=0, kind="stable").T)
+    group = np.ascontiguousarray(dense_ranks(values).T)
+    pairs = np.ascontiguousarray(pairs, np.int64)
+    pearson = _weighted_pearson(values, pairs)
+
+    def of(weights: Ints) -> Floats:
+        out = np.full((3, len(pairs), len(weights)), np.nan)
+        if len(values) >= MINIMUM:
+            rank_correlations(order, group, pairs, weights, out[0], out[1])
+            out[2] = pearson(weights)
+        return out
+
+    return of
+
+
+def _weighted_pearson(values: Floats, pairs: Ints) -> Weighted:
+    """Pearson's r as a function of row weights (b, n) -> (p, b), by two matrix products."""
+    n = len(values)
+    centred = values - values.mean(axis=0) if n else values
+    moments = np.concatenate([centred, centred**2], axis=1)
+    x, y = np.asarray(pairs).T
+    products = centred[:, x] * centred[:, y]
+
+    def of(weights: Ints) -> Floats:
+        if n < MINIMUM:
+            return np.full((len(pairs), len(weights)), np.nan)
+        shares = weights / n
+        means, squares = np.split(shares @ moments, 2, axis=1)
+        variances = squares - means**2
+        variances[variances <= ROUNDING * squares] = np.nan
+        covariances = shares @ products - means[:, x] * means[:, y]
+        return np.clip(covariances / np.sqrt(variances[:, x] * variances[:, y]), -1, 1).T
+
+    return of
+
+
+def dense_ranks(values: Floats) -> Ints:
+    """Ranks 0, 1, ... by column of ``values`` (n, k); equal values share one, none is left out."""
+    ranks = [np.unique(column, return_inverse=True)[1] for column in values.T]
+    return np.stack(ranks, axis=1).astype(np.int64)
+
+
+def midranks(values: Floats) -> Floats:
+    """Ranks 1..n of ``values`` (n,); equal values share the mean of theirs."""
+    _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(size)
+    return (last - (size - 1) / 2)[group]
+
+
+def p_value(statistic: Statistic, x: Floats, y: Floats, estimate: float, seed: int = 0) -> float:
+    """Two-sided p of no association between ``x`` and ``y`` (n,), finite.
+
+    From `PERMUTATIONS` seeded permutations below `PERMUTE_BELOW` rows; from Student's t with n - 2 degrees of freedom
+    for rho and r, from the tie-corrected normal limit for tau-b (Kendall 1970, ch. 4) otherwise.
+    """
+    n = len(x)
+    if not np.isfinite(estimate):
+        return float("nan")
+    if n < PERMUTE_BELOW:
+        return _permutation_p(statistic, x, y, seed)
+    if statistic == "kendall":
+        return _kendall_limit_p(x, y, estimate)
+    return t_p(estimate, n - 2)
+
+
+def t_p(r: float, df: float) -> float:
+    """Two-sided p of a correlation ``r`` with ``df`` degrees of freedom, by Student's t."""
+    if abs(r) >= 1:
+        return 0.0
+    t = abs(r) * np.sqrt(df / (1 - r * r))
+    return float(2 * special.stdtr(df, -t))
+
+
+def normal_p(z: float) -> float:
+    """Two-sided p of a standard normal deviate."""
+    return float(2 * special.ndtr(-abs(z)))
+
+
+def _kendall_limit_p(x: Floats, y: Floats, tau: float) -> float:
+    n = len(x)
+    tx, ty = (np.unique(v, return_counts=True)[1].astype(float) for v in (x, y))
+    pairs = n * (n - 1)
+    tied_x, tied_y = ((t * (t - 1)).sum() for t in (tx, ty))
+    triples_x, triples_y = ((t * (t - 1) * (t - 2)).sum() for t in (tx, ty))
+    long_x, long_y = ((t * (t - 1) * (2 * t + 5)).sum() for t in (tx, ty))
+    variance = (pairs * (2 * n + 5) - long_x - long_y) / 18
+    variance += tied_x * tied_y / (2 * pairs) + triples_x * triples_y / (9 * pairs * (n - 2))
+    score = tau * np.sqrt((pairs - tied_x) * (pairs - tied_y)) / 2
+    return normal_p(score / np.sqrt(variance))
+
+
+def _permutation_p(statistic: Statistic, x: Floats, y: Floats, seed: int) -> float:
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permuted(np.tile(np.arange(len(x)), (PERMUTATIONS, 1)), axis=1)
+    if statistic == "kendall":
+        i, j = np.triu_indices(len(x), 1)
+        left = np.sign(x[i] - x[j])
+        observed, null = left @ np.sign(y[i] - y[j]), np.sign(y[shuffled[:, i]] - y[shuffled[:, j]]) @ left
+    else:
+        left, right = (midranks(x), midranks(y)) if statistic == "spearman" else (x, y)
+        left, right = left - left.mean(), right - right.mean()
+        observed, null = left @ right, right[shuffled] @ left
+    at_least = np.abs(null) >= abs(observed) * (1 - 1e-9)
+    return float((1 + at_least.sum()) / (1 + PERMUTATIONS))
+
+
+def holm(p: Floats) -> Floats:
+    """Holm's step-down adjustment of ``p`` (m,) for m tests; NaN entries are no tests and stay NaN."""
+    adjusted = np.full(len(p), np.nan)
+    tested = np.flatnonzero(np.isfinite(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted

@@ -1,0 +1,55 @@
+"""Resamples of architectures, drawn in blocks that several threads can work on."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BLOCK = 250
+"""Resamples drawn from one stream. A constant: the numbers must not depend on the count of threads."""
+LEVEL = 0.95
+UNDEFINED_ALLOWED = 0.05
+"""Share of resamples that may have no value (a constant column) before an interval means nothing. Our choice."""
+
+
+class Interval(NamedTuple):
+    """An interval of `LEVEL`; NaN at both ends when there is none."""
+
+    low: float
+    high: float
+
+
+NO_INTERVAL = Interval(float("nan"), float("nan"))
+
+
+def blocks(n: int, resamples: int, seed: int) -> Iterator[Ints]:
+    """Draws with replacement of n rows as weights (b, n): how often each row was drawn. Rows sum to n."""
+    for block, start in enumerate(range(0, resamples, BLOCK)):
+        b = min(BLOCK, resamples - start)
+        rows = np.random.default_rng([seed, block]).integers(n, size=(b, n))
+        flat = (rows + n * np.arange(b)[:, None]).ravel()
+        yield np.bincount(flat, minlength=b * n).reshape(b, n)
+
+
+def over_blocks(function: Callable[[Ints], Floats], n: int, resamples: int, seed: int) -> Floats:
+    """``function`` of each block's weights (b, n) -> (..., b), on all allowed cores, joined to (..., resamples)."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return np.concatenate(list(pool.map(function, blocks(n, resamples, seed))), axis=-1)
+
+
+def percentile_interval(samples: Floats) -> Interval:
+    """The central `LEVEL` of bootstrap values (B,) by percentiles (Efron & Tibshirani 1993, ch. 13).
+
+    None (NaN, NaN) when more than `UNDEFINED_ALLOWED` of the resamples have no value.
+    """
+    defined = samples[np.isfinite(samples)]
+    if len(defined) == 0 or len(defined) < (1 - UNDEFINED_ALLOWED) * len(samples):
+        return NO_INTERVAL
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))

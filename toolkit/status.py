@@ -1,0 +1,75 @@
+"""Where a study stands: datasets by state, what runs, what failed and why.
+
+python -m toolkit.status NAME
+python -m toolkit.status NAME --watch      # until nothing is queued or running
+python -m toolkit.status NAME --failed     # reasons, and how to look further
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from toolkit.cli import parser, print_json, run
+
+if TYPE_CHECKING:
+    from toolkit.executors.overview import Overview
+
+REFRESH_S = 2.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the states; status 0 whatever they are."""
+    given = _parser().parse_args(argv)
+    from toolkit.executors.overview import Overview
+
+    look = Overview.of(given.study)
+    if given.watch:
+        look = _watch(look)
+    if given.json:
+        print_json(look.document())
+    else:
+        _print(look, given.failed)
+    return 0
+
+
+def _watch(look: "Overview") -> "Overview":
+    """Redraw until nothing is in flight; Ctrl-C only ends the watching."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from toolkit.render.states import overview
+
+    with Live(overview(look), console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        try:
+            while look.in_flight:
+                time.sleep(REFRESH_S)
+                look = look.again()
+                live.update(overview(look), refresh=True)
+        except KeyboardInterrupt:
+            return look
+    return look
+
+
+def _print(look: "Overview", failed: bool) -> None:
+    from rich.console import Console
+
+    from toolkit.render.states import failures, overview
+
+    console = Console()
+    console.print(overview(look))
+    if failed:
+        console.print(failures(look))
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = parser("toolkit.status", __doc__)
+    p.add_argument("study", metavar="STUDY", help="folder runs/NAME, or a path")
+    p.add_argument("--watch", action="store_true", help="redraw every 2 s until nothing is queued or running")
+    p.add_argument("--failed", action="store_true", help="list what failed, diverged or was lost, with the reason")
+    p.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    return p
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,43 @@
+"""Index ranges as Slurm writes them: ``0-7,12``."""
+
+import re
+from collections.abc import Iterable
+
+from toolkit.errors import UsageError
+
+
+def parse_ranges(text: str, option: str, end: int | None = None) -> list[int]:
+    """The indices that ``text`` names, in its order, each once.
+
+    Raises `UsageError` naming ``option`` when the text is no list of ranges or an index is not below ``end``.
+
+    >>> parse_ranges("0-2,12", "--array", end=500)
+    [0, 1, 2, 12]
+    """
+    indices: dict[int, None] = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
+        if not match:
+            raise UsageError(f"{option} {text!r}: {part!r} is no index or range; write such as 0-7,12")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"{option} {text!r}: the range {part!r} runs backwards")
+        if end is not None and last >= end:
+            raise UsageError(f"{option} {text!r}: index {last} is out of range, the last one is {end - 1}")
+        indices |= dict.fromkeys(range(first, last + 1))
+    return list(indices)
+
+
+def format_ranges(indices: Iterable[int]) -> str:
+    """The shortest text that `parse_ranges` reads back as the same set.
+
+    >>> format_ranges([12, 0, 1, 2])
+    '0-2,12'
+    """
+    runs: list[list[int]] = []
+    for index in sorted(set(indices)):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in runs)

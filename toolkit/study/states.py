@@ -1,0 +1,153 @@
+"""The state of every task of a study: its result, else the queue, else its heartbeat."""
+
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import orjson
+
+from toolkit.study.progress import LOST_AFTER_S, Progress
+from toolkit.study.result import Status
+from toolkit.study.study import Study
+from toolkit.study.submission import Submission, launcher_lives, process_lives, submissions
+
+State = Literal["done", "failed", "diverged", "damaged", "running", "queued", "preempted", "lost", "waiting"]
+"""damaged: results/ID.json is no result; preempted: saved and not in the queue; lost: submitted and gone without a
+word; waiting: never submitted, or cancelled."""
+STATES: tuple[State, ...] = get_args(State)
+UNFINISHED: frozenset[State] = frozenset({"waiting", "preempted", "lost"})
+"""What a launch submits without being told to retry anything."""
+
+LOCAL = "local"
+
+Queue = Mapping[str, Mapping[int, str]]
+"""Slurm's state (``PENDING``, ``RUNNING``...) by job name and array index, of the jobs that are in the queue."""
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """What is known of one task."""
+
+    state: State
+    reason: str = ""
+    """Why it failed or diverged, why its result cannot be read, or what it waits for; one line."""
+    progress: Progress | None = None
+    """The heartbeat of a running, preempted or lost task."""
+    submission: str | None = None
+    """Name of its last submission."""
+    element: int | None = None
+    """Its array index there."""
+    held: bool = False
+    """Whether its executor will still run it: nobody else must."""
+
+
+def task_states(study: Study, queue: Queue | None) -> dict[str, TaskState]:
+    """The state of each declared task, by id. ``queue`` None: it could not be asked; what was given to it counts
+    as queued then.
+
+    Costs one directory listing, one small read per result and per task in flight.
+    """
+    places = _places(study, queue)
+    finished = study.finished()
+    return {
+        task_id: _outcome(study, task_id, places.get(task_id))
+        if task_id in finished
+        else _unfinished(study, task_id, places.get(task_id))
+        for task_id in study.tasks()
+    }
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a task was last submitted, and whether anyone will still run it."""
+
+    submission: str
+    element: int
+    active: str
+    """Slurm's state or `LOCAL`; empty: nobody will."""
+    created: float
+    cancelled: bool
+
+
+def _places(study: Study, queue: Queue | None) -> dict[str, _Place]:
+    return {
+        task_id: place
+        for submission in submissions(study)
+        for place, element in _elements(study, submission, queue)
+        for task_id in element
+    }
+
+
+def _elements(study: Study, submission: Submission, queue: Queue | None) -> Iterator[tuple[_Place, tuple[str, ...]]]:
+    if submission.executor == "slurm":
+        active = _slurm_elements(submission, queue)
+    else:
+        lives = launcher_lives(study, submission)
+        active = dict.fromkeys(range(len(submission.elements)), LOCAL if lives else "")
+    for index, element in enumerate(submission.elements):
+        place = _Place(submission.name, index, active.get(index, ""), submission.created, submission.cancelled)
+        yield place, element
+
+
+def _slurm_elements(submission: Submission, queue: Queue | None) -> Mapping[int, str]:
+    being_submitted = submission.job is None and time.time() - submission.created < LOST_AFTER_S
+    if submission.cancelled:
+        return {}
+    if queue is None or (being_submitted and submission.name not in queue):
+        return dict.fromkeys(range(len(submission.elements)), "UNKNOWN")
+    return queue.get(submission.name, {})
+
+
+def _outcome(study: Study, task_id: str, place: _Place | None) -> TaskState:
+    where = (place.submission, place.element) if place else (None, None)
+    state, reason = read_outcome(study.result_path(task_id))
+    return TaskState(state, reason, None, *where)
+
+
+def read_outcome(path: Path) -> tuple[State, str]:
+    """Status and reason of a result file, read as plain JSON; ``damaged`` when it is none."""
+    try:
+        document = orjson.loads(path.read_bytes())
+        status, failure = document["status"], document.get("failure") or {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return "damaged", f"{path.name} cannot be read as a result ({type(error).__name__}: {error})"
+    if status not in get_args(Status) or document.get("id") != path.stem:
+        return "damaged", f"{path.name} is no result of this task"
+    return status, " ".join(f"{failure['kind']}: {failure['message']}".split()) if failure else ""
+
+
+def _unfinished(study: Study, task_id: str, place: _Place | None) -> TaskState:
+    if place is None:
+        return TaskState("waiting")
+    progress = study.progress(task_id)
+    state, reason = _state(place, progress)
+    held = bool(place.active) and not (state == "lost" and place.active == LOCAL)
+    return TaskState(state, reason, progress, place.submission, place.element, held)
+
+
+def _state(place: _Place, progress: Progress | None) -> tuple[State, str]:
+    if progress and progress.phase != "preempted" and _beats(progress):
+        return "running", ""
+    fell_silent = progress and progress.phase != "preempted" and progress.updated > place.created
+    if place.active and not (fell_silent and place.active in (LOCAL, "RUNNING")):
+        return "queued", "" if place.active in (LOCAL, "RUNNING") else place.active.lower()
+    if progress and progress.phase == "preempted":
+        return "preempted", f"saved in epoch {progress.epoch + 1} of {progress.epochs}"
+    if place.cancelled and not progress:
+        return "waiting", "cancelled"
+    return "lost", _last_seen(progress)
+
+
+def _beats(progress: Progress) -> bool:
+    if progress.host == socket.gethostname() and not process_lives(progress.pid):
+        return False
+    return time.time() - progress.updated < LOST_AFTER_S
+
+
+def _last_seen(progress: Progress | None) -> str:
+    if progress is None:
+        return "left the queue without a heartbeat"
+    return f"no heartbeat from process {progress.pid} on {progress.host} for {time.time() - progress.updated:.0f} s"
