@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
 
     data, home = load(args.source, "accuracy" if args.accuracy else "error")
     out = args.out or (home / "report" if home and not args.json else None)
-    report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL))
+    report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
     for line in _skipped(data.problems):
         print(line, file=sys.stderr)
     if args.json:

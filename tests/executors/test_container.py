@@ -2,33 +2,15 @@ import os
 import shlex
 from pathlib import Path
 
-import orjson
 import pytest
 
 from slurm.cluster import Cluster
-from tests.containers.slim import apptainer, site_bind, slim_image
 from tests.executors.conftest import errors, launch, status, verb, wait_for
 from toolkit.errors import UsageError
 from toolkit.executors.container import CODE, check, contain, folders
 from toolkit.executors.profile import Profile
 from toolkit.executors.versions import compare, versions
 from toolkit.study import Study
-
-
-@pytest.fixture(scope="session")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A profile whose tasks run in the slim image, with this environment's packages bound in."""
-    options = {
-        "apptainer": str(apptainer()),
-        "image": str(slim_image()),
-        "image_options": ["--userns"],
-        "binds": [site_bind()],
-        "cpus": 1,
-        "time_min": 30,
-    }
-    path = tmp_path_factory.mktemp("profile") / "image.toml"
-    path.write_text("\n".join(f"{key} = {orjson.dumps(value).decode()}" for key, value in options.items()))
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +23,11 @@ def linked(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.cluster
 def test_an_array_in_the_image_gives_the_errors_of_the_host(
-    cluster: Cluster, data: Path, linked: Path, profile: Path, tmp_path: Path
+    cluster: Cluster, data: Path, linked: Path, image_profile: Path, tmp_path: Path
 ) -> None:
     what = ["--array", "0-3", "--dataset", "tiny"]
     inside, outside = tmp_path / 'it\'s, "inside"', tmp_path / "outside"
-    launch(inside, linked, *what, "--executor", "slurm", "--profile", profile, "--per-job", 2)
+    launch(inside, linked, *what, "--executor", "slurm", "--profile", image_profile, "--per-job", 2)
     wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 120, "the end of the array")
     assert len(errors(inside)) == 4, status(inside)
     launch(outside, data, *what, "--executor", "local", "--jobs", 2)
@@ -55,9 +37,9 @@ def test_an_array_in_the_image_gives_the_errors_of_the_host(
     assert digest.startswith("sha256:")
 
 
-def test_a_local_worker_runs_in_the_image(linked: Path, profile: Path, tmp_path: Path) -> None:
+def test_a_local_worker_runs_in_the_image(linked: Path, image_profile: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
-    call = ["--array", "0", "--dataset", "tiny", "--executor", "local", "--profile", profile]
+    call = ["--array", "0", "--dataset", "tiny", "--executor", "local", "--profile", image_profile]
     launch(study, linked, *call)
     (task,) = errors(study)
     assert Study(study).result(task).provenance.image_digest

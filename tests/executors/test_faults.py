@@ -30,7 +30,8 @@ class Storm:
     cluster: Cluster
     study: Path
     data: Path
-    launching: Sequence[object]
+    launches: Sequence[Sequence[object]]
+    """The calls that make the study; each can be given again and again."""
     struck: Counter[str] = field(default_factory=Counter)
 
     def warned(self) -> None:
@@ -67,7 +68,8 @@ class Storm:
 
     def launcher_killed(self) -> None:
         """A launcher dies at some point between planning and sbatch's answer."""
-        launcher = start("toolkit.launch", "--study", self.study, "--data", self.data, *self.launching)
+        call = [*self.launches[0], "--recipe", "smoke"]
+        launcher = start("toolkit.launch", "--study", self.study, "--data", self.data, *call)
         records = len(self.records())
         deadline = time.monotonic() + 10
         while launcher.poll() is None and len(self.records()) == records and time.monotonic() < deadline:
@@ -82,6 +84,10 @@ class Storm:
             deadline = time.monotonic() + 15
             while len(training(self.study)) >= ended and time.monotonic() < deadline:
                 time.sleep(0.5)
+
+    def launch(self) -> None:
+        for call in self.launches:
+            launch(self.study, self.data, *call)
 
     def records(self) -> list[Path]:
         return list((self.study / "submissions").glob("[!.]*.json"))
@@ -116,8 +122,8 @@ def ride_out(storm: Storm, faults: Sequence[Callable[[], None]], tasks: int, sec
         assert time.monotonic() < deadline, (status(storm.study)["states"], storm.struck)
         if waiting and training(storm.study):
             storm.strike(waiting.pop(0))
-        launch(storm.study, storm.data, *storm.launching)
-        time.sleep(1)
+        storm.launch()
+        time.sleep(2)
     assert not waiting, f"all was done before {[fault.__name__ for fault in waiting]}"
 
 
@@ -140,16 +146,44 @@ def verify(storm: Storm, undisturbed: Path, tasks: int) -> None:
     assert not leftover
 
 
+def weather(storm: Storm, faults: Sequence[Callable[[], None]], undisturbed: Path, seconds: float) -> None:
+    """The same launches twice: here without, there with faults; then compare."""
+    local = ["--executor", "local", "--jobs", 2]
+    for call in storm.launches:
+        launch(undisturbed, storm.data, *call[: call.index("--executor")], *local)
+    tasks = len(errors(undisturbed))
+    storm.launch()
+    ride_out(storm, faults, tasks, seconds)
+    verify(storm, undisturbed, tasks)
+
+
 def test_a_short_storm(cluster: Cluster, data: Path, tmp_path: Path) -> None:
     profile = tmp_path / "profile.toml"
     profile.write_text("cpus = 1\ntime_min = 30\ngrace_s = 10\n")
-    what = ["--array", "0-7", "--dataset", "tiny", "--set", "epochs=25"]
-    undisturbed, study = tmp_path / "undisturbed", tmp_path / 'it\'s "rough"'
-    launch(undisturbed, data, *what, "--executor", "local", "--jobs", 2)
-    how = ["--executor", "slurm", "--profile", profile, "--per-job", 2]
-    launch(study, data, *what, *how)
-    storm = Storm(cluster, study, data, how)
-    faults = [storm.warned_twice, storm.killed, storm.controller_restarted, storm.launcher_killed, storm.requeued]
-    ride_out(storm, faults, tasks=8, seconds=240)
-    verify(storm, undisturbed, tasks=8)
-    assert sum(result.provenance.restarts > 0 for i in errors(study) if (result := Study(study).result(i))) >= 2
+    what = ["--array", "0-5", "--dataset", "tiny", "--set", "epochs=20"]
+    call = [*what, "--executor", "slurm", "--profile", profile, "--per-job", 2]
+    storm = Storm(cluster, tmp_path / 'it\'s "rough"', data, [call])
+    faults = [storm.warned_twice, storm.killed, storm.controller_restarted, storm.launcher_killed]
+    weather(storm, faults, tmp_path / "undisturbed", seconds=240)
+    results = [Study(storm.study).result(task_id) for task_id in errors(storm.study)]
+    assert any(result.provenance.restarts for result in results)
+
+
+@pytest.mark.long
+def test_a_long_storm_in_the_image(cluster: Cluster, data: Path, image_profile: Path, tmp_path: Path) -> None:
+    """More than a hundred tasks, plain, packed and longer than their time limit, each in the image."""
+    short = tmp_path / "short.toml"
+    short.write_text(image_profile.read_text().replace("time_min = 30", "time_min = 1\ngrace_s = 20"))
+    slurm = ["--executor", "slurm", "--profile"]
+    launches = [
+        ["--array", "0-67", "--dataset", "tiny", "--set", "epochs=8", *slurm, image_profile, "--per-job", 4],
+        ["--array", "100-131", "--dataset", "tiny", "--set", "epochs=8", "--pack", 4, *slurm, image_profile],
+        ["--array", "200-201", "--dataset", "tiny", "--set", "epochs=300", *slurm, short],
+    ]
+    storm = Storm(cluster, tmp_path / 'it\'s "rough"', data, launches)
+    catchable = [storm.warned, storm.warned_twice, storm.requeued, storm.preempted]
+    faults = [*catchable, storm.killed, storm.node_gone, storm.controller_restarted, storm.launcher_killed]
+    weather(storm, [*faults, storm.results_read_only, *faults], tmp_path / "undisturbed", seconds=1500)
+    results = [Study(storm.study).result(task_id) for task_id in errors(storm.study)]
+    print(f"{len(results)} tasks done once; faults {dict(storm.struck)}")
+    print(f"restarts {sum(result.provenance.restarts for result in results)}")

@@ -3,11 +3,12 @@ import signal
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
 from slurm.cluster import Cluster
-from tests.executors.conftest import errors, launch, start, status, training, wait_for
-from toolkit.executors.profile import Profile
+from tests.executors.conftest import ROOT, errors, launch, start, status, training, verb, wait_for
+from toolkit.executors.profile import Profile, load_profile
 from toolkit.executors.slurm import Arrays
 from toolkit.study import Study
 from toolkit.study.submission import new_submission
@@ -129,3 +130,79 @@ def test_what_sbatch_refuses_is_told_and_not_recorded(cluster: Cluster, data: Pa
     assert "invalid partition specified: nowhere" in said
     assert not list((tmp_path / "study" / "submissions").glob("*.json"))
     assert status(tmp_path / "study")["states"] == {"waiting": 1}
+
+
+def test_ten_thousand_tasks_are_split_into_arrays_and_cancelled(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "study"
+    profile.write_text(profile.read_text() + "throttle = 2\n")
+    what = ["--array", "0-499", "--seeds", "0-19", "--dataset", "tiny"]
+    submitted = launch(study, data, *what, "--executor", "slurm", "--profile", profile)
+    assert submitted["states"] == {"queued": 10_000}
+    assert len(submitted["jobs"]) == 10  # MaxArraySize is 1001
+    running = cluster.slurm("squeue", "--noheader", "--states=running,completing").stdout.splitlines()
+    assert len(running) <= 2
+    assert launch(study, data, *what, "--executor", "slurm", "--profile", profile)["to_run"] == 0
+    assert verb("toolkit.launch", "--study", study, "--cancel").returncode == 0
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 60, "an empty queue")
+    assert status(study)["states"].keys() <= {"waiting", "preempted", "lost", "done", "diverged"}
+
+
+def test_a_cancelled_task_saves_itself_and_stays_out_of_the_queue(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "study"
+    call = ["--array", "3-4", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--per-job", 2]
+    launch(study, data, *call, "--profile", profile)
+    wait_for(lambda: training(study), 90, "a task that trains")
+    assert verb("toolkit.launch", "--study", study, "--cancel").returncode == 0
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 60, "an empty queue")
+    assert status(study)["states"] == {"preempted": 1, "waiting": 1}
+
+
+def test_the_submit_limit_leaves_the_rest_for_later(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "study"
+    profile.write_text(profile.read_text() + "submit_limit = 3\n")
+    call = ["--array", "0-4", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--profile", profile]
+    first = launch(study, data, *call)
+    assert (first["to_run"], first["states"]) == (3, {"queued": 3, "waiting": 2})
+    assert "2 tasks exceed submit_limit 3" in first["stderr"]
+    full = verb("toolkit.launch", "--study", study, "--data", data, "--executor", "slurm", "--profile", profile)
+    assert full.returncode == 1
+    assert "3 jobs are in the queue" in full.stderr
+
+
+def test_doctor_tries_a_job_that_trains(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
+    done = verb("toolkit.doctor", "--profile", profile, "--data", data, "--wait", 120)
+    assert done.returncode == 0, done.stdout
+    assert "2 datasets" in done.stdout
+    assert "wrote a dataset, read it and trained on it" in done.stdout
+
+
+def test_doctor_says_what_to_fix(cluster: Cluster, tmp_path: Path, profile: Path) -> None:
+    profile.write_text('partition = "gpu"\nimage = "no.sif"\nbinds = ["/no/such/folder"]\n')
+    done = verb("toolkit.doctor", "--profile", profile, "--data", tmp_path, "--json")
+    assert done.returncode == 1
+    wrong = {finding["part"] for finding in orjson.loads(done.stdout) if not finding["good"]}
+    assert wrong == {"partition", "data", "bind", "image"}
+
+
+def test_the_log_of_a_task_is_found(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
+    study = tmp_path / "study"
+    call = ["--array", "0-1", "--dataset", "tiny", "--executor", "slurm", "--profile", profile, "--per-job", 2]
+    launch(study, data, *call)
+    wait_for(lambda: len(errors(study)) == 2, 120, "both results")
+    for task_id in errors(study):
+        lines = verb("toolkit.logs", study, task_id[:8]).stdout.splitlines()
+        assert lines
+        assert all(line.startswith(task_id) for line in lines)
+
+
+@pytest.mark.parametrize("shipped", sorted((ROOT / "slurm" / "profiles").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_profiles_are_valid(shipped: Path, tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    submission = new_submission(study, "slurm", [["a"]], Path("/data"))
+    assert "#SBATCH" in Arrays(study, load_profile(str(shipped)), Path("/data")).script(submission, throttle=1)

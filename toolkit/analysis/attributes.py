@@ -8,10 +8,11 @@ from toolkit.analysis.conditional import attribute_matrix
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
-from toolkit.stats.correlation import bootstrap_correlations, correlations, p_value
+from toolkit.stats.correlation import bootstrap_pearson, bootstrap_spearman, correlations, p_value
 from toolkit.stats.resampling import Floats, percentile_interval
 
 TOP = 15
+BOOTSTRAPS = {"spearman": bootstrap_spearman, "pearson": bootstrap_pearson}
 
 
 def attribute_tables(data: Measurements, settings: Settings) -> list[Table]:
@@ -38,12 +39,13 @@ def _correlate(
     values = values[np.isfinite(values).all(axis=1)]
     pairs = np.array([(0, i + 1) for i in range(len(columns))])
     found = correlations(values, pairs)
-    samples = bootstrap_correlations(values, pairs, settings.resamples, settings.seed)
+    draws = settings.resamples, settings.seed
+    samples = {name: bootstrap(values, pairs, *draws) for name, bootstrap in BOOTSTRAPS.items()}
     rows = []
     for i, column in enumerate(columns):
         row: dict[str, Any] = {"dataset": dataset, "column": column, "n": len(values)}
-        for name in ("spearman", "pearson"):
-            low, high = percentile_interval(getattr(samples, name)[i])
+        for name in BOOTSTRAPS:
+            low, high = percentile_interval(samples[name][i])
             row |= {name: getattr(found, name)[i], f"{name}_low": low, f"{name}_high": high}
         row["p"] = p_value("spearman", values[:, 0], values[:, i + 1], found.spearman[i], settings.seed)
         rows.append(row)

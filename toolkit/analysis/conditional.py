@@ -10,7 +10,7 @@ from toolkit.analysis.roles import Roles
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.names import unknown
-from toolkit.stats.correlation import MINIMUM, bootstrap_correlations, correlations, t_p
+from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, t_p
 from toolkit.stats.partial import partial_spearman
 from toolkit.stats.resampling import Floats, percentile_interval
 
@@ -27,17 +27,17 @@ def given_columns(data: Measurements, settings: Settings) -> list[str]:
     return list(settings.given) or [c for c in USUALLY_GIVEN if c in known][:1]
 
 
-def partial(data: Measurements, roles: Roles, settings: Settings) -> Table | None:
-    """Spearman of the reference with every dataset, given `given_columns`; None when there is none to give."""
+def partial(data: Measurements, roles: Roles, settings: Settings) -> list[Table]:
+    """Spearman of the reference with every dataset, given `given_columns`; nothing when there is none to give."""
     given = given_columns(data, settings)
     if not given:
-        return None
+        return []
     held = attribute_matrix(data, given)
     others = [name for name in data.datasets if name != roles.reference]
     rows = [_partial(data, roles.reference, other, held, settings) for other in others]
     words = " and ".join(given)
     note = f"rank correlation given {words} (the ranks of log {words} are the same); bootstrap B = {settings.resamples}"
-    return table("partial", f"Spearman with {roles.reference} given {words}", rows, note)
+    return [table("partial", f"Spearman with {roles.reference} given {words}", rows, note)]
 
 
 def attribute_matrix(data: Measurements, columns: list[str]) -> Floats:
@@ -77,7 +77,7 @@ def _tertiles(data: Measurements, reference: str, other: str, settings: Settings
     row: dict[str, Any] = {"dataset": other, "n": len(values)}
     pair = np.array([[0, 1]])
     for name, third in zip(THIRDS, np.array_split(values, len(THIRDS)), strict=True):
-        samples = bootstrap_correlations(third, pair, settings.resamples, settings.seed).spearman
+        samples = bootstrap_spearman(third, pair, settings.resamples, settings.seed)
         low, high = percentile_interval(samples[0]) if len(third) else (None, None)
         row |= {name: correlations(third, pair).spearman[0], f"{name}_low": low, f"{name}_high": high}
     return row

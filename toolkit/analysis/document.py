@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 from toolkit import __version__
@@ -49,36 +50,36 @@ class Report:
         }
 
 
-def analyse(data: Measurements, settings: Settings) -> Report:
-    """Every table that ``data`` allows. Raises `UsageError` for settings that name what ``data`` has not."""
+def analyse(data: Measurements, settings: Settings, brief: bool = False) -> Report:
+    """Every table that ``data`` allows, or (``brief``) those that the finding and the terminal need.
+
+    Raises `UsageError` for settings that name what ``data`` has not.
+    """
     who = roles(data, settings)
-    tables = {item.name: item for item in _tables(data, who, settings) if len(item.frame)}
+    found = chain(_main_tables(data, who, settings), [] if brief else _further_tables(data, who, settings))
+    tables = {item.name: item for item in found if len(item.frame)}
     return Report(data, settings, who, tables, finding(data, who, tables))
 
 
-def _tables(data: Measurements, who: Roles, settings: Settings) -> Iterator[Table]:
+def _main_tables(data: Measurements, who: Roles, settings: Settings) -> Iterator[Table]:
     yield coverage(data)
     yield ranking(data, settings)
     if len(data.datasets) > 1:
-        yield from _between_datasets(data, who, settings)
-    yield from attribute_tables(data, settings)
-    yield distributions(data, settings)
+        found = pairs(data, settings)
+        yield found
+        for statistic in STATISTICS:
+            yield matrix(found, data.datasets, statistic)
+        yield from subset_tables(data, who, settings)
+        yield agreement(data, who, settings)
     yield from published_tables(data, settings)
 
 
-def _between_datasets(data: Measurements, who: Roles, settings: Settings) -> Iterator[Table]:
-    found = pairs(data, settings)
-    yield found
-    for statistic in STATISTICS:
-        yield matrix(found, data.datasets, statistic)
-    yield from subset_tables(data, who, settings)
-    yield agreement(data, who, settings)
-    given = partial(data, who, settings)
-    if given is not None:
-        yield given
-    yield tertiles(data, who, settings)
-    yield fits(data, who, settings)
-    yield improvement(data, who, settings)
-    ceiling = noise_ceiling(data, settings)
-    if ceiling is not None:
-        yield ceiling
+def _further_tables(data: Measurements, who: Roles, settings: Settings) -> Iterator[Table]:
+    if len(data.datasets) > 1:
+        yield from partial(data, who, settings)
+        yield tertiles(data, who, settings)
+        yield fits(data, who, settings)
+        yield improvement(data, who, settings)
+        yield from noise_ceiling(data, settings)
+    yield from attribute_tables(data, settings)
+    yield distributions(data, settings)

@@ -14,19 +14,19 @@ from toolkit.stats.reliability import bootstrap_reliability, reliability
 from toolkit.stats.resampling import percentile_interval
 
 
-def noise_ceiling(data: Measurements, settings: Settings) -> Table | None:
+def noise_ceiling(data: Measurements, settings: Settings) -> list[Table]:
     """For every pair whose noise is known: ceiling, and Pearson corrected for attenuation (Spearman 1904)."""
     noise = {name: standard_errors(data, name, settings) for name in data.datasets}
     known = [name for name in data.datasets if noise[name][1]]
     rows = [_ceiling(data, a, b, noise, settings) for a, b in combinations(known, 2)]
     if not rows:
-        return None
+        return []
     note = (
         "reliability: share of the spread that is not noise (from repeated seeds, else from counts, else --noise); "
         "ceiling: root of the product; corrected = Pearson over ceiling, bootstrap interval. Counts do not "
         "know the training's randomness, so a ceiling from counts is too high"
     )
-    return table("noise", "Noise ceiling of the correlations", rows, note)
+    return [table("noise", "Noise ceiling of the correlations", rows, note)]
 
 
 def _ceiling(data: Measurements, a: str, b: str, noise: dict[str, Any], settings: Settings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.analysis.table_source import reference_measurements
 from toolkit.references import reference, reference_names
-from toolkit.stats.correlation import MINIMUM, bootstrap_correlations, correlations
+from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations
 from toolkit.stats.resampling import Floats, percentile_interval
 
 Row = dict[str, Any]
@@ -150,5 +150,5 @@ def _spearman(values: Floats, settings: Settings) -> tuple[float, float, float, 
     if len(values) < MINIMUM:
         return float("nan"), float("nan"), float("nan"), len(values)
     pair = np.array([[0, 1]])
-    samples = bootstrap_correlations(values, pair, settings.resamples, settings.seed).spearman[0]
+    samples = bootstrap_spearman(values, pair, settings.resamples, settings.seed)[0]
     return float(correlations(values, pair).spearman[0]), *percentile_interval(samples), len(values)

@@ -9,7 +9,7 @@ from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.roles import Roles
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
-from toolkit.stats.correlation import MINIMUM, bootstrap_correlations, correlations, holm
+from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, holm
 from toolkit.stats.dependent import honest_best, steiger_p
 from toolkit.stats.resampling import percentile_interval
 
@@ -53,7 +53,7 @@ def _compare(
     to_reference = [(1, j) for j in range(2, m + 2)]
     pairs = np.array(to_target + to_reference)
     rho = correlations(values, pairs).spearman
-    samples = bootstrap_correlations(values, pairs[: m + 1], settings.resamples, settings.seed).spearman
+    samples = bootstrap_spearman(values, pairs[: m + 1], settings.resamples, settings.seed)
     gains = samples[1:] - samples[0]
     rows = []
     for i, name in enumerate(candidates):

@@ -33,7 +33,7 @@ def _write(report: Report, folder: Path) -> list[str]:
     write_atomic(folder / "index.html", page(report, drawings).encode())
     return [
         f"page:    {folder / 'index.html'}",
-        *(f"figure:  {paths[0]} and .svg" for paths in drawn.values()),
+        *(f"figure:  {path}" for paths in drawn.values() for path in paths),
         f"tables:  {folder / 'tables'}/ ({len(report.tables)} tables as CSV, Parquet, Markdown and LaTeX)",
         f"json:    {folder / 'report.json'}",
     ]

@@ -44,6 +44,12 @@ def bootstrap_correlations(values: Floats, pairs: Ints, resamples: int, seed: in
     return Correlations(*over_blocks(_weighted(values, pairs), len(values), resamples, seed))
 
 
+def bootstrap_spearman(values: Floats, pairs: Ints, resamples: int, seed: int) -> Floats:
+    """Spearman's rho alone, on the draws that `bootstrap_correlations` makes of the same n and seed; (p, B)."""
+    ranks = _weighted_ranks(values, pairs, kendall=False)
+    return over_blocks(lambda weights: ranks(weights)[0], len(values), resamples, seed)
+
+
 def bootstrap_pearson(values: Floats, pairs: Ints, resamples: int, seed: int) -> Floats:
     """Pearson's r alone, on the draws that `bootstrap_correlations` makes of the same n and seed; (p, B)."""
     return over_blocks(_weighted_pearson(values, pairs), len(values), resamples, seed)
@@ -62,18 +68,23 @@ Weighted = Callable[[Ints], Floats]
 
 
 def _weighted(values: Floats, pairs: Ints) -> Weighted:
-    """All three statistics as a function of row weights (b, n) -> (3, p, b). Sorts once, for all resamples."""
+    """All three statistics as a function of row weights (b, n) -> (3, p, b)."""
+    ranks, pearson = _weighted_ranks(values, pairs, kendall=True), _weighted_pearson(values, pairs)
+    return lambda weights: np.stack([*ranks(weights), pearson(weights)])
+
+
+def _weighted_ranks(values: Floats, pairs: Ints, kendall: bool) -> Callable[[Ints], tuple[Floats, Floats]]:
+    """Rho and tau-b (empty unless ``kendall``) as a function of row weights. Sorts once, for all resamples."""
     order = np.ascontiguousarray(np.argsort(values, axis=0, kind="stable").T)
     group = np.ascontiguousarray(dense_ranks(values).T)
     pairs = np.ascontiguousarray(pairs, np.int64)
-    pearson = _weighted_pearson(values, pairs)
 
-    def of(weights: Ints) -> Floats:
-        out = np.full((3, len(pairs), len(weights)), np.nan)
+    def of(weights: Ints) -> tuple[Floats, Floats]:
+        rho = np.full((len(pairs), len(weights)), np.nan)
+        tau = np.full((len(pairs) if kendall else 0, len(weights)), np.nan)
         if len(values) >= MINIMUM:
-            rank_correlations(order, group, pairs, weights, out[0], out[1])
-            out[2] = pearson(weights)
-        return out
+            rank_correlations(order, group, pairs, weights, rho, tau)
+        return rho, tau
 
     return of
 

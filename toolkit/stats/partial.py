@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from toolkit.stats.correlation import bootstrap_correlations, correlations
+from toolkit.stats.correlation import bootstrap_spearman, correlations
 from toolkit.stats.resampling import Floats
 
 
@@ -15,7 +15,7 @@ def partial_spearman(values: Floats, resamples: int, seed: int) -> tuple[float, 
     k = values.shape[1]
     pairs = np.argwhere(np.triu(np.ones((k, k)), 1))
     estimate = _partial(correlations(values, pairs).spearman[:, None], pairs, k)
-    samples = _partial(bootstrap_correlations(values, pairs, resamples, seed).spearman, pairs, k)
+    samples = _partial(bootstrap_spearman(values, pairs, resamples, seed), pairs, k)
     return float(estimate[0]), samples
 
 
