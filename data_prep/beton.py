@@ -22,7 +22,6 @@ from toolkit.errors import ToolkitError
 VERSION = 2
 PAGE_SIZE = 1 << 23
 """Bytes. FFCV's default; no image crosses a page, so none is larger."""
-MAX_SIDE = 65_535
 JPG, RAW = 0, 1
 
 HEADER = np.dtype(
