@@ -2,7 +2,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import orjson
@@ -12,20 +11,14 @@ from tests.executors.conftest import environment, verb
 from toolkit.launch import main
 
 
-@pytest.mark.parametrize("name", ["toolkit.launch", "toolkit.status"])
-def test_help_is_quick_and_light(name: str) -> None:
+@pytest.mark.parametrize("name", ["toolkit.launch", "toolkit.status", "toolkit.logs", "toolkit.doctor"])
+def test_help_is_light(name: str) -> None:
     code = f"import sys; sys.argv = ['x', '--help']; import runpy; runpy.run_module('{name}', run_name='__main__')"
-    spy = f"import atexit, sys; atexit.register(lambda: print(sorted({{'torch', 'ffcv'}} & set(sys.modules)))); {code}"
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", spy], env=environment(), capture_output=True, text=True, check=True
-        )
-        seconds.append(time.perf_counter() - started)
+    heavy = "{'torch', 'ffcv', 'polars', 'pydantic', 'submitit'}"
+    spy = f"import atexit, sys; atexit.register(lambda: print(sorted({heavy} & set(sys.modules)))); {code}"
+    done = subprocess.run([sys.executable, "-c", spy], env=environment(), capture_output=True, text=True, check=True)
     assert "usage:" in done.stdout
     assert done.stdout.endswith("[]\n")
-    assert min(seconds) < 0.5
 
 
 def refuse(capsys: pytest.CaptureFixture[str], *argv: object) -> str:

@@ -23,6 +23,9 @@ def test_a_pool_trains_what_is_unfinished_and_no_more(data: Path, tmp_path: Path
     third = launch(study, data, "--array", "3", "--dataset", "tiny", "--executor", "debug")
     assert third["to_run"] == 1
     assert before.items() <= errors(study).items()
+    shown = verb("toolkit.status", study, "--watch", "--failed").stdout
+    assert "tiny" in shown
+    assert all(reason["id"] in shown and reason["reason"][:40] in shown for reason in status(study)["trouble"])
     retried = launch(study, data, "--retry", "all", "--dry-run", "--executor", "local")
     assert retried["to_run"] == status(study)["states"].get("diverged", 0)
 

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
 def round_trip() -> str:
     """Write a dataset of a few pictures, train one net on it; empty when that worked, else the last line it said."""
     with tempfile.TemporaryDirectory() as folder:
-        size = ["--train", "16", "--val", "8", "--size", "16", "--classes", "2", "--workers", "1"]
+        size = ["--train", "64", "--val", "16", "--size", "16", "--classes", "2", "--workers", "1"]
         task = ["--array", "0", "--recipe", "smoke", "--executor", "debug", "--dataset", "probe"]
         calls = [
             ["data_prep.synthetic", "--family", "textures", "--name", "probe", "--data", folder, *size],
