@@ -163,8 +163,10 @@ def _executor(name: ExecutorName | None) -> ExecutorName:
 
 def _container(profile: Profile, executor: ExecutorName, study: Study, data: Path) -> Container:
     """The image's command line, after Python was seen to start in it."""
-    if profile.image is None or executor == "debug":
+    if profile.image is None:
         return HOST
+    if executor == "debug":
+        raise UsageError("--executor debug trains in this process, not in an image: leave --image out, or take local")
     if executor == "slurm" and profile.image.startswith(ENGINES):
         raise UsageError(f"image {profile.image}: Slurm runs Apptainer images (.sif); build one from containers/")
     gpu = bool(local.gpus()) if executor == "local" else profile.gpus > 0 or "gpu" in (profile.gres or "")

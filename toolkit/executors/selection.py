@@ -19,8 +19,10 @@ def select(given: Namespace, study: Study, data: Path) -> list[Task]:
     Raises `UsageError` for an unknown name, an index out of range, a recipe or dataset that does not do.
     """
     if not (given.array or given.models):
+        if given.recipe or given.changes or given.seeds:
+            raise UsageError("--recipe, --set and --seeds say how to train what --array or --models names: give one")
         return _declared(study, given.dataset, data)
-    seeds = parse_ranges(given.seeds, "--seeds")
+    seeds = parse_ranges(given.seeds or "0", "--seeds")
     datasets = _datasets(given.dataset, data)
     architectures = _architectures(given.array, given.population, given.models)
     if given.recipe is None:
