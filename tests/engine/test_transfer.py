@@ -85,11 +85,12 @@ def test_a_launch_starts_from_the_same_nets_of_the_study(study, declare, data, t
     source = declare(NAME)
     train(study, [source.id], data=data, workers=1)
     fresh = Task(architecture=NAME, dataset="other", dataset_hash="h", recipe=TINY)
+    assert fresh.id  # kept by the task: a copy must not inherit it
     [tuned] = started_from([fresh], study, "stripes")
     assert tuned.start == Start(task=source.id, dataset="stripes") and tuned.id != fresh.id
     assert tuned.column == "other<-stripes"
     strange = fresh.model_copy(update={"architecture": "anynetx-500/5"})
-    with pytest.raises(UsageError, match=r"no final weights in study .* of anynetx-500/5"):
+    with pytest.raises(UsageError, match=r"(?s)no final weights in study .* of anynetx-500/5"):
         started_from([fresh, strange], study, "stripes")
 
 

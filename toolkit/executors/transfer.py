@@ -27,4 +27,6 @@ def started_from(tasks: Sequence[Task], study: Study, source: str) -> list[Task]
             f"--init-from {source}: tasks {' and '.join(doubled[0])} both trained it; use a study for each"
         )
     starts = (Start(task=ids[0], dataset=source) for ids in found)
-    return [task.model_copy(update={"start": start}) for task, start in zip(tasks, starts, strict=True)]
+    return [
+        Task.model_validate({**task.model_dump(), "start": start}) for task, start in zip(tasks, starts, strict=True)
+    ]
