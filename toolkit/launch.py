@@ -78,11 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--models", nargs="+", default=[], metavar="NAME", help="named models, or a whole population")
     what.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="folders in the data root (the demo's)")
     what.add_argument("--data", metavar="DIR", help="data root (TOOLKIT_DATA, or ./data)")
-    what.add_argument("--seeds", default="0", metavar="RANGES", help="such as 0-2 (%(default)s)")
+    what.add_argument("--seeds", metavar="RANGES", help="such as 0-2 (0)")
     what.add_argument("--recipe", metavar="NAME", help="shipped recipe or TOML file (quick, for a first look)")
     what.add_argument(
         "--set", nargs="+", default=[], dest="changes", metavar="FIELD=VALUE", help="fields of the recipe to change"
     )
+    what.add_argument("--init-from", metavar="DATASET", help="start from the same nets trained on it in this study")
     what.add_argument("--study", default="study", metavar="NAME", help="folder runs/NAME, or a path (%(default)s)")
     how = p.add_argument_group("how to run it")
     how.add_argument("--executor", choices=EXECUTORS, help="slurm where sbatch is, else local")

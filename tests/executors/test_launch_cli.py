@@ -45,13 +45,14 @@ def refuse(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
         (["--array", "0", "--profile", "no.toml"], "cannot be read"),
         (["--array", "0", "--jobs", "0"], "no positive number"),
         ([], "has declared nothing"),
+        (["--recipe", "quick"], "give one"),
     ],
 )
 def test_a_wrong_call_is_one_line(
     options: list[str], says: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = tmp_path / "study"
-    defaults = [] if "--dataset" in options or not options else ["--dataset", "tiny"]
+    defaults = [] if "--dataset" in options else ["--dataset", "tiny"]
     executor = [] if "--executor" in options else ["--executor", "local"]
     assert says in refuse(capsys, "--study", study, "--data", data, *defaults, *executor, *options)
     assert not study.exists()
