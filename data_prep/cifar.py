@@ -55,7 +55,10 @@ DISTRIBUTIONS = {
         "cifar-100-python.tar.gz", "cifar-100-python", ("train",), "test", "meta", b"fine_labels", b"fine_label_names"
     ),
 }
-ORIGIN = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images, cs.toronto.edu/~kriz/cifar.html"
+ORIGIN = (
+    "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images, cs.toronto.edu/~kriz/cifar.html; "
+    "no licence stated"
+)
 SOURCES = {
     10: Source("cifar10", "CIFAR-10", ORIGIN, write_mode="raw"),
     100: Source("cifar100", "CIFAR-100", ORIGIN, metric="top5", write_mode="raw"),

@@ -72,7 +72,7 @@ def _train(root: Path) -> "tuple[list[str], Files | Spans]":
     if folder and (classes := _wnids(folder)):
         return classes, class_tree(folder, classes)
     if (root / TRAIN_TAR).is_file():
-        return _train_tar(root / TRAIN_TAR)
+        return train_tar(root / TRAIN_TAR)
     raise sources.wrong_layout(folder or root, f"folders named by WordNet ids, as n01440764/, or {TRAIN_TAR}")
 
 
@@ -80,7 +80,7 @@ def _wnids(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if WNID.fullmatch(path.name) and path.is_dir())
 
 
-def _train_tar(path: Path) -> "tuple[list[str], Spans]":
+def train_tar(path: Path) -> "tuple[list[str], Spans]":
     """A tar for each class inside the tar; the images' places are absolute in the outer one."""
     from data_prep.tars import Spans, members, reading
 

@@ -133,19 +133,22 @@ def first_of(folder: Path, *names: str) -> Path | None:
 
 
 def by_split(folder: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files by the split that their name, or else a folder's, speaks of; ``train`` when no name speaks of any.
+    """Files by the split that their name, or else a folder's, speaks of; all are ``train`` when none speaks of any.
 
-    ``test`` is the validation split where nothing is called validation.
+    ``test`` is the validation split where nothing is called validation, and passed over otherwise.
     """
     splits: dict[str, list[Path]] = {}
     for file in files:
         spoken = SPLIT.findall(file.relative_to(folder).as_posix().lower())
         splits.setdefault(spoken[-1] if spoken else "", []).append(file)
-    train = splits.get("train") or splits.get("", [])
-    val = splits.get("val") or splits.get("valid") or splits.get("validation") or splits.get("test")
-    if not train:
-        raise wrong_layout(folder, f"training files beside {', '.join(filter(None, splits))}")
-    return {"train": train, "val": val} if val else {"train": train}
+    if splits.keys() == {""}:
+        return {"train": splits[""]}
+    if "train" not in splits:
+        raise wrong_layout(folder, f"files called train beside {files[0].name}")
+    if "" in splits:
+        raise wrong_layout(folder, f"train, val or test in the name of every file, and {splits[''][0].name} has none")
+    val = next((splits[name] for name in ("val", "valid", "validation", "test") if name in splits), None)
+    return {"train": splits["train"], "val": val} if val else {"train": splits["train"]}
 
 
 def labels_of(

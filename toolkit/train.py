@@ -52,8 +52,8 @@ def train(
     failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a checkpoint.
     Raises `UsageError` for an unknown task, `ToolkitError` when the study's results cannot be written.
     """
-    tasks = _unfinished(study, task_ids)
     _check_writable(study)
+    tasks = _unfinished(study, task_ids)
     threads = prepare(workers)
     from toolkit.engine.session import Session
 

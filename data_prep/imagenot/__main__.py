@@ -56,8 +56,14 @@ def _add_stage(stages: Any, stage: str) -> None:
     one.add_argument("build", type=Path, metavar="BUILD", help="the build's folder")
     one.add_argument("--json", action="store_true", help="print the counts as JSON")
     one.set_defaults(command=COMMANDS.get(stage, _stage), stage=stage)
-    if stage in STAGES:
-        one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option (see below)")
+    if stage in (*STAGES, "all"):
+        one.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="change an option; with all: STAGE.KEY=VALUE",
+        )
     if stage in ("match", "all"):
         one.add_argument("--source", nargs="+", default=[], help="parquet files, folders, patterns, fsspec URLs")
     if stage in (*shards.SHARDED, "all"):
@@ -82,7 +88,7 @@ def _stage(args: argparse.Namespace) -> dict[str, Any]:
         return _sharded(build, args)
     if args.stage == "select" and args.sweep:
         return {"sweep": shards.module("select").sweep(build, args.sweep)}
-    return _single(build, args)
+    return _write(build, args) if args.stage == "write" else _single(build, args.stage)
 
 
 def _with_options(build: Build, args: argparse.Namespace) -> Build:
@@ -99,27 +105,32 @@ def _sources(patterns: Sequence[str]) -> list[str]:
     return find_sources(patterns)
 
 
-def _single(build: Build, args: argparse.Namespace) -> dict[str, Any]:
+def _single(build: Build, stage: str) -> dict[str, Any]:
     """A stage of one step."""
-    if args.stage == "write":
-        return {"write": shards.module("write").run(build, data_root(args.data), args.overwrite)}
-    counts: Counts = shards.module(args.stage).run(build)
-    build.finish(args.stage, "summary", counts)
-    return {args.stage: counts}
+    counts: Counts = shards.module(stage).run(build)
+    build.finish(stage, "summary", counts)
+    return {stage: counts}
+
+
+def _write(build: Build, args: argparse.Namespace) -> dict[str, Any]:
+    return {"write": shards.module("write").run(build, data_root(args.data), args.overwrite)}
 
 
 def _sharded(build: Build, args: argparse.Namespace) -> dict[str, Any]:
-    """A stage that works by shards: those that are missing, then what closes the stage."""
+    """A stage that works by shards: one of them, or those that are missing, here or on the cluster."""
     if args.jobs < 1:
         raise UsageError(f"--jobs is at least 1, not {args.jobs}")
-    build.claim(args.stage)
     if args.shard is not None:
         shards.run_shard(str(build.path), args.stage, args.shard)
-    elif args.executor == "slurm":
-        return _submit(build, args)
-    else:
-        _local(build, args.stage, args.jobs)
-    return _closed(build, args.stage)
+        return _closed(build, args.stage)
+    return _submit(build, args) if args.executor == "slurm" else _work(build, args.stage, args.jobs)
+
+
+def _work(build: Build, stage: str, jobs: int) -> dict[str, Any]:
+    """All missing shards and what closes the stage."""
+    build.claim(stage)
+    _local(build, stage, jobs)
+    return _closed(build, stage)
 
 
 def _local(build: Build, stage: str, jobs: int) -> None:
@@ -133,6 +144,7 @@ def _submit(build: Build, args: argparse.Namespace) -> dict[str, Any]:
     from toolkit.executors.profile import load_profile
 
     profile = load_profile(args.profile)
+    build.claim(args.stage)
     if args.stage == "download":
         shards.module(args.stage).plan(build)
     missing = shards.unfinished(build, args.stage)
@@ -152,34 +164,36 @@ def _closed(build: Build, stage: str) -> dict[str, Any]:
 
 def _all(args: argparse.Namespace) -> dict[str, Any]:
     """Every stage; download and clean in turn until no class lacks images or no spares are left."""
-    from data_prep.imagenot import clean, download
-
-    build = Build.open_or_create(args.build)
-    sources = {"sources": _sources(args.source)} if args.source else {}
-    build = build.save(changed(build.options, "match", sources))
+    build = _all_options(args)
     document: dict[str, Any] = {}
     for stage in ("classes", "match", "score", "select"):
-        args.stage = stage
-        if stage in shards.SHARDED:
-            build.claim(stage)
-            _local(build, stage, args.jobs)
-            document |= _closed(build, stage)
-        else:
-            document |= _single(build, args)
-    for stage in ("download", "clean"):
-        build.claim(stage)
-    _local(build, "download", args.jobs)
-    _local(build, "clean", args.jobs)
-    while clean.finish(build) and download.plan(build):
-        _local(build, "download", args.jobs)
-        _local(build, "clean", args.jobs)
-    args.stage = "write"
-    return document | _closed(build, "download") | _closed(build, "clean") | _single(build, args)
+        document |= _work(build, stage, args.jobs) if stage in shards.SHARDED else _single(build, stage)
+    more = True
+    while more:
+        document |= _work(build, "download", args.jobs) | _work(build, "clean", args.jobs)
+        more = shards.module("download").plan(build)
+    return document | _write(build, args)
+
+
+def _all_options(args: argparse.Namespace) -> Build:
+    build = Build.open_or_create(args.build)
+    options = build.options
+    for setting in args.set:
+        stage, dot, rest = setting.partition(".")
+        if not dot or stage not in STAGES:
+            raise UsageError(f"all takes --set STAGE.KEY=VALUE with a stage of {', '.join(STAGES)}, not {setting!r}")
+        options = changed(options, stage, parse_changes(options, stage, [rest]))
+    return build.save(changed(options, "match", {"sources": _sources(args.source)} if args.source else {}))
 
 
 def _status(args: argparse.Namespace) -> dict[str, Any]:
+    """Finished shards and counts of every stage that has begun."""
     build = Build.open(args.build)
-    return shards.module("write").funnel(build)
+    document: dict[str, Any] = shards.module("write").funnel(build)
+    for stage in document.keys() & set(shards.SHARDED):
+        names, missing = shards.module(stage).shards(build), shards.unfinished(build, stage)
+        document[stage] = {"shards": f"{len(names) - len(missing)} of {len(names)}", **document[stage]}
+    return document
 
 
 def _choose(args: argparse.Namespace) -> dict[str, Any]:

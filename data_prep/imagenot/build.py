@@ -66,7 +66,7 @@ class Build:
     def claim(self, stage: str) -> None:
         """Enter a stage's room. Raises `UsageError` when other options filled it."""
         origin = self.room(stage) / ORIGIN
-        if not origin.exists():
+        if not any(self.room(stage).glob("[!.]*.parquet")):
             write(origin, orjson.dumps(self.fingerprint(stage)))
         if orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
             raise UsageError(

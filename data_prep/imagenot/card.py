@@ -20,7 +20,7 @@ def render(manifest: Manifest, build: Build, classes: Sequence[Class]) -> str:
     funnel: Mapping[str, Mapping[str, int]] = manifest.provenance["funnel"]
     parts = [
         f"# {manifest.name}",
-        f"{sum(split.samples for split in manifest.splits.values()):,} images of {len(classes):,} WordNet noun classes, "
+        f"{sum(s.samples for s in manifest.splits.values()):,} images of {len(classes):,} WordNet noun classes, "
         "found in LAION's metadata by their captions alone; no person has looked at a label. The construction follows "
         "ImageNot (arXiv 2404.02112) and LAIONet (arXiv 2306.15769).",
         "## Sources",

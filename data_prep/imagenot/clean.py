@@ -3,6 +3,8 @@
 import io
 import tarfile
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -145,6 +147,7 @@ def flatness(image: "Image") -> float:
     return float(np.sort(tones)[-2:].sum() / tones.sum())
 
 
+@lru_cache(maxsize=8)
 def hash_dataset(path: Path) -> Hashes:
     """Perceptual hashes of all images of a dataset folder, all splits. Raises `UsageError` when it is none."""
     from PIL import Image
@@ -186,7 +189,7 @@ def near_pairs(left: Hashes, right: Hashes, distance: int) -> set[tuple[int, int
     """
     pairs: set[tuple[int, int]] = set()
     edges = np.linspace(0, 64, distance + 2).astype(int)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         mask = np.uint64((1 << int(high - low)) - 1)
         keys = (left >> np.uint64(low)) & mask
         order = np.argsort(keys, kind="stable")

@@ -104,7 +104,7 @@ def run(build: Build, shard: str) -> None:
 
 
 def outcomes(build: Build) -> "pl.DataFrame":
-    """``id``, ``class``, ``rank``, ``status`` and the ``shard`` and ``key`` (in its tar) of every URL that was tried."""
+    """Every URL that was tried: ``status``, ``shard`` and ``key`` (in its tar), and the `CARRIED` columns."""
     import polars as pl
 
     columns = [

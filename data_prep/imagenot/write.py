@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(build: Build, data: Path, overwrite: bool = False) -> Counts:
-    """Write the dataset into the folder of datasets ``data``, unless it is there with this very content."""
+    """Write the dataset into the folder of datasets ``data``. Raises `UsageError` when it is there already."""
     import polars as pl
 
     section = build.options.write

@@ -8,7 +8,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,35 +51,35 @@ def measure(folder: Path, rows: int, loop_rows: int) -> dict[str, Any]:
     source = folder / "laion.parquet"
     captions = write_metadata(build, source, rows)
     build = build.save(options.changed(build.options, "match", {"sources": [str(source)]}))
-    started = time.perf_counter()
-    match.run(build, "00000")
-    stage_s = time.perf_counter() - started
+    build.claim("match")
     matcher, _ = match.load_matcher(build.path)
-    few = captions[:loop_rows]
-    started = time.perf_counter()
-    fast = matcher(pl.Series(captions))
-    matcher_s = time.perf_counter() - started
     table = table_of(build)
-    started = time.perf_counter()
-    slow = loop(few, table)
-    loop_s = time.perf_counter() - started
-    if slow != dict(
-        fast.filter((pl.col("row") < len(few)) & (pl.col("classes") == 1)).select("row", "label").iter_rows()
-    ):
+    _, stage_s = _timed(partial(match.run, build, "00000"))
+    fast, matcher_s = _timed(partial(matcher, pl.Series(captions)))
+    slow, loop_s = _timed(partial(loop, captions[:loop_rows], table))
+    single = fast.filter((pl.col("row") < loop_rows) & (pl.col("classes") == 1))
+    if slow != dict(single.select("row", "label").iter_rows()):
         raise ToolkitError("the loop and the matcher do not find the same rows")
+    matched = build.counts("match", "00000")["matched"]
     return {
         "rows": rows,
         "phrases": len(table),
         "stage_rows_per_s": rows / stage_s,
         "matcher_rows_per_s": rows / matcher_s,
-        "loop_rows_per_s": len(few) / loop_s,
-        "stage_over_loop": rows / stage_s / (len(few) / loop_s),
-        "matcher_over_loop": rows / matcher_s / (len(few) / loop_s),
+        "loop_rows_per_s": loop_rows / loop_s,
+        "stage_over_loop": rows / stage_s / (loop_rows / loop_s),
+        "matcher_over_loop": rows / matcher_s / (loop_rows / loop_s),
         "core_hours_laion_5b": LAION_5B * stage_s / rows / 3600,
-        "matched_share": build.counts("match", "00000")["matched"] / rows,
-        "matched_bytes_per_row": (build.room("match") / "00000.parquet").stat().st_size
-        / build.counts("match", "00000")["matched"],
+        "matched_share": matched / rows,
+        "bytes_per_matched_row": (build.room("match") / "00000.parquet").stat().st_size / matched,
     }
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What the work returns, and the seconds it took."""
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
 
 
 def write_metadata(build: Any, path: Path, rows: int) -> list[str]:
@@ -117,7 +118,7 @@ def table_of(build: Any) -> dict[Phrase, set[int]]:
 
 
 def loop(captions: Iterable[str], table: Mapping[Phrase, set[int]]) -> dict[int, int]:
-    """The peer: one compiled alternation of all phrases, caption after caption. Row to label, where there is one class."""
+    """The peer: one compiled alternation of all phrases, caption after caption. Row to label where it is one."""
     labels = {" ".join(phrase): classes for phrase, classes in table.items()}
     longest_first = sorted(labels, key=len, reverse=True)
     # Words may be apart by anything that is no letter or digit; the look-ahead finds phrases that overlap.

@@ -61,9 +61,3 @@ class Feed:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor
-
-
-def wait_for(device: torch.device) -> None:
-    """Let the device finish what it was given (for clocks)."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -41,7 +41,7 @@ class Where:
             host=host(),
             pid=os.getpid(),
             job=job(),
-            restarts=self.restarts + job_restarts(),
+            restarts=max(self.restarts, job_restarts()),
         )
 
 

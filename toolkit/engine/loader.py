@@ -51,7 +51,6 @@ class Pool:
     """Decoding threads, shared by all loaders of a process."""
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
         self._threads = ThreadPoolExecutor(workers, "decode")
         self._own = local()
 

@@ -64,7 +64,6 @@ class Pack:
     place: Place
     tasks: Sequence[Task]
     alive: list[Member] = field(default_factory=list)
-    ended: dict[str, Status] = field(default_factory=dict)
     postponed: list[Task] = field(default_factory=list)
     """Tasks that found no memory beside the others: they can be run again in a smaller pack."""
     preempted: list[str] = field(default_factory=list)
@@ -202,7 +201,6 @@ class Pack:
             result.write(self.place.study.result_path(result.id))
         except ToolkitError as error:
             raise Unwritable(str(error)) from error
-        self.ended[result.id] = result.status
         outcome = result.failure.message if result.failure else f"error {result.error:.2%}"
         note(result.task, f"{result.status}, {outcome}")
 

@@ -21,7 +21,6 @@ from toolkit.engine.stop import StopFlag
 from toolkit.engine.team import Team
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Dataset, find_dataset
-from toolkit.study.result import Status
 from toolkit.study.study import Study
 from toolkit.study.task import Task
 
@@ -35,7 +34,6 @@ class Session:
         self.team = Team(self.device)
         self.pool = Pool(workers)
         self.heartbeat = Heartbeat(study, silent=not self.team.leads)
-        self.status: dict[str, Status] = {}
         self.preempted: list[str] = []
         self._places: dict[str, Place] = {}
         self._stack = ExitStack()
@@ -52,7 +50,7 @@ class Session:
     def run(self, tasks: Iterable[Task], pack: int) -> None:
         """Train every task, in packs of up to ``pack`` (0: as many as measuring the first net of each kind suggests).
 
-        What was stopped is in ``preempted`` then, the rest in ``status``. Raises `ToolkitError` when results cannot
+        What was stopped is in ``preempted`` then, the rest has its result. Raises `ToolkitError` when results cannot
         be written.
         """
         for company in companies(task for task in tasks if self._known(task)):
@@ -83,7 +81,6 @@ class Session:
             return []
         pack = Pack(place, tasks)
         pack.run()
-        self.status |= pack.ended
         self.preempted += pack.preempted
         return pack.postponed
 
@@ -98,7 +95,6 @@ class Session:
     def _fail(self, task: Task, error: ToolkitError, started: float) -> None:
         result = failed_result(task, None, error, device=device.describe(self.device), started=started)
         result.write(self.study.result_path(task.id))
-        self.status[task.id] = result.status
         note(task, f"failed, {error}")
 
     def _place(self, task: Task) -> Place:

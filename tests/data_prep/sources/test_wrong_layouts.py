@@ -153,6 +153,16 @@ def test_a_compressed_or_truncated_shard_is_one_line(root):
         call("webdataset", root)
 
 
+def test_no_shard_is_dropped_in_silence(root):
+    layouts.webdataset(root)
+    (root / "val" / "00000.tar").rename(root / "00000.tar")
+    with pytest.raises(UsageError, match=r"train, val or test in the name of every file, and 00000.tar has none"):
+        call("webdataset", root)
+    (root / "train").rename(root / "test")
+    with pytest.raises(UsageError, match="looked for files called train"):
+        call("webdataset", root)
+
+
 def test_columns_that_nobody_described_must_be_named(root):
     pa.parquet.write_table(pa.table({"picture": [jpeg(0)], "kind": [1]}), root / "a.parquet")
     with pytest.raises(UsageError, match=r"found picture, kind: name them with --image and --label"):

@@ -1,0 +1,81 @@
+"""Classes, against WordNet's real files."""
+
+from pathlib import Path
+
+import pytest
+
+from data_prep.imagenot.classes import Class, draw, draw_pool, find_classes, read_wnids
+from data_prep.imagenot.lemmas import phrases, with_plurals, words
+from data_prep.imagenot.options import Classes
+from data_prep.imagenot.wordnet import WordNet
+from tests.imagenot.laion import IMAGENOT, WORDNET
+from toolkit.errors import UsageError
+
+
+def test_imagenot_is_1000_nouns_apart_from_imagenet() -> None:
+    assert len({synset.wnid for synset in IMAGENOT}) == 1000
+    assert all(synset.lemmas and synset.definition for synset in IMAGENOT)
+    assert not {synset.wnid for synset in IMAGENOT} & set(read_wnids("imagenet"))
+
+
+def test_a_known_synset() -> None:
+    dog = WORDNET.synset("n02084071")
+    assert dog.lemmas == ("dog", "domestic dog", "Canis familiaris")
+    assert dog.definition.startswith("a member of the genus Canis")
+    assert "barked" not in dog.definition
+    assert set(dog.hypernyms) == {"n02083346", "n01317541"}
+
+
+def test_reader_agrees_with_nltk() -> None:
+    import nltk
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+    nltk.data.path.append("/usr/share/wordnet")
+    reader = WordNetCorpusReader("/usr/share/wordnet", None)
+    for synset in IMAGENOT[::50]:
+        peer = reader.synset_from_pos_and_offset("n", int(synset.wnid[1:]))
+        assert [lemma.name().replace("_", " ") for lemma in peer.lemmas()] == list(synset.lemmas)
+        assert {f"n{above.offset():08d}" for above in peer.hypernyms() + peer.instance_hypernyms()} == set(
+            synset.hypernyms
+        )
+
+
+@pytest.mark.parametrize("wnid", ["n02084072", "n99999999", "dog", "v00001740", "n00000000", "n01"])
+def test_what_is_no_noun_synset_is_named(wnid: str) -> None:
+    with pytest.raises(UsageError, match=f"'{wnid}' is no noun synset"):
+        WORDNET.synset(wnid)
+
+
+def test_lists_that_cannot_be(tmp_path: Path) -> None:
+    listing = tmp_path / "odd 'list'.txt"
+    listing.write_text("n02084071 n02084071")
+    with pytest.raises(UsageError, match="lists n02084071 twice"):
+        read_wnids(str(listing))
+    listing.write_text(read_wnids("imagenet")[5])
+    with pytest.raises(UsageError, match="1 wnids are excluded"):
+        find_classes(Classes(wnids=str(listing)), WORDNET)
+    with pytest.raises(UsageError, match="no list of wnids"):
+        read_wnids(str(tmp_path / "none"))
+    with pytest.raises(UsageError, match="install WordNet"):
+        WordNet(tmp_path)
+
+
+def test_pool_is_seeded_and_lies_apart() -> None:
+    dog, canine, poodle = "n02084071", "n02083346", "n02113335"
+    with pytest.raises(UsageError, match="only 81899 nouns lie apart"):
+        draw_pool(WORDNET, [dog], 82115, 0)
+    pool = [synset.wnid for synset in draw_pool(WORDNET, [dog], 81899, 0)]
+    assert pool == sorted(pool) and not {dog, canine, poodle} & set(pool)
+    assert draw(pool, 100, 1) == draw(pool[::-1], 100, 1) != draw(pool, 100, 2)
+
+
+def test_plurals() -> None:
+    irregular = WORDNET.plurals()
+    assert set(with_plurals(("mouse",), irregular)) == {("mouse",), ("mouses",), ("mice",)}
+    assert ("prairie", "wolves") in set(with_plurals(("prairie", "wolf"), irregular))
+    assert words("Ｆｕｌｌ-width O'Neil_x") == ("full", "width", "o", "neil", "x")
+
+
+def test_short_lemmas_are_not_looked_for() -> None:
+    classes = [Class(wnid="n1", lemmas=("TV", "telly"), definition="")]
+    assert set(phrases(classes, {}, 3)) == {("telly",), ("tellies",)}
