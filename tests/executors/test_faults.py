@@ -36,7 +36,7 @@ class Storm:
 
     def warned(self) -> None:
         """Slurm's warning before a time limit."""
-        self.cluster.slurm("scancel", "--signal=USR2", self.victim_job())
+        self.cluster.slurm("scancel", "--signal=URG", self.victim_job())
 
     def warned_twice(self) -> None:
         for _ in range(2):
