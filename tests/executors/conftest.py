@@ -10,6 +10,7 @@ import pytest
 
 from tests.containers.slim import apptainer, site_bind, slim_image
 from toolkit.study import Study
+from toolkit.study.submission import process_lives
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,8 +89,14 @@ def errors(study: Path) -> dict[str, object]:
     }
 
 
-def training(study: Path, task_id: str | None = None) -> list[str]:
-    """Tasks whose heartbeat says that they train (and live), with no result yet."""
+def running(study: Path) -> list[str]:
+    """Tasks of a living process, with no result yet."""
     found = {path.stem: Study(study).progress(path.stem) for path in Study(study).room("progress").glob("[!.]*.json")}
-    live = [i for i, p in found.items() if p and p.phase == "training" and p.step + p.epoch > 0]
-    return [i for i in live if task_id in (None, i) and not Study(study).result_path(i).exists()]
+    finished = Study(study).finished()
+    return [i for i, p in found.items() if p and p.phase != "preempted" and i not in finished and process_lives(p.pid)]
+
+
+def training(study: Path) -> list[str]:
+    """Those of them that have learnt something."""
+    beats = {i: Study(study).progress(i) for i in running(study)}
+    return [i for i, p in beats.items() if p and p.phase == "training" and p.step + p.epoch > 0]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from slurm.cluster import Cluster
-from tests.executors.conftest import errors, launch, status, verb, wait_for
+from tests.executors.conftest import errors, launch, status, training, verb, wait_for
 from toolkit.errors import UsageError
 from toolkit.executors.container import CODE, check, contain, folders
 from toolkit.executors.profile import Profile
@@ -35,6 +35,34 @@ def test_an_array_in_the_image_gives_the_errors_of_the_host(
     digest = Study(inside).result(next(iter(errors(inside)))).provenance.image_digest
     assert digest is not None
     assert digest.startswith("sha256:")
+
+
+@pytest.mark.cluster
+def test_a_warned_task_in_the_image_saves_and_goes_on(
+    cluster: Cluster, data: Path, image_profile: Path, tmp_path: Path
+) -> None:
+    """The signal reaches the process that serves the image's files, too: it must live until the task has saved."""
+    study = tmp_path / "study"
+    call = [
+        "--array",
+        "3",
+        "--dataset",
+        "tiny",
+        "--set",
+        "epochs=60",
+        "--executor",
+        "slurm",
+        "--profile",
+        image_profile,
+    ]
+    (job,) = launch(study, data, *call)["jobs"]
+    wait_for(lambda: training(study), 90, "a task that trains")
+    (task,) = training(study)
+    cluster.slurm("scancel", "--signal=URG", f"{job}_0")
+    wait_for(lambda: Study(study).result_path(task).exists(), 120, "the result of the requeued task")
+    result = Study(study).result(task)
+    assert len(result.evaluations) == 60
+    assert result.provenance.restarts >= 1
 
 
 def test_a_local_worker_runs_in_the_image(linked: Path, image_profile: Path, tmp_path: Path) -> None:

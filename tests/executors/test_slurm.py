@@ -42,7 +42,7 @@ def test_the_script_line_by_line(tmp_path: Path) -> None:
         f"#SBATCH --output='{quoted}/logs/%A_%a_0_log.out'",
         "#SBATCH --partition=gpu",
         "#SBATCH --requeue",
-        "#SBATCH --signal=USR2@120",
+        "#SBATCH --signal=URG@120",
         "#SBATCH --time=240",
         "",
         "# setup",
@@ -86,7 +86,7 @@ def test_a_warned_task_saves_is_requeued_and_goes_on(
     (job,) = launch(study, data, *call)["jobs"]
     wait_for(lambda: training(study), 90, "a task that trains")
     (task,) = training(study)
-    cluster.slurm("scancel", "--signal=USR2", f"{job}_0")
+    cluster.slurm("scancel", "--signal=URG", f"{job}_0")
     wait_for(lambda: status(study)["states"] in ({"queued": 1}, {"running": 1}), 60, "the requeued job")
     wait_for(lambda: Study(study).result_path(task).exists(), 120, "the result")
     result = Study(study).result(task)

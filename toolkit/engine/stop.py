@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-"""A cancelled job, Ctrl-C, and Slurm's warning before a time limit."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGURG)
+"""A cancelled job, Ctrl-C, and Slurm's warning before a time limit: USR2 by hand, URG as the launcher asks for it."""
 
 
 class StopFlag:

@@ -22,6 +22,9 @@ from toolkit.study.submission import Submission, new_submission, record_path
 if TYPE_CHECKING:
     import submitit
 
+WARNING = "URG"
+"""The signal before the time limit. Slurm sends it to every process of the step; this is the one that by default does
+nothing, for the process that serves a mounted image must survive it."""
 PREEMPTED = 75
 """Exit status (EX_TEMPFAIL) of tasks that saved themselves and want to go on."""
 
@@ -95,13 +98,12 @@ class Arrays:
             gpus_per_node=profile.gpus or None,
             gres=profile.gres,
             dependency=after and f"afterany:{after}",
-            signal_delay_s=profile.grace_s,
             array_parallelism=throttle,
             stderr_to_stdout=True,
             wckey=None,
             setup=[*profile.setup, *_exports(self.container)] or None,
             teardown=_requeue_lines(profile.max_requeues),
-            additional_parameters={"requeue": True, **profile.sbatch},
+            additional_parameters={"requeue": True, "signal": f"{WARNING}@{profile.grace_s}", **profile.sbatch},
         )
         executor.parameters["map_count"] = len(submission.elements)
         return executor
