@@ -186,7 +186,7 @@ def _arguments(build: Build, folder: Path) -> dict[str, Any]:
         "retries": section.retries,
         "extract_exif": False,
         "disallowed_header_directives": list(section.directives),
-        "user_agent_token": section.user_agent,
+        "user_agent_token": section.user_agent or None,
     }
 
 

@@ -17,7 +17,10 @@ from data_prep.imagenot.__main__ import main
 from data_prep.imagenot.build import Build
 from tests.imagenot.laion import IMAGENOT, rows, web
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.executors.plan import make_tasks
+from toolkit.study import Study
 from toolkit.study.dataset import find_dataset
+from toolkit.train import train
 
 KINDS = ["image"] * 8 + ["missing", "moved", "copy", "corrupt", "page", "noai", "tiny"]
 CHOSEN = [IMAGENOT[i] for i in (10, 200, 301, 402)]
@@ -110,6 +113,16 @@ def test_card_and_urls(built: Path) -> None:
     assert len(urls) == 4 * PER_CLASS and urls["id"].is_unique().all() and urls["url"].is_unique().all()
 
 
+def test_it_trains(built: Path, tmp_path: Path) -> None:
+    data = built.parent / "data"
+    study = Study.create(tmp_path / "study")
+    [task] = make_tasks(["anynetx-500/0"], [find_dataset("tiny", data)], "smoke", ["batch=8"])
+    study.declare([task])
+    assert train(study, [task.id], data=data, workers=1).done == [task.id]
+    result = study.result(task.id)
+    assert result is not None and result.evaluations[-1].images == len(CHOSEN)
+
+
 def test_takedown(built: Path) -> None:
     folder = built.parent / "data" / "tiny"
     urls = pl.read_csv(folder / "urls.csv")
@@ -150,6 +163,7 @@ def test_options_of_finished_shards_do_not_change(built: Path, tmp_path: Path) -
     shutil.copytree(built, tmp_path / "copy")
     with pytest.raises(UsageError, match="was made with other options"):
         main(["match", str(tmp_path / "copy"), "--set", "min_side=100"])
+    assert main(["match", str(tmp_path / "copy")]) == 0
 
 
 def test_classes_with_too_few_are_named(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
