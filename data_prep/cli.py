@@ -36,7 +36,7 @@ def writing_options(
         help="larger images shrink to this (default: %(default)s)",
     )
     how.add_argument(
-        "--side", choices=("longest", "shortest"), default="longest", help="which side that is (default: longest)"
+        "--side", choices=("longest", "shortest"), default="longest", help="which side that is (default: %(default)s)"
     )
     how.add_argument("--quality", type=int, default=90, metavar="Q", help="of JPEG, 1 to 100 (default: 90)")
     work = options.add_argument_group("work")

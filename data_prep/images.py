@@ -89,10 +89,11 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
     """Width and height of a JPEG that TurboJPEG turns into RGB and that lies upright; None for anything else."""
     if not content.startswith(b"\xff\xd8"):
         return None
-    try:
-        width, height, _, colours = _turbo().decode_header(content)
-    except OSError:
-        return None
+    with warnings.catch_warnings(action="error"):
+        try:
+            width, height, _, colours = _turbo().decode_header(content)
+        except (OSError, UserWarning):
+            return None
     if colours not in COLOURS or _is_turned(content):
         return None
     _check_area(width, height)

@@ -1,9 +1,9 @@
 """Worker processes that end with their parent, and whose results come in order."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,7 +15,6 @@ import cv2
 
 from toolkit.errors import ToolkitError
 
-PR_SET_PDEATHSIG = 1
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
@@ -48,21 +47,31 @@ def available_cores() -> int:
 
 @contextmanager
 def workers(count: int) -> Iterator[Workers]:
-    """``count`` processes that die with this one, whatever kills it."""
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("fork"), _begin, (os.getpid(),))
+    """``count`` processes that end with this one, whatever kills it.
+
+    They are forked from a clean server process, not from this one: locks that the threads of OpenCV or torch hold here
+    would stay locked in a copy for ever.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["data_prep.writer"])
+    pool = ProcessPoolExecutor(count, context, _begin)
     try:
-        pool.submit(int).result()  # forks them all now, before this process has threads of its own
         yield Workers(pool, count)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(parent: int) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _finished(task: Task, future: Future[Outcome]) -> tuple[Task, Outcome]:

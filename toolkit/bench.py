@@ -14,7 +14,8 @@ from toolkit.names import unknown
 
 def main(argv: Sequence[str]) -> int:
     """Hand the arguments after NAME to ``toolkit.benchmarks.NAME``."""
-    names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__))
+    found = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
+    names = sorted(name for name in found if not name.startswith("_"))
     arguments = parser("toolkit.bench", __doc__)
     arguments.add_argument("name", metavar="NAME", help=", ".join(names))
     name = arguments.parse_args(argv[:1]).name

@@ -4,13 +4,15 @@
     python -m toolkit.launch --models torchvision/resnet18 timm/mobilenetv3_small_050 --executor local
     python -m toolkit.launch --study NAME                    # go on with what the study has declared
     python -m toolkit.launch --study NAME --retry failed     # and run failed tasks again
+    python -m toolkit.launch --study NAME --cancel           # end it; what runs saves itself
 
 Launching is reconciliation: what is declared and has no result is submitted, unless it is in the queue already. All
 settings are checked before anything is queued.
 """
 
 import argparse
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.cli import parser, print_json, run
@@ -30,9 +32,11 @@ def main(argv: Sequence[str]) -> int:
 
         print(profile_help())
         return 0
-    from toolkit.executors.reconcile import carry_out, make_plan
+    from toolkit.executors.reconcile import cancel, carry_out, make_plan
     from toolkit.render.states import PoolDisplay
 
+    if given.cancel:
+        return _tell_cancelled(cancel(given.study), given.json)
     plan = make_plan(given)
     if given.dry_run:
         return _show(plan, given.json)
@@ -41,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         print_json(document)
     else:
         print(", ".join(f"{count} {state}" for state, count in document["states"].items()))
-        print(f"see: python -m toolkit.{'status' if document['jobs'] else 'report'} {document['study']}")
+        print(f"see: python -m toolkit.{'status' if document['jobs'] else 'report'} {shlex.quote(document['study'])}")
     return int(document["not_done_here"] > 0)
 
 
@@ -55,6 +59,14 @@ def _show(plan: "Plan", as_json: bool) -> int:
     script = document.pop("script", "")
     print("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
     print(f"\n{script}" if script else "", end="")
+    return 0
+
+
+def _tell_cancelled(document: Mapping[str, Any], as_json: bool) -> int:
+    if as_json:
+        print_json(document)
+    else:
+        print(f"cancelled: {', '.join(document['jobs'] or document['cancelled']) or 'nothing was queued or running'}")
     return 0
 
 
@@ -78,8 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--per-job", type=_positive, default=1, metavar="N", help="tasks of one array element or worker")
     how.add_argument("--pack", type=_positive, default=1, metavar="K", help="tasks trained side by side on one loader")
     how.add_argument("--profile", metavar="FILE", help="slurm: cluster profile; examples in slurm/profiles/")
+    how.add_argument("--image", metavar="SIF", help="run each task in this image (docker:NAME or podman:NAME: local)")
     how.add_argument("--profile-help", action="store_true", help="list the keys of a profile")
     how.add_argument("--retry", nargs="+", default=[], choices=RETRIES, help="run finished tasks of this kind again")
+    how.add_argument("--cancel", action="store_true", help="take the study's jobs out of the queue, end its local runs")
     how.add_argument("--dry-run", action="store_true", help="show the plan and the sbatch script, do nothing")
     how.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return p

@@ -1,7 +1,9 @@
-"""From results to the tables and figures of a paper.
+"""Do rankings transfer between datasets? From results to the tables and figures of a paper.
 
-python -m toolkit.report demo                      a study (runs/demo)
-python -m toolkit.report runs/demo --out paper/    tables and figures go to paper/ instead of the study's report/
+python -m toolkit.report demo                           a study (runs/demo); its files go to runs/demo/report
+python -m toolkit.report errors.csv --out paper/        anybody's table: architecture, dataset, error (tidy), or
+                                                        architecture and one column for each dataset (wide)
+python -m toolkit.report tuggener2022                   a published study, shipped (imagenot2024 is the other)
 """
 
 import sys
@@ -10,26 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.cli import parser, print_json, run
+from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
 
     from toolkit.analysis.document import Report
-
+    from toolkit.analysis.settings import Settings
 
 PROBLEMS_SHOWN = 20
+IN_TERMINAL, IN_FILES = 500, 10_000
+"""Resamples by default: fewer where somebody waits, enough for two stable digits in print. Our choice."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Parse, load, analyse, draw."""
+    """Load, analyse, print, write."""
     args = _parse(argv)
     from toolkit.analysis.document import analyse
-    from toolkit.analysis.settings import Settings
     from toolkit.analysis.sources import load
 
-    data, home = load(args.source)
-    settings = Settings(resamples=args.resamples, seed=args.seed, reference=args.reference, targets=tuple(args.targets))
-    report = analyse(data, settings)
+    data, home = load(args.source, "accuracy" if args.accuracy else "error")
+    out = args.out or (home / "report" if home and not args.json else None)
+    report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
     for line in _skipped(data.problems):
         print(line, file=sys.stderr)
     if args.json:
@@ -38,7 +42,6 @@ def main(argv: Sequence[str]) -> int:
         from toolkit.render.summary import summarise
 
         summarise(report)
-    out = args.out or (home / "report" if home and not args.json else None)
     if out:
         _write(report, Path(out), quiet=args.json)
     return 0
@@ -46,18 +49,40 @@ def main(argv: Sequence[str]) -> int:
 
 def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     options = parser("toolkit.report", __doc__)
-    options.add_argument("source", help="a study's name or folder")
-    options.add_argument(
-        "--reference", metavar="DATASET", help="whose ranking is hoped to transfer (default: the first)"
+    add = options.add_argument
+    add("source", nargs="+", help="a study's name or folder, CSV/TSV/Parquet files, or a shipped study's name")
+    add("--reference", metavar="DATASET", help="whose ranking should transfer (default: imagenet, else the first)")
+    add("--targets", nargs="+", default=[], metavar="DATASET", help="to which (default: all but its subsets)")
+    add("--accuracy", action="store_true", help="the values of a wide table are accuracies (default: errors)")
+    add("--noise", type=float, metavar="SD", help="standard error of a value, where neither seeds nor counts tell it")
+    add("--given", nargs="+", default=[], metavar="COLUMN", help="hold these fixed in partial correlations (flops)")
+    add("--baseline", metavar="ARCH", help="improvement is relative to it (default: the worst on the reference)")
+    add("--scale", choices=("raw", "ratio", "logit", "probit"), default="raw", help="of the linear fits")
+    add("--resamples", type=int, metavar="B", help=f"bootstrap resamples ({IN_FILES}; {IN_TERMINAL} without files)")
+    add("--seed", type=int, default=0, help="of all resampling (default 0)")
+    add("--out", metavar="DIR", help="write page, tables and figures here (a study's default: STUDY/report)")
+    add("--json", action="store_true", help="print one JSON document of everything instead")
+    args = options.parse_args(argv)
+    if args.resamples is not None and not 100 <= args.resamples <= 1_000_000:
+        raise UsageError(f"--resamples {args.resamples}: an interval needs 100 to 1000000")
+    if args.seed < 0 or (args.noise is not None and not 0 < args.noise < float("inf")):
+        raise UsageError("--seed is 0 or more, --noise more than 0")
+    return args
+
+
+def _settings(args: "argparse.Namespace", resamples: int) -> "Settings":
+    from toolkit.analysis.settings import Settings
+
+    return Settings(
+        resamples=args.resamples or resamples,
+        seed=args.seed,
+        reference=args.reference,
+        targets=tuple(args.targets),
+        noise=args.noise,
+        given=tuple(args.given),
+        baseline=args.baseline,
+        scale=args.scale,
     )
-    options.add_argument(
-        "--targets", nargs="+", default=[], metavar="DATASET", help="to which datasets (default: the rest)"
-    )
-    options.add_argument("--resamples", type=int, default=2000, metavar="B", help="bootstrap resamples (default 2000)")
-    options.add_argument("--seed", type=int, default=0, help="of all resampling (default 0)")
-    options.add_argument("--out", metavar="DIR", help="write tables and figures here (a study's default: STUDY/report)")
-    options.add_argument("--json", action="store_true", help="print one JSON document of everything instead")
-    return options.parse_args(argv)
 
 
 def _skipped(problems: Sequence[str]) -> list[str]:

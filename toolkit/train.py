@@ -2,6 +2,7 @@
 
     python -m toolkit.train runs/first 3f2a9c0d11e4b75a
     python -m toolkit.train first 3f2a9c 77b0e1 --pack 2
+    torchrun --standalone --nproc-per-node 4 -m toolkit.train first 9c41aa     (one task over four GPUs)
 
 Tasks that have a result are skipped. Exit status: 0 all done; 1 some failed or diverged; 75 stopped by a signal
 (SIGTERM, SIGINT, SIGUSR2), with a checkpoint of what was begun.
@@ -45,14 +46,14 @@ def train(
     stop: StopFlag | None = None,
     on_corrupt: Literal["fail", "skip"] = "fail",
 ) -> Outcome:
-    """Run tasks one after another, or ``pack`` of them side by side, and write their results.
+    """Run tasks one after another, or ``pack`` of them side by side (0: as many as pays), and write their results.
 
     ``workers``: decoding threads and torch's threads (0: the cores of the allocation). A task that fails writes a
     failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a checkpoint.
     Raises `UsageError` for an unknown task, `ToolkitError` when the study's results cannot be written.
     """
-    tasks = _unfinished(study, task_ids)
     _check_writable(study)
+    tasks = _unfinished(study, task_ids)
     threads = prepare(workers)
     from toolkit.engine.session import Session
 
@@ -93,17 +94,24 @@ def _arguments(argv: Sequence[str]) -> Namespace:
     arguments.add_argument("study", help="a study's folder, or the name of one under runs/")
     arguments.add_argument("tasks", nargs="+", metavar="TASK_ID", help="ids, or unique beginnings of ids")
     arguments.add_argument("--data", type=Path, help="folder of datasets (TOOLKIT_DATA, else ./data)")
-    arguments.add_argument("--pack", type=int, default=1, metavar="K", help="nets trained side by side from one loader")
+    arguments.add_argument(
+        "--pack", type=_pack, default=1, metavar="K", help="nets trained side by side from one loader, or auto"
+    )
     arguments.add_argument("--workers", type=int, default=0, metavar="N", help="threads (0: the allocation's cores)")
     arguments.add_argument("--corrupt", choices=("fail", "skip"), default="fail", help="samples that don't decode")
     return arguments.parse_args(argv)
 
 
+def _pack(text: str) -> int:
+    """A pack's size; 0 for "auto"."""
+    return 0 if text == "auto" else int(text)
+
+
 def main(argv: Sequence[str]) -> int:
     """The command line."""
     given = _arguments(argv)
-    if given.pack < 1 or given.workers < 0:
-        raise UsageError("--pack must be at least 1, --workers at least 0")
+    if given.pack < 0 or given.workers < 0:
+        raise UsageError("--pack must be a number of nets or auto, --workers at least 0")
     study = Study.open(given.study)
     ids = [study.task(task).id for task in given.tasks]
     with on_signals() as stop:

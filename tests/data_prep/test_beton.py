@@ -4,12 +4,12 @@ import hashlib
 
 import numpy as np
 import pytest
-from tests.data_prep.pictures import photo, samples
 
 from data_prep import beton
 from data_prep.beton import JPG, RAW, Beton, BetonWriter, Encoded, content_hash
 from data_prep.images import decode, encode
 from data_prep.writer import About, write_dataset
+from tests.data_prep.pictures import photo, samples
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Encoding
 
@@ -28,13 +28,13 @@ def raw(seed, width, height):
 def test_the_tables_are_laid_out_as_ffcvs(ffcv):
     from ffcv import types
 
-    assert beton.HEADER == types.HeaderType
-    assert beton.FIELD == types.FieldDescType
+    assert types.HeaderType == beton.HEADER
+    assert types.FieldDescType == beton.FIELD
     assert beton.ALLOCATION == types.ALLOC_TABLE_TYPE
     theirs = types.get_metadata_type([ffcv.fields.RGBImageField(), ffcv.fields.IntField()])
     assert beton.METADATA.itemsize == theirs.itemsize
     assert [beton.METADATA.fields[n][1] for n in beton.METADATA.names] == [theirs.fields[n][1] for n in theirs.names]
-    assert beton.IMAGE == theirs["f0"]
+    assert theirs["f0"] == beton.IMAGE
     assert [types.TYPE_ID_HANDLER[number].__name__ for _, number in beton.FIELDS] == ["RGBImageField", "IntField"]
 
 
@@ -72,7 +72,7 @@ def test_ffcvs_loader_reads_every_pixel_and_label(ffcv, tmp_path):
         loader = Loader(
             str(path), 7, 1, os_cache, OrderOption.SEQUENTIAL, pipelines=pipelines, drop_last=False, recompile=False
         )
-        batches = [(images.clone().numpy(), labels.clone().numpy()) for images, labels in loader]
+        batches = [(np.array(images), np.array(labels)) for images, labels in loader]
         images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
         assert labels.ravel().tolist() == [sample.label for sample in given]
         expected = np.stack([decode(Encoded(JPG, 64, 48, sample.content)) for sample in given])
@@ -95,7 +95,7 @@ def test_an_unfinished_file_opens_nowhere(ffcv, tmp_path):
     with BetonWriter(path, 3) as file:
         for i in range(3):
             file.add(i, raw(i, 20, 20), raw(i, 20, 20).sha256)
-    with pytest.raises(ToolkitError, match="never written|truncated"):
+    with pytest.raises(ToolkitError, match=r"never written|truncated"):
         Beton(path)
     with pytest.raises((AssertionError, ValueError, IndexError)):
         ffcv.reader.Reader(str(path))

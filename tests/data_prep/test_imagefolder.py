@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from tests.data_prep.pictures import jpeg, tree
 
 from data_prep.beton import Beton
 from data_prep.imagefolder import main
 from data_prep.trees import hold_out
+from tests.data_prep.pictures import jpeg, tree
 from toolkit.errors import UsageError
 from toolkit.study.dataset import find_dataset
 

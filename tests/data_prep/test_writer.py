@@ -4,14 +4,15 @@ import os
 import signal
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pytest
-from tests.data_prep.pictures import jpeg, photo, samples
 
 from data_prep.beton import Beton
 from data_prep.contents import Sample
 from data_prep.images import decode
 from data_prep.writer import About, write_dataset
+from tests.data_prep.pictures import jpeg, photo, samples
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.dataset import Encoding, Manifest, find_dataset
 
@@ -24,7 +25,7 @@ class Deadly(NamedTuple):
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
-    given = samples(100) + [Sample("bad", 0, b"nothing")] + samples(60, first=200)
+    given = [*samples(100), Sample("bad", 0, b"nothing"), *samples(60, first=200)]
     encoding = Encoding(write_mode="proportion", raw_proportion=0.3, max_resolution=50)
     manifests = [
         write_dataset(
@@ -56,7 +57,7 @@ def test_the_manifest_says_what_is_in_the_folder(odd_path):
 
 
 def test_a_bad_image_is_left_out_and_listed_up_to_the_limit(tmp_path):
-    given = [*samples(5), Sample("caf\udce9/broken.jpg", 1, jpeg(1)[:500]), *samples(5)]
+    given = [*samples(5), Sample("caf\udce9/broken.jpg", 1, jpeg(1)[:900]), *samples(5)]
     manifest = write_dataset(tmp_path / "a", {"train": given, "val": samples(3)}, About("abc"), workers=1, max_bad=1)
     assert manifest.splits["train"].samples == 10
     assert [(bad.source, "Premature end" in bad.reason) for bad in manifest.skipped] == [("caf\\xe9/broken.jpg", True)]
@@ -71,6 +72,13 @@ def test_a_worker_that_dies_ends_the_run_with_a_word(tmp_path):
     with pytest.raises(ToolkitError, match="worker process died"):
         write_dataset(tmp_path / "set", {"train": given, "val": samples(3)}, About("abc"), workers=2)
     assert not any(tmp_path.iterdir())
+
+
+def test_threads_of_the_calling_process_do_not_hang_its_workers(tmp_path):
+    cv2.setNumThreads(4)
+    cv2.resize(photo(0, 2000, 2000), (900, 900), interpolation=cv2.INTER_AREA)
+    given = [Sample(str(i), 0, photo(i, 400, 300)) for i in range(8)]
+    write_dataset(tmp_path / "set", {"train": given, "val": given}, About("a"), Encoding(max_resolution=200), workers=2)
 
 
 def test_nothing_is_overwritten_unasked(tmp_path):

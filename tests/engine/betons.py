@@ -46,7 +46,7 @@ def pictures(count: int, classes: int, height: int = 40, width: int = 48, seed: 
     for label in labels:
         angle = np.pi * label / classes
         wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 0.8 + rng.uniform(0, 6))
-        image = 128 + 70 * wave[:, :, None] + rng.normal(0, 20, (height, width, 3))
+        image = 128 + 70 * wave[:, :, None] + rng.normal(0, 5, (height, width, 3))
         images.append(np.clip(image, 0, 255).astype(np.uint8))
     return images, labels
 

@@ -3,7 +3,7 @@ import pytest
 from tests.engine.betons import write_dataset
 from toolkit.study import Recipe, Study, Task
 
-TINY = Recipe(epochs=2, batch=16, lr=0.01, resolution=16, crop_scale=(0.5, 1.0), warmup_epochs=0.5)
+TINY = Recipe(epochs=2, batch=16, lr=0.01, resolution=16, crop_scale=(0.5, 1.0), flip=0.0)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ import torch
 
 from tests.engine.conftest import TINY, errors
 from toolkit.engine import learner as learner_module
-from toolkit.engine.session import in_packs
+from toolkit.engine.session import companies, in_packs
 from toolkit.engine.stop import StopFlag
 from toolkit.train import train
 
@@ -89,5 +89,6 @@ def test_packs_hold_only_tasks_that_see_the_same_batches(declare):
     other_seed = declare(NETS[0], seed=1)
     other_recipe = declare(NETS[0], recipe=TINY.model_copy(update={"lr": 0.02}))
     other_size = declare("torchvision/vit_b_16")
-    packs = in_packs([*same, other_seed, other_recipe, other_size], 2)
-    assert packs == [same[:2], same[2:], [other_seed], [other_recipe], [other_size]]
+    found = companies([*same, other_seed, other_recipe, other_size])
+    assert found == [same, [other_seed], [other_recipe], [other_size]]
+    assert in_packs(same, 2) == [same[:2], same[2:]]

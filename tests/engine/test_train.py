@@ -1,12 +1,18 @@
 import json
 
 import pytest
+import torch
 
+from tests.engine.betons import pictures, write_beton, write_dataset
 from tests.engine.conftest import TINY, changed, errors
+from toolkit.engine.beton import Beton
+from toolkit.engine.provenance import read_revision
 from toolkit.engine.stop import StopFlag
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.study import Task
 from toolkit.train import main, train
+
+NET = "anynetx-500/17"
 
 
 def test_a_task_from_declaration_to_result(study, declare, data, capsys):
@@ -18,7 +24,7 @@ def test_a_task_from_declaration_to_result(study, declare, data, capsys):
     last = result.evaluations[-1]
     assert len(last.wrong_by_class) == 4 and sum(last.wrong_by_class) == last.wrong_top1
     assert last.wrong_top5 == 0
-    assert result.params > 100_000 and result.flops > 0 and result.resolution == 16
+    assert result.params > 10_000 and result.flops > 0 and result.resolution == 16
     assert result.provenance.dataset_hash == "hash-of-stripes" and "torch" in result.provenance.versions
     assert result.timing.total_s > result.timing.compute_s > 0 and result.timing.images_per_s > 0
     progress = json.loads(study.progress_path(task.id).read_text())
@@ -106,6 +112,84 @@ def test_a_batch_larger_than_the_set(study, declare, data):
 
 
 def test_wrong_calls(study, data):
-    for arguments, words in ((["nope"], "is no task"), (["nope", "--pack", "0"], "--pack")):
+    for arguments, words in ((["nope"], "is no task"), (["nope", "--pack", "-1"], "--pack")):
         with pytest.raises(UsageError, match=words):
             main([str(study.path), *arguments, "--data", str(data)])
+
+
+def test_crops_that_grow_over_the_epochs(study, declare, data):
+    task = declare(recipe=changed(TINY, progressive=(8, 24), resolution=24))
+    train(study, [task.id], data=data, workers=1)
+    result = study.result(task.id)
+    assert len(result.evaluations) == 2 and result.resolution == 24
+
+
+def test_a_corrupt_sample_fails_the_task_or_is_left_out(study, tmp_path):
+    manifest = write_dataset(tmp_path / "torn")
+    beton = tmp_path / "torn" / "val.beton"
+    tables, content = Beton(beton), bytearray(beton.read_bytes())
+    start, size = int(tables.offsets[7]), int(tables.sizes[7])
+    content[start : start + size] = bytes(size)
+    beton.write_bytes(content)
+    task = Task(architecture=NET, dataset="torn", dataset_hash=manifest.content_hash, recipe=TINY)
+    study.declare([task])
+    assert train(study, [task.id], data=tmp_path, workers=1).failed == [task.id]
+    failure = study.result(task.id).failure
+    assert failure.kind == "CorruptSample" and failure.message.startswith("sample 7 of")
+    study.result_path(task.id).unlink()
+    train(study, [task.id], data=tmp_path, workers=1, on_corrupt="skip")
+    assert [e.images for e in study.result(task.id).evaluations] == [39, 39]
+
+
+def test_labels_outside_of_the_head_are_named_before_training(study, tmp_path):
+    manifest = write_dataset(tmp_path / "wide")
+    write_beton(tmp_path / "wide" / "val.beton", *pictures(40, 6))
+    size = (tmp_path / "wide" / "val.beton").stat().st_size
+    splits = {**manifest.splits, "val": manifest.splits["val"].model_copy(update={"bytes": size})}
+    manifest.model_copy(update={"splits": splits}).write(tmp_path / "wide" / "dataset.json")
+    task = Task(architecture=NET, dataset="wide", dataset_hash=manifest.content_hash, recipe=TINY)
+    study.declare([task])
+    assert train(study, [task.id], data=tmp_path, workers=1).failed == [task.id]
+    assert "labels 0 to 5, its manifest 4 classes" in study.result(task.id).failure.message
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(study, declare, data, monkeypatch, capsys):
+    task = declare()
+    train(study, [task.id], data=data, workers=1, stop=After(3))
+    latest = study.checkpoint_folder(task.id) / "latest.pt"
+    before = latest.read_bytes()
+
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    train(study, [task.id], data=data, workers=1, stop=After(3))
+    assert latest.read_bytes() == before and [p.name for p in latest.parent.iterdir()] == ["latest.pt"]
+    assert "no space left on device" in capsys.readouterr().err
+
+
+def test_results_that_cannot_be_written_end_the_run_in_one_line(study, declare, data):
+    task = declare()
+    study.room("results").rmdir()
+    study.room("results").write_text("a file where the folder should be")
+    with pytest.raises(ToolkitError, match="results"):
+        train(study, [task.id], data=data, workers=1)
+
+
+def test_the_revision_is_found_without_a_git_program(tmp_path):
+    git = tmp_path / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    (git / "packed-refs").write_text("# pack-refs\nabc123 refs/heads/main\n")
+    assert read_revision(tmp_path) == "abc123"
+    (git / "refs" / "heads" / "main").write_text("def456\n")
+    assert read_revision(tmp_path) == "def456"
+    (git / "HEAD").write_text("0f0f\n")
+    assert read_revision(tmp_path) == "0f0f" and read_revision(tmp_path / "elsewhere") is None
+
+
+def test_packs_sized_by_measurement(study, declare, data, capsys):
+    tasks = [declare(NET), declare("anynetx-500/3")]
+    assert main([str(study.path), *(t.id for t in tasks), "--data", str(data), "--pack", "auto", "--workers", "1"]) == 0
+    assert "as measured on this net" in capsys.readouterr().err

@@ -1,15 +1,26 @@
 """The whole report: every table, the finding in words, and the JSON document of it all."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 from toolkit import __version__
+from toolkit.analysis.agreement import agreement
+from toolkit.analysis.attributes import attribute_tables
+from toolkit.analysis.conditional import partial, tertiles
 from toolkit.analysis.coverage import coverage
+from toolkit.analysis.distributions import distributions
 from toolkit.analysis.finding import finding
+from toolkit.analysis.fits import fits, improvement
 from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.noise import noise_ceiling
 from toolkit.analysis.pairs import STATISTICS, matrix, pairs
+from toolkit.analysis.published import published_tables
 from toolkit.analysis.ranking import ranking
+from toolkit.analysis.roles import Roles, roles
 from toolkit.analysis.settings import Settings
+from toolkit.analysis.subsets import subset_tables
 from toolkit.analysis.table import Table
 
 
@@ -19,6 +30,7 @@ class Report:
 
     data: Measurements
     settings: Settings
+    roles: Roles
     tables: dict[str, Table]
     finding: list[str]
     """What it comes to, one sentence an item."""
@@ -29,7 +41,7 @@ class Report:
             "version": 1,
             "toolkit": __version__,
             "source": self.data.name,
-            "settings": {"resamples": self.settings.resamples, "seed": self.settings.seed},
+            "settings": asdict(self.settings) | {"reference": self.roles.reference, "targets": self.roles.targets},
             "finding": self.finding,
             "problems": list(self.data.problems),
             "tables": {
@@ -38,12 +50,36 @@ class Report:
         }
 
 
-def analyse(data: Measurements, settings: Settings) -> Report:
-    """Every table that ``data`` allows."""
-    found = [coverage(data), pairs(data, settings), ranking(data, settings)]
-    tables = {item.name: item for item in found}
+def analyse(data: Measurements, settings: Settings, brief: bool = False) -> Report:
+    """Every table that ``data`` allows, or (``brief``) those that the finding and the terminal need.
+
+    Raises `UsageError` for settings that name what ``data`` has not.
+    """
+    who = roles(data, settings)
+    found = chain(_main_tables(data, who, settings), [] if brief else _further_tables(data, who, settings))
+    tables = {item.name: item for item in found if len(item.frame)}
+    return Report(data, settings, who, tables, finding(data, who, tables))
+
+
+def _main_tables(data: Measurements, who: Roles, settings: Settings) -> Iterator[Table]:
+    yield coverage(data)
+    yield ranking(data, settings)
     if len(data.datasets) > 1:
+        found = pairs(data, settings)
+        yield found
         for statistic in STATISTICS:
-            square = matrix(tables["pairs"], data.datasets, statistic)
-            tables[square.name] = square
-    return Report(data, settings, tables, finding(data, tables))
+            yield matrix(found, data.datasets, statistic)
+        yield from subset_tables(data, who, settings)
+        yield agreement(data, who, settings)
+    yield from published_tables(data, settings)
+
+
+def _further_tables(data: Measurements, who: Roles, settings: Settings) -> Iterator[Table]:
+    if len(data.datasets) > 1:
+        yield from partial(data, who, settings)
+        yield tertiles(data, who, settings)
+        yield fits(data, who, settings)
+        yield improvement(data, who, settings)
+        yield from noise_ceiling(data, settings)
+    yield from attribute_tables(data, settings)
+    yield distributions(data, settings)

@@ -81,6 +81,6 @@ class Measurements:
         return self.matrix[:, self.datasets.index(dataset)]
 
     def scale(self, dataset: str) -> str:
-        """What the numbers of a dataset are, in words: ``top-5 error (%)``."""
+        """What the numbers of a dataset are, in words: ``top-5 error, %``."""
         metric = {"top1": "top-1 ", "top5": "top-5 "}.get(self.metrics.get(dataset, ""), "")
-        return f"{metric}{self.quantity}" + (f" ({self.unit})" if self.unit else "")
+        return f"{metric}{self.quantity}" + (f", {self.unit}" if self.unit else "")

@@ -8,29 +8,41 @@ import numpy as np
 import polars as pl
 
 from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.ranking import standard_errors
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import (
     MINIMUM,
     Statistic,
     bootstrap_correlations,
+    bootstrap_pearson,
     correlations,
     holm,
     p_value,
+    sparse_kendall,
 )
-from toolkit.stats.resampling import Floats, percentile_interval
+from toolkit.stats.ranking import Z
+from toolkit.stats.resampling import Floats, Ints, percentile_interval
+from toolkit.stats.scales import logit
 
 STATISTICS: tuple[Statistic, ...] = ("spearman", "kendall", "pearson")
+SPARSE_STEP = 0.1
+"""Points within which two values count as tied where noise is not known (Yu et al. 2020)."""
+
+Row = dict[str, Any]
+Pair = tuple[int, int]
 
 
 def pairs(data: Measurements, settings: Settings) -> Table:
-    """Spearman, Kendall tau-b and Pearson of every pair of datasets over the architectures that have both.
+    """Spearman, Kendall tau-b and Pearson (raw and logit) of every pair over the architectures that have both.
 
-    Intervals by bootstrap over architectures, p adjusted by Holm over all pairs of a statistic.
+    Intervals by bootstrap over architectures; p adjusted by Holm over all pairs of a statistic. A pair that has no
+    correlation has nulls and a note that says why.
     """
-    rows: dict[tuple[int, int], dict[str, Any]] = {}
+    steps = {i: _sparse_step(data, name, settings) for i, name in enumerate(data.datasets)}
+    rows: dict[Pair, Row] = {}
     for mask, members in _by_common_rows(data.matrix):
-        rows |= _correlate(data, mask, members, settings)
+        rows |= _correlate(data, mask, members, steps, settings)
     ordered = [rows[pair] for pair in combinations(range(len(data.datasets)), 2)]
     for statistic in STATISTICS if ordered else ():
         adjusted = holm(np.array([row[f"{statistic}_p"] for row in ordered], float))
@@ -38,15 +50,21 @@ def pairs(data: Measurements, settings: Settings) -> Table:
             row[f"{statistic}_p_holm"] = value
     note = (
         f"95% intervals by bootstrap over architectures (B = {settings.resamples}, seed {settings.seed}); "
-        f"p two-sided, Holm over {len(ordered)} pairs"
+        f"p two-sided, Holm over {len(ordered)} pairs; sparse tau: differences within noise count as ties"
     )
-    return table("pairs", "Correlation between datasets", ordered, note)
+    return table("pairs", f"Correlation of {data.quantity} between datasets", ordered, note)
 
 
-def _by_common_rows(matrix: Floats) -> Iterator[tuple[np.ndarray, list[tuple[int, int]]]]:
+def _sparse_step(data: Measurements, dataset: str, settings: Settings) -> float:
+    """The width within which two values are tied: what separates two noisy values, else `SPARSE_STEP`."""
+    errors, source = standard_errors(data, dataset, settings)
+    return float(Z * np.sqrt(2) * np.nanmedian(errors)) if source and np.nanmedian(errors) > 0 else SPARSE_STEP
+
+
+def _by_common_rows(matrix: Floats) -> Iterator[tuple[np.ndarray, list[Pair]]]:
     """Pairs of columns grouped by the rows that both have, so that each group is resampled once."""
     present = np.isfinite(matrix)
-    groups: dict[bytes, list[tuple[int, int]]] = {}
+    groups: dict[bytes, list[Pair]] = {}
     for a, b in combinations(range(matrix.shape[1]), 2):
         groups.setdefault((present[:, a] & present[:, b]).tobytes(), []).append((a, b))
     for mask, members in groups.items():
@@ -54,22 +72,19 @@ def _by_common_rows(matrix: Floats) -> Iterator[tuple[np.ndarray, list[tuple[int
 
 
 def _correlate(
-    data: Measurements, mask: np.ndarray, members: list[tuple[int, int]], settings: Settings
-) -> dict[tuple[int, int], dict[str, Any]]:
+    data: Measurements, mask: np.ndarray, members: list[Pair], steps: dict[int, float], settings: Settings
+) -> dict[Pair, Row]:
     used = sorted({column for pair in members for column in pair})
     values = data.matrix[mask][:, used]
     local = np.array([(used.index(a), used.index(b)) for a, b in members])
     estimates = correlations(values, local)
     samples = bootstrap_correlations(values, local, settings.resamples, settings.seed)
+    on_logit = _on_logit(data, values, local, settings)
     rows = {}
     for i, (a, b) in enumerate(members):
         x, y = values[:, local[i]].T
-        row = {
-            "a": data.datasets[a],
-            "b": data.datasets[b],
-            "n": len(values),
-            "missing": len(data.architectures) - len(values),
-        }
+        row: Row = {"a": data.datasets[a], "b": data.datasets[b], "n": len(x)}
+        row["missing"] = len(data.architectures) - len(x)
         for statistic, estimate, sample in zip(STATISTICS, estimates, samples, strict=True):
             low, high = percentile_interval(sample[i])
             p = p_value(statistic, x, y, estimate[i], settings.seed)
@@ -79,9 +94,25 @@ def _correlate(
                 f"{statistic}_high": high,
                 f"{statistic}_p": p,
             }
+        row |= on_logit[i]
+        row["sparse_tau"] = sparse_kendall(x, y, steps[a], steps[b])
         row["note"] = _why_not(x, y)
         rows[a, b] = row
     return rows
+
+
+def _on_logit(data: Measurements, values: Floats, pairs: Ints, settings: Settings) -> list[Row]:
+    """Pearson on the logit scale; nulls where the values are no shares."""
+    names = ("pearson_logit", "pearson_logit_low", "pearson_logit_high")
+    if data.unit != "%" or len(values) < MINIMUM:
+        return [dict.fromkeys(names)] * len(pairs)
+    logits = np.apply_along_axis(logit, 0, values / 100)
+    estimates = correlations(logits, pairs).pearson
+    samples = bootstrap_pearson(logits, pairs, settings.resamples, settings.seed)
+    return [
+        dict(zip(names, (estimate, *percentile_interval(sample)), strict=True))
+        for estimate, sample in zip(estimates, samples, strict=True)
+    ]
 
 
 def _why_not(x: Floats, y: Floats) -> str:
@@ -89,7 +120,7 @@ def _why_not(x: Floats, y: Floats) -> str:
     if len(x) == 0:
         return "no architecture has both"
     if len(x) < MINIMUM:
-        return f"fewer than {MINIMUM} architectures have both"
+        return f"fewer than {MINIMUM} have both"
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return "one of the two is constant"
     return ""
@@ -100,4 +131,5 @@ def matrix(pair_table: Table, datasets: list[str], statistic: str) -> Table:
     cells = {(r["a"], r["b"]): r[statistic] for r in pair_table.frame.iter_rows(named=True)}
     cells |= {(b, a): value for (a, b), value in cells.items()} | {(name, name): 1.0 for name in datasets}
     rows = [{"dataset": a} | {b: cells[a, b] for b in datasets} for a in datasets]
-    return Table(f"matrix-{statistic}", f"{statistic.capitalize()} between datasets", pl.DataFrame(rows))
+    schema = {"dataset": pl.String} | dict.fromkeys(datasets, pl.Float64)
+    return Table(f"matrix-{statistic}", f"{statistic.capitalize()} between datasets", pl.DataFrame(rows, schema=schema))

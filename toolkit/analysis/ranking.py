@@ -53,8 +53,8 @@ def _ranking(data: Measurements, dataset: str, settings: Settings) -> list[dict[
     best_first = present[np.argsort(data.sign * values[present], kind="stable")]
     value, error = values[best_first], errors[best_first]
     low, high = _value_interval(data, dataset, best_first, value, error, source)
-    known = bool(np.isfinite(error).all()) and len(error) > 0
-    first, last = rank_intervals(data.sign * value, error, settings.seed) if known else (None, None)
+    known = bool(np.isfinite(error).all())
+    first, last = rank_intervals(data.sign * value, error, settings.seed) if known else (error, error)
     return [
         {
             "dataset": dataset,

@@ -8,14 +8,20 @@ Scale = Literal["raw", "ratio", "logit", "probit"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Choices of a report, checked by the verb."""
+    """Choices of a report."""
 
     resamples: int = 2000
     """B of every bootstrap."""
     seed: int = 0
     reference: str | None = None
-    """The dataset whose ranking is hoped to transfer; None: the first one."""
+    """The dataset whose ranking is hoped to transfer; None: "imagenet" when it is there, else the first."""
     targets: tuple[str, ...] = ()
     """Datasets it is hoped to transfer to; empty: all others that are no subsets of the reference."""
     noise: float | None = None
     """Standard error of a value in its unit, for data with neither seeds nor counts."""
+    given: tuple[str, ...] = ()
+    """Columns of the architectures held fixed in partial correlations; empty: log FLOPs, else log parameters."""
+    baseline: str | None = None
+    """The architecture that relative improvement and the ratio scale refer to; None: the worst on the reference."""
+    scale: Scale = "raw"
+    """On which accuracies are fitted."""

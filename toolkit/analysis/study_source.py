@@ -60,4 +60,16 @@ def _told_apart(frame: pl.DataFrame) -> pl.DataFrame:
 def _attributes(frame: pl.DataFrame) -> pl.DataFrame:
     """FLOPs and parameters at the largest resolution met, and the columns of the configuration where it has one."""
     costs = frame.group_by("architecture", maintain_order=True).agg(pl.col("flops", "params").max().cast(pl.Float64))
-    return costs.select("architecture", *(c for c in ("flops", "params") if costs[c].is_not_null().any()))
+    known = costs.select("architecture", *(c for c in ("flops", "params") if costs[c].is_not_null().any()))
+    described = [{"architecture": name} | _description(name) for name in known["architecture"]]
+    return known.join(pl.DataFrame(described, infer_schema_length=None), on="architecture", maintain_order="left")
+
+
+def _description(name: str) -> dict[str, float]:
+    """Depth, width and the rest of an architecture's configuration; nothing for one this version does not know."""
+    from toolkit.anynet import architecture
+
+    try:
+        return architecture(name).attributes()
+    except UsageError:
+        return {}

@@ -39,7 +39,6 @@ class Beton:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
         self.bytes = np.frombuffer(self._map, dtype=np.uint8)
-        self.address = int(self.bytes.ctypes.data)
         try:
             image, self.labels = self._rows()
             self.modes = image["mode"]

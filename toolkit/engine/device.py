@@ -14,13 +14,15 @@ from toolkit.study.dataset import Manifest
 
 
 def choose() -> torch.device:
-    """The first GPU that this process sees, else the CPU."""
+    """The first GPU that this process sees (its own, where torchrun started several), else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)
+    return device
 
 
 def describe(device: torch.device) -> str:
@@ -59,9 +61,3 @@ class Feed:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor
-
-
-def wait_for(device: torch.device) -> None:
-    """Let the device finish what it was given (for clocks)."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -41,15 +41,15 @@ class Where:
             host=host(),
             pid=os.getpid(),
             job=job(),
-            restarts=self.restarts + job_restarts(),
+            restarts=max(self.restarts, job_restarts()),
         )
 
 
 class Heartbeat:
     """Writes the progress of the tasks it watches every few seconds, until closed."""
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
+    def __init__(self, study: Study, silent: bool = False) -> None:
+        self.study, self.silent = study, silent
         self._watched: dict[str, Where] = {}
         self._lock = threading.Lock()
         self._end = threading.Event()
@@ -75,7 +75,9 @@ class Heartbeat:
             self._watched.pop(where.task_id, None)
 
     def beat(self, where: Where) -> None:
-        """Write now. A place that cannot be written is said once: training is worth more than its progress."""
+        """Write now, unless silent. Where that fails it is said once: training is worth more than its progress."""
+        if self.silent:
+            return
         try:
             with self._lock:
                 where.progress().write(self.study.progress_path(where.task_id))

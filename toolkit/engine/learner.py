@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from toolkit.anynet import Architecture, architecture
 from toolkit.engine.augment import step_seed
 from toolkit.engine.schedule import learning_rate, make_optimizer, resolution_at
+from toolkit.engine.team import Team
 from toolkit.study.dataset import Manifest
 from toolkit.study.result import Evaluation
 from toolkit.study.task import Task
@@ -48,14 +49,14 @@ class Tally:
     loss: Tensor
     wrong5: Tensor
     wrong_by_class: Tensor
-    images: int = 0
+    images: Tensor
 
     @classmethod
     def empty(cls, classes: int, device: torch.device) -> "Tally":
         """All zero."""
         count = {"dtype": torch.int64, "device": device}
         loss = torch.zeros((), dtype=torch.float64, device=device)
-        return cls(loss, torch.zeros((), **count), torch.zeros(classes, **count))
+        return cls(loss, torch.zeros((), **count), torch.zeros(classes, **count), torch.zeros((), **count))
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: ``logits`` (batch, classes) and ``labels`` (batch,)."""
@@ -65,6 +66,11 @@ class Tally:
         hit = ranked == labels[:, None]
         self.wrong5 += (~hit.any(dim=1)).sum()
         self.wrong_by_class += torch.bincount(labels[~hit[:, 0]], minlength=len(self.wrong_by_class))
+
+    def gather(self, team: Team) -> None:
+        """Add up what the processes of a team counted."""
+        for counts in (self.loss, self.wrong5, self.wrong_by_class, self.images):
+            team.total(counts)
 
 
 @dataclass(eq=False)
@@ -78,7 +84,7 @@ class Learner:
     task: Task
     manifest: Manifest
     steps: int
-    device: torch.device
+    team: Team
     epoch: int = 0
     """Epochs trained and evaluated."""
     step: int = 0
@@ -93,10 +99,12 @@ class Learner:
         self.classes = len(self.manifest.classes)
         torch.manual_seed(self.task.seed)
         net = self.architecture.build(self.classes, self.architecture.input_size(recipe.resolution))
+        self.device = self.team.device
         self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)
         if recipe.tune == "head":
             self.net.requires_grad_(False)
             head_of(self.net, self.classes).requires_grad_(True)
+        self.trained = self.team.trained(self.net)
         self.optimizer = make_optimizer(recipe, self.net.parameters())
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._tally: Tally | None = None
@@ -113,19 +121,19 @@ class Learner:
     def train_batch(self, images: Tensor, labels: Tensor) -> None:
         """One update on ``images`` (batch, 3, side, side) and ``labels`` (batch,). Raises `Diverged`."""
         recipe = self.task.recipe
-        torch.manual_seed(step_seed(self.task.seed, self.epoch, self.step))
+        torch.manual_seed(step_seed(self.task.seed, self.epoch, self.step) + self.team.rank)
         self._train_mode()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, self.epoch * self.steps + self.step, self.steps)
-        loss = cross_entropy(self._logits(images), labels, label_smoothing=recipe.label_smoothing)
+        loss = cross_entropy(self._logits(self.trained, images), labels, label_smoothing=recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if recipe.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_grad_norm)
         self.optimizer.step()
-        self.loss_sum += loss.detach().double()
+        self.loss_sum += self.team.total(loss.detach().double()) / self.team.size
         self.step += 1
-        self.clock.images += len(labels)
+        self.clock.images += len(labels) * self.team.size
         if self.step % CHECK_EVERY == 0 or self.step == self.steps:
             self.train_loss()
 
@@ -146,19 +154,21 @@ class Learner:
     def evaluate_batch(self, images: Tensor, labels: Tensor) -> None:
         """Count the errors of a batch."""
         assert self._tally is not None
-        self._tally.add(self._logits(images), labels)
+        self._tally.add(self._logits(self.net, images), labels)
 
     def finish_epoch(self, seconds: float) -> Evaluation:
         """Turn the counts into the epoch's evaluation. Raises `Diverged` when the loss is no number."""
         tally = self._tally
         assert tally is not None
-        loss = tally.loss.item() / tally.images
+        tally.gather(self.team)
+        images = int(tally.images.item())
+        loss = tally.loss.item() / images
         if not math.isfinite(loss):
             raise Diverged("NonFiniteLoss", f"the validation loss is {loss} after epoch {self.epoch + 1}")
         by_class = tally.wrong_by_class.tolist()
         evaluation = Evaluation(
             epoch=self.epoch + 1,
-            images=tally.images,
+            images=images,
             wrong_top1=sum(by_class),
             wrong_top5=int(tally.wrong5.item()),
             loss=loss,
@@ -190,10 +200,10 @@ class Learner:
         """A linear probe keeps the statistics of its frozen part."""
         self.net.train(self.task.recipe.tune == "all")
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _logits(self, net: nn.Module, images: Tensor) -> Tensor:
         mixed = self.device.type == "cuda" and self.task.recipe.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
-            return self.net(images).float()
+            return net(images).float()
 
 
 def head_of(net: nn.Module, classes: int) -> nn.Module:

@@ -51,7 +51,6 @@ class Pool:
     """Decoding threads, shared by all loaders of a process."""
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
         self._threads = ThreadPoolExecutor(workers, "decode")
         self._own = local()
 
@@ -91,10 +90,18 @@ class Loader:
             raise ToolkitError(f"a batch of {batch} is larger than {self.beton.path} ({len(self.beton)} samples)")
         return len(self.beton) // batch
 
-    def train(self, recipe: Recipe, seed: int, epoch: int, side: int, first: int = 0) -> Iterator[Batch]:
-        """The training batches of an epoch from step ``first`` on, as ``side`` x ``side`` crops."""
+    def train(
+        self, recipe: Recipe, seed: int, epoch: int, side: int, first: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """The training batches of an epoch from step ``first`` on, as ``side`` x ``side`` crops.
+
+        ``share`` (i, n): of every batch, only each n-th sample from the i-th on.
+        """
         parts = in_batches(order(seed, epoch, len(self.beton)), recipe.batch)[: self.steps(recipe.batch)]
-        plans = (self._augmented(step, parts[step], recipe, seed, epoch, side) for step in range(first, len(parts)))
+        plans = (
+            self._augmented(step, parts[step][share[0] :: share[1]], recipe, seed, epoch, side)
+            for step in range(first, len(parts))
+        )
         return self._ahead(plans)
 
     def evaluate(self, batch: int, side: int, ratio: float, share: tuple[int, int] = (0, 1)) -> Iterator[Batch]:

@@ -47,7 +47,8 @@ class Member:
     def save(self) -> None:
         """Write a checkpoint. Raises `ToolkitError`."""
         self.tick()
-        checkpoint.save(self.study, self.learner)
+        if self.learner.team.leads:
+            checkpoint.save(self.study, self.learner)
 
     def try_to_save(self) -> None:
         """Write a checkpoint; where that fails it is said, and the one before stays."""
@@ -59,7 +60,8 @@ class Member:
     def keep_weights(self) -> None:
         """Write the final weights; a result is worth more than they are, so a failure is only said."""
         try:
-            checkpoint.save_final(self.study, self.learner)
+            if self.learner.team.leads:
+                checkpoint.save_final(self.study, self.learner)
         except ToolkitError as error:
             complain(error)
 

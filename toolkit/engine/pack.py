@@ -20,6 +20,7 @@ from toolkit.engine.loader import Batch, Loader
 from toolkit.engine.member import Member, note
 from toolkit.engine.record import failed_result, failure_of, result_of
 from toolkit.engine.stop import StopFlag
+from toolkit.engine.team import Team
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Manifest
 from toolkit.study.result import Result, Status
@@ -46,9 +47,14 @@ class Place:
     manifest: Manifest
     train: Loader
     val: Loader
-    device: torch.device
+    team: Team
     stop: StopFlag
     heartbeat: Heartbeat
+
+    @property
+    def device(self) -> torch.device:
+        """Where the nets compute."""
+        return self.team.device
 
 
 @dataclass
@@ -58,7 +64,6 @@ class Pack:
     place: Place
     tasks: Sequence[Task]
     alive: list[Member] = field(default_factory=list)
-    ended: dict[str, Status] = field(default_factory=dict)
     postponed: list[Task] = field(default_factory=list)
     """Tasks that found no memory beside the others: they can be run again in a smaller pack."""
     preempted: list[str] = field(default_factory=list)
@@ -90,7 +95,7 @@ class Pack:
         place.heartbeat.watch(where)
         began = time.perf_counter()
         try:
-            learner = Learner(task, place.manifest, place.train.steps(task.recipe.batch), place.device)
+            learner = Learner(task, place.manifest, place.train.steps(task.recipe.batch), place.team)
             if not checkpoint.resume(place.study, learner) and task.start:
                 checkpoint.start_from(place.study, learner, task.start)
         except Exception as error:
@@ -120,7 +125,7 @@ class Pack:
         first = min(m.learner.step for m in here)
         task, side = here[0].task, here[0].learner.side(epoch)
         began = time.perf_counter()
-        batches = self.place.train.train(task.recipe, task.seed, epoch, side, first)
+        batches = self.place.train.train(task.recipe, task.seed, epoch, side, first, self.place.team.share)
         for batch in self._timed(batches, here):
             images, labels = self._feed(batch)
             for member in self._alive(here):
@@ -141,7 +146,10 @@ class Pack:
         for member in here:
             member.learner.start_evaluation()
         with _clocked(here, "evaluate"):
-            for batch in self._stoppable(self.place.val.evaluate(recipe.batch, side, recipe.eval_crop_ratio)):
+            batches = self.place.val.evaluate(recipe.batch, side, recipe.eval_crop_ratio, self.place.team.share)
+            for batch in batches:
+                if self.place.team.size == 1 and self.place.stop:  # members of a team may have unequal shares
+                    raise Stopped
                 images, labels = self._feed(batch)
                 for member in self._alive(here):
                     with self._alone(member):
@@ -187,11 +195,12 @@ class Pack:
             checkpoint.drop(self.place.study, member.task.id)
 
     def _record(self, result: Result) -> None:
+        if not self.place.team.leads:
+            return
         try:
             result.write(self.place.study.result_path(result.id))
         except ToolkitError as error:
             raise Unwritable(str(error)) from error
-        self.ended[result.id] = result.status
         outcome = result.failure.message if result.failure else f"error {result.error:.2%}"
         note(result.task, f"{result.status}, {outcome}")
 
@@ -222,16 +231,12 @@ class Pack:
             member.where.epoch, member.where.step = member.learner.epoch, member.learner.step
             self.place.heartbeat.beat(member.where)
 
-    def _stoppable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            if self.place.stop:
-                raise Stopped
-            yield batch
-
     def _timed(self, batches: Iterator[Batch], here: list[Member]) -> Iterator[Batch]:
-        """The same batches; the wait for each is booked, that for a net's first as its start-up."""
+        """The same batches, until stopped; the wait for each is booked, that for a net's first as its start-up."""
         began = time.perf_counter()
-        for batch in self._stoppable(batches):
+        for batch in batches:
+            if self.place.team.any(self.place.stop):
+                raise Stopped
             now = time.perf_counter()
             for member in self._alive(here):
                 member.book_wait(began, now)

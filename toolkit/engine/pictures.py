@@ -147,21 +147,21 @@ def resize(region: Pixels, out: Pixels) -> None:
 
 def frame_header(data: Pixels) -> int:
     """Where a JPEG file's frame header starts. Raises `DamagedImage`."""
-    place, end = 2, data.size - 9
-    while place < end and data[place] == 0xFF:
-        marker = int(data[place + 1])
+    view, place, end = data.data, 2, data.size - 9
+    while place < end and view[place] == 0xFF:
+        marker = view[place + 1]
         if marker == START_OF_SCAN:
             break
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             return place
-        place += 2 + (int(data[place + 2]) << 8 | int(data[place + 3]))
+        place += 2 + (view[place + 2] << 8 | view[place + 3])
     raise DamagedImage("no JPEG frame header")
 
 
 def sides(data: Pixels, frame: int) -> tuple[int, int]:
     """Height and width in pixels that a frame header at ``frame`` gives."""
-    high, low, *columns = data[frame + 5 : frame + 9].tolist()
-    return high << 8 | low, columns[0] << 8 | columns[1]
+    view = data.data
+    return view[frame + 5] << 8 | view[frame + 6], view[frame + 7] << 8 | view[frame + 8]
 
 
 def _grown(buffer: Pixels, size: int) -> Pixels:

@@ -16,10 +16,11 @@ from toolkit.engine.member import note
 from toolkit.engine.pack import Pack, Place
 from toolkit.engine.record import failed_result
 from toolkit.engine.schedule import resolution_at
+from toolkit.engine.sizing import free_memory, measure, pack_size
 from toolkit.engine.stop import StopFlag
+from toolkit.engine.team import Team
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Dataset, find_dataset
-from toolkit.study.result import Status
 from toolkit.study.study import Study
 from toolkit.study.task import Task
 
@@ -30,15 +31,16 @@ class Session:
     def __init__(self, study: Study, data: Path, workers: int, stop: StopFlag, on_corrupt: OnCorrupt = "fail") -> None:
         self.study, self.data, self.stop, self.on_corrupt = study, data, stop, on_corrupt
         self.device = device.choose()
+        self.team = Team(self.device)
         self.pool = Pool(workers)
-        self.heartbeat = Heartbeat(study)
-        self.status: dict[str, Status] = {}
+        self.heartbeat = Heartbeat(study, silent=not self.team.leads)
         self.preempted: list[str] = []
         self._places: dict[str, Place] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> "Session":
         self._stack.enter_context(self.heartbeat)
+        self._stack.callback(self.team.close)
         self._stack.callback(self.pool.close)
         return self
 
@@ -46,17 +48,28 @@ class Session:
         self._stack.__exit__(kind, error, at)
 
     def run(self, tasks: Iterable[Task], pack: int) -> None:
-        """Train every task, in packs of up to ``pack``; what was stopped is in ``preempted``, the rest in ``status``.
+        """Train every task, in packs of up to ``pack`` (0: as many as measuring the first net of each kind suggests).
 
-        Raises `ToolkitError` when results cannot be written.
+        What was stopped is in ``preempted`` then, the rest has its result. Raises `ToolkitError` when results cannot
+        be written.
         """
-        waiting = deque(in_packs([task for task in tasks if self._known(task)], pack))
-        while waiting:
-            group = waiting.popleft()
-            if self.stop:
-                self.preempted += [task.id for task in group]
-            else:
-                waiting.extendleft([postponed] for postponed in reversed(self._run_pack(group)))
+        for company in companies(task for task in tasks if self._known(task)):
+            waiting = deque(in_packs(company, pack or self._suggested(company)))
+            while waiting:
+                group = waiting.popleft()
+                if self.team.any(self.stop):
+                    self.preempted += [task.id for task in group]
+                else:
+                    waiting.extendleft([postponed] for postponed in reversed(self._run_pack(group)))
+
+    def _suggested(self, tasks: Sequence[Task]) -> int:
+        """A pack's size; 1 where measuring fails: the task itself will tell why."""
+        try:
+            size = pack_size(measure(self._place(tasks[0]), tasks[0]), free_memory(self.device))
+        except Exception:  # whatever a net's code raises
+            return 1
+        note(tasks[0], f"packs of {size}, as measured on this net")
+        return size
 
     def _run_pack(self, tasks: Sequence[Task]) -> list[Task]:
         started = time.time()
@@ -68,7 +81,6 @@ class Session:
             return []
         pack = Pack(place, tasks)
         pack.run()
-        self.status |= pack.ended
         self.preempted += pack.preempted
         return pack.postponed
 
@@ -83,7 +95,6 @@ class Session:
     def _fail(self, task: Task, error: ToolkitError, started: float) -> None:
         result = failed_result(task, None, error, device=device.describe(self.device), started=started)
         result.write(self.study.result_path(task.id))
-        self.status[task.id] = result.status
         note(task, f"failed, {error}")
 
     def _place(self, task: Task) -> Place:
@@ -92,7 +103,7 @@ class Session:
             dataset = find_dataset(task.dataset, self.data)
             train, val = (Loader(opened(dataset, key), self.pool, self.on_corrupt) for key in ("train", "val"))
             self._places[task.dataset] = Place(
-                self.study, dataset.manifest, train, val, self.device, self.stop, self.heartbeat
+                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat
             )
         place = self._places[task.dataset]
         if place.manifest.content_hash != task.dataset_hash:
@@ -115,12 +126,17 @@ def opened(dataset: Dataset, split: str) -> Beton:
     return beton
 
 
-def in_packs(tasks: Iterable[Task], size: int) -> list[list[Task]]:
-    """Split ``tasks`` into packs of at most ``size`` that share dataset, recipe, seed and input size, keeping order."""
+def companies(tasks: Iterable[Task]) -> list[list[Task]]:
+    """``tasks`` by what a pack shares: dataset, recipe, seed and input size; in the order of their first."""
     groups: dict[tuple[str, str, str, int, tuple[int, ...]], list[Task]] = {}
     for task in tasks:
         groups.setdefault(_company(task), []).append(task)
-    return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
+    return list(groups.values())
+
+
+def in_packs(tasks: Sequence[Task], size: int) -> list[list[Task]]:
+    """``tasks`` cut into packs of at most ``size``."""
+    return [list(tasks[start : start + size]) for start in range(0, len(tasks), size)]
 
 
 def _company(task: Task) -> tuple[str, str, str, int, tuple[int, ...]]:

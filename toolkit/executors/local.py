@@ -17,6 +17,7 @@ from types import FrameType
 from typing import IO, Protocol
 
 from toolkit.errors import ToolkitError
+from toolkit.executors.container import Container
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
 from toolkit.study.submission import Submission, record_path
@@ -54,14 +55,14 @@ def gpus() -> list[str]:
     return [str(i) for i, line in enumerate(listing.stdout.splitlines()) if line.startswith("GPU ")]
 
 
-def run(study: Study, submission: Submission, jobs: int, display: Display) -> None:
+def run(study: Study, submission: Submission, jobs: int, display: Display, container: Container) -> None:
     """Run all elements of the submission on ``jobs`` workers.
 
     A worker that dies leaves its task lost; the pool goes on with a fresh one. Ctrl-C (or SIGTERM) lets the running
     tasks save themselves and raises `KeyboardInterrupt`; results that are there stay. Raises `ToolkitError` when a
     worker cannot even start.
     """
-    pool = _Pool(study, submission, min(jobs, len(submission.elements)))
+    pool = _Pool(study, submission, min(jobs, len(submission.elements)), container)
     with _terminated_as_interrupted(), display(study, len(submission.tasks)) as watcher:
         pool.run(watcher)
 
@@ -95,6 +96,11 @@ class _Worker:
             return False
         return bool(self.answer())
 
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the worker and, in a container, what runs it."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
     def close(self) -> None:
         """End of input: the worker exits when it has nothing left to do."""
         _pipe(self.process.stdin).close()
@@ -107,6 +113,7 @@ class _Pool:
     study: Study
     submission: Submission
     jobs: int
+    container: Container
     waiting: deque[Sequence[str]] = field(init=False)
     running: dict[int, Sequence[str]] = field(default_factory=dict)
     workers: dict[int, _Worker] = field(default_factory=dict)
@@ -157,10 +164,11 @@ class _Pool:
     def _start(self, slot: int) -> _Worker:
         threads = max(1, len(os.sched_getaffinity(0)) // self.jobs)
         submission = self.submission
-        arguments = [str(self.study.path), submission.data, str(submission.pack), str(threads)]
+        arguments = [str(self.study.path.absolute()), submission.data, str(submission.pack), str(threads)]
         log = self.study.room("logs") / f"{submission.name}.worker{slot}.log"
         with self.lock:
-            command = [sys.executable, "-u", "-m", "toolkit.executors.worker", *arguments]
+            python = [*self.container.prefix, "python"] if self.container.prefix else [sys.executable]
+            command = [*python, "-u", "-m", "toolkit.executors.worker", *arguments]
             worker = self.workers[slot] = _Worker(command, self._environment(slot, threads), log)
         if worker.answer() != "ready" and not self.stopping:
             raise ToolkitError(f"a worker did not start: {_last_line(log)} (all of it: {log})")
@@ -169,7 +177,8 @@ class _Pool:
     def _environment(self, slot: int, threads: int) -> dict[str, str]:
         devices = gpus()
         own = {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if devices else {}
-        return {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **own}
+        threading = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        return {**os.environ, **threading, **own, **self.container.environment}
 
     def _give_back(self, element: Sequence[str], worker: _Worker) -> None:
         """Put back what a dead worker had not begun; the task that it died over stays lost."""
@@ -192,12 +201,12 @@ class _Pool:
             self.stopping = True
             self.waiting.clear()
             for worker in self.workers.values():
-                worker.process.terminate()
+                worker.signal(signal.SIGTERM)
         try:
             wait(slots, timeout=STOP_GRACE_S)
         finally:
             for worker in list(self.workers.values()):
-                worker.process.kill()
+                worker.signal(signal.SIGKILL)
 
 
 @contextmanager

@@ -32,8 +32,14 @@ class Profile(Noun):
     setup: tuple[str, ...] = Field((), description="shell lines before the tasks: module load, exports")
     python: str | None = Field(None, description="Python on the nodes; default: the one that launches")
     image: str | None = Field(None, description="Apptainer image (.sif) the tasks run in; --image overrides it")
-    binds: tuple[str, ...] = Field((), description="folders the image must see besides data, study and code")
-    sbatch: dict[str, str | int] = Field({}, description="any other option of sbatch, without the dashes")
+    binds: tuple[str, ...] = Field(
+        (), description="what the image must see besides data, study and code: FOLDER or FOLDER:INSIDE[:ro]"
+    )
+    apptainer: str = Field("apptainer", description="the Apptainer (or Singularity) command on the nodes")
+    image_options: tuple[str, ...] = Field((), description="further options of `apptainer exec` (or `docker run`)")
+    sbatch: dict[str, str | int | bool] = Field(
+        {}, description="other options of sbatch, without dashes; true for one without a value"
+    )
 
 
 def load_profile(path: str | None) -> Profile:

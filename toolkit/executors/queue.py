@@ -47,6 +47,11 @@ def queue_of(study: Study) -> Queue | None:
     return read_queue() if slurm_here() else None
 
 
+def scancel(job_name: str) -> None:
+    """Cancel the jobs of this name."""
+    slurm("scancel", f"--user={getpass.getuser()}", f"--name={job_name}")
+
+
 def config(*keys: str) -> dict[str, str]:
     """Values of the cluster's configuration, such as ``MaxArraySize``."""
     pairs = (line.partition("=") for line in slurm("scontrol", "show", "config").splitlines())

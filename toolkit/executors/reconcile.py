@@ -1,6 +1,9 @@
 """Launching is reconciliation: declared minus done, minus what somebody holds, is what is run or submitted."""
 
+import os
 import shutil
+import signal
+import socket
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,16 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import UsageError
-from toolkit.executors import debug, local, slurm
-from toolkit.executors.plan import make_elements, split
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.executors import debug, local
+from toolkit.executors.container import ENGINES, HOST, Container, check, contain
+from toolkit.executors.plan import make_elements
 from toolkit.executors.profile import Profile, load_profile
-from toolkit.executors.queue import queue_of, slurm_here
+from toolkit.executors.queue import queue_of, read_queue, scancel, slurm_here
 from toolkit.executors.selection import say, select
+from toolkit.executors.slurm import Arrays
 from toolkit.study import Study, Task, data_root
-from toolkit.study.states import UNFINISHED, State, TaskState, task_states
+from toolkit.study.states import UNFINISHED, Queue, State, TaskState, task_states
 from toolkit.study.study import study_path
-from toolkit.study.submission import ExecutorName, Submission, launch_lock, new_submission, record_path
+from toolkit.study.submission import (
+    ExecutorName,
+    Submission,
+    launch_lock,
+    launcher_lives,
+    new_submission,
+    record_path,
+    submissions,
+)
 
 RETRIES: Mapping[str, frozenset[State]] = {
     "failed": frozenset({"failed", "damaged"}),
@@ -40,6 +53,7 @@ class Plan:
     per_job: int
     pack: int
     jobs: int
+    container: Container
     wanted: frozenset[State]
     """States whose tasks are run."""
 
@@ -55,22 +69,30 @@ class Plan:
         """What one array element or worker takes at a time."""
         return make_elements(tasks, self.per_job, self.pack)
 
+    def arrays(self) -> Arrays:
+        """The Slurm side of it."""
+        return Arrays(self.study, self.profile, self.data, self.pack, self.container)
+
 
 def make_plan(given: Namespace) -> Plan:
     """Check a launch's options, writing nothing. Raises `UsageError` for whatever is wrong with them."""
     study = Study(study_path(given.study))
     data = data_root(given.data).absolute()
     profile = load_profile(given.profile)
+    if given.image:
+        profile = profile.model_copy(update={"image": given.image})
     tasks = select(given, study, data)
+    executor = _executor(given.executor)
     return Plan(
         study=study,
         tasks={task.id: task for task in tasks},
-        executor=_executor(given.executor),
+        executor=executor,
         profile=profile,
         data=data,
         per_job=given.per_job,
         pack=given.pack,
         jobs=given.jobs or local.default_jobs(),
+        container=_container(profile, executor, study, data),
         wanted=UNFINISHED.union(*(RETRIES[kind] for kind in given.retry)),
     )
 
@@ -78,13 +100,8 @@ def make_plan(given: Namespace) -> Plan:
 def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
     elements = plan.elements(plan.to_run(_states(plan)))
-    document = _summary(plan, elements)
-    if plan.executor == "slurm" and elements:
-        parts = split(elements, slurm.array_size(), plan.profile.throttle)
-        first = new_submission(plan.study, "slurm", parts[0].elements, plan.data, plan.pack, plan.profile.image)
-        document["arrays"] = len(parts)
-        document["script"] = slurm.script(plan.study, first, plan.profile, parts[0].throttle)
-    return document
+    arrays = plan.arrays().describe(elements) if plan.executor == "slurm" and elements else {}
+    return {**_summary(plan, elements), **arrays}
 
 
 def carry_out(plan: Plan, display: local.Display) -> dict[str, Any]:
@@ -99,12 +116,40 @@ def carry_out(plan: Plan, display: local.Display) -> dict[str, Any]:
         elements = plan.elements(tasks)
         _set_aside(plan.study, tasks)
         submitted = _submit(plan, elements)
-    say(f"study {plan.study.path}: {len(plan.tasks)} tasks, {len(tasks)} to run")
+    taken = sum(len(submission.tasks) for submission in submitted)
+    say(f"study {plan.study.path}: {len(plan.tasks)} tasks, {taken} to run")
+    if taken < len(tasks):
+        say(f"{len(tasks) - taken} tasks exceed submit_limit {plan.profile.submit_limit}: launch again later")
     if submitted and plan.executor == "local":
-        local.run(plan.study, submitted[0], plan.jobs, display)
+        local.run(plan.study, submitted[0], plan.jobs, display, plan.container)
     elif submitted and plan.executor == "debug":
         debug.run(plan.study, submitted[0])
     return _outcome(plan, submitted)
+
+
+def cancel(path: str) -> dict[str, Any]:
+    """Take a study's jobs out of the queue and end its local runs; running tasks save what they have."""
+    study = Study.open(path)
+    with launch_lock(study):
+        queue = queue_of(study) or {}
+        ended = [s for s in submissions(study) if _cancel(study, s, queue)]
+    return {"study": str(study.path), "cancelled": [s.name for s in ended], "jobs": [s.job for s in ended if s.job]}
+
+
+def _cancel(study: Study, submission: Submission, queue: Queue) -> bool:
+    """End one submission; False when there was nothing to end."""
+    if submission.executor == "slurm":
+        if submission.name not in queue:
+            return False
+        scancel(submission.name)
+    elif not launcher_lives(study, submission):
+        return False
+    elif submission.host != socket.gethostname():
+        raise ToolkitError(f"{submission.name} was launched on {submission.host}: end process {submission.pid} there")
+    else:
+        os.kill(submission.pid, signal.SIGTERM)
+    submission.model_copy(update={"cancelled": True}).write(record_path(study, submission))
+    return True
 
 
 def _executor(name: ExecutorName | None) -> ExecutorName:
@@ -114,6 +159,18 @@ def _executor(name: ExecutorName | None) -> ExecutorName:
     if name == "slurm" and not slurm_here():
         raise UsageError("--executor slurm: no sbatch here; work on a login node of the cluster, or --executor local")
     return name
+
+
+def _container(profile: Profile, executor: ExecutorName, study: Study, data: Path) -> Container:
+    """The image's command line, after Python was seen to start in it."""
+    if profile.image is None or executor == "debug":
+        return HOST
+    if executor == "slurm" and profile.image.startswith(ENGINES):
+        raise UsageError(f"image {profile.image}: Slurm runs Apptainer images (.sif); build one from containers/")
+    gpu = bool(local.gpus()) if executor == "local" else profile.gpus > 0 or "gpu" in (profile.gres or "")
+    for difference in check(contain(profile.image, [data], profile, gpu=False), profile.image):
+        say(f"note: {difference}")
+    return contain(profile.image, [data, study.path], profile, gpu)
 
 
 def _states(plan: Plan) -> dict[str, TaskState]:
@@ -132,10 +189,22 @@ def _submit(plan: Plan, elements: Sequence[tuple[str, ...]]) -> list[Submission]
     if not elements:
         return []
     if plan.executor == "slurm":
-        return slurm.submit(plan.study, elements, plan.profile, plan.data, plan.pack)
-    submission = new_submission(plan.study, plan.executor, elements, plan.data, plan.pack)
+        return plan.arrays().submit(elements[: _room(plan.profile)])
+    submission = new_submission(plan.study, plan.executor, elements, plan.data, plan.pack, plan.profile.image)
     submission.write(record_path(plan.study, submission))
     return [submission]
+
+
+def _room(profile: Profile) -> int | None:
+    """Array elements that the user's limit leaves; None: no limit is known."""
+    if profile.submit_limit is None:
+        return None
+    queued = sum(map(len, read_queue().values()))
+    if queued >= profile.submit_limit:
+        raise ToolkitError(
+            f"{queued} jobs are in the queue, submit_limit is {profile.submit_limit}: launch again later"
+        )
+    return profile.submit_limit - queued
 
 
 def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:

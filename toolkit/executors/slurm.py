@@ -7,10 +7,12 @@ loses nothing, and the image needs no submitit.
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.executors.container import HOST, Container
 from toolkit.executors.plan import Part, split
 from toolkit.executors.profile import Profile
 from toolkit.executors.queue import config
@@ -24,27 +26,93 @@ PREEMPTED = 75
 """Exit status (EX_TEMPFAIL) of tasks that saved themselves and want to go on."""
 
 
-def submit(
-    study: Study, elements: Sequence[tuple[str, ...]], profile: Profile, data: Path, pack: int
-) -> list[Submission]:
-    """Submit elements as one array, or several where the cluster's MaxArraySize asks for it.
+@dataclass(frozen=True)
+class Arrays:
+    """What all arrays of a launch have in common."""
 
-    The caller holds the study's lock. Each array's record is written before sbatch is called, under the name that the
-    job gets, so that whatever happens in between the queue tells what was submitted. Raises `ToolkitError` with
-    sbatch's own words when it refuses; arrays submitted before stay.
-    """
-    submitted: list[Submission] = []
-    for part in split(elements, array_size(), profile.throttle):
-        after = submitted[part.after].job if part.after is not None else None
-        submitted.append(_submit_part(study, part, profile, data, pack, after))
-    return submitted
+    study: Study
+    profile: Profile
+    data: Path
+    pack: int = 1
+    container: Container = HOST
 
+    def submit(self, elements: Sequence[tuple[str, ...]]) -> list[Submission]:
+        """Submit elements as one array, or several where the cluster's MaxArraySize asks for it.
 
-def script(study: Study, submission: Submission, profile: Profile, throttle: int, after: str | None = None) -> str:
-    """The sbatch script of an array."""
-    return _submitit(study, submission, profile, throttle, after)._make_submission_file_text(
-        _command(study, submission, profile), submission.name
-    )
+        The caller holds the study's lock. Each array's record is written before sbatch is called, under the name that
+        the job gets, so that whatever happens in between the queue tells what was submitted. Raises `ToolkitError`
+        with sbatch's own words when it refuses; arrays submitted before stay.
+        """
+        submitted: list[Submission] = []
+        for part in split(elements, array_size(), self.profile.throttle):
+            after = submitted[part.after].job if part.after is not None else None
+            submitted.append(self._submit(part, after))
+        return submitted
+
+    def describe(self, elements: Sequence[tuple[str, ...]]) -> dict[str, object]:
+        """How many arrays `submit` would make, and the script of the first."""
+        parts = split(elements, array_size(), self.profile.throttle)
+        return {"arrays": len(parts), "script": self.script(self._record(parts[0]), parts[0].throttle)}
+
+    def script(self, submission: Submission, throttle: int) -> str:
+        """The sbatch script of an array."""
+        text = self._submitit(submission, throttle)._make_submission_file_text(self._command(submission), "")
+        return f"{text}\n"
+
+    def _submit(self, part: Part, after: str | None) -> Submission:
+        from submitit.core.utils import FailedJobError
+
+        submission = self._record(part)
+        path = record_path(self.study, submission)
+        submission.write(path)
+        try:
+            job = self._submitit(submission, part.throttle, after)._submit_command(self._command(submission))
+        except FailedJobError as error:
+            path.unlink()
+            raise ToolkitError(f"sbatch refused the array: {' '.join(str(error).split())}") from error
+        submission = submission.model_copy(update={"job": job.job_id})
+        submission.write(path)
+        return submission
+
+    def _record(self, part: Part) -> Submission:
+        return new_submission(self.study, "slurm", part.elements, self.data, self.pack, self.profile.image)
+
+    def _submitit(self, submission: Submission, throttle: int, after: str | None = None) -> "submitit.SlurmExecutor":
+        import submitit
+
+        profile = self.profile
+        executor = submitit.SlurmExecutor(folder=_log_folder(self.study))
+        executor.update_parameters(
+            job_name=submission.name,
+            partition=profile.partition,
+            account=profile.account,
+            qos=profile.qos,
+            constraint=profile.constraint,
+            exclude=profile.exclude,
+            time=profile.time_min,
+            mem=None if profile.memory_gb is None else f"{round(profile.memory_gb * 1024)}M",
+            cpus_per_task=profile.cpus,
+            gpus_per_node=profile.gpus or None,
+            gres=profile.gres,
+            dependency=after and f"afterany:{after}",
+            signal_delay_s=profile.grace_s,
+            array_parallelism=throttle,
+            stderr_to_stdout=True,
+            wckey=None,
+            setup=[*profile.setup, *_exports(self.container)] or None,
+            teardown=_requeue_lines(profile.max_requeues),
+            additional_parameters={"requeue": True, **profile.sbatch},
+        )
+        executor.parameters["map_count"] = len(submission.elements)
+        return executor
+
+    def _command(self, submission: Submission) -> str:
+        if self.container.prefix:
+            python = shlex.join([*self.container.prefix, "python"])
+        else:
+            python = self.profile.python or shlex.quote(sys.executable)
+        record = shlex.quote(str(record_path(self.study, submission).absolute()))
+        return f"{python} -u -m toolkit.executors.element {record}"
 
 
 def array_size() -> int:
@@ -53,54 +121,6 @@ def array_size() -> int:
     if size < 1:
         raise ToolkitError("this cluster's MaxArraySize is 0: it takes no job arrays; use --executor local in a job")
     return size
-
-
-def _submit_part(study: Study, part: Part, profile: Profile, data: Path, pack: int, after: str | None) -> Submission:
-    from submitit.core.utils import FailedJobError
-
-    submission = new_submission(study, "slurm", part.elements, data, pack, profile.image)
-    path = record_path(study, submission)
-    submission.write(path)
-    executor = _submitit(study, submission, profile, part.throttle, after)
-    try:
-        job = executor._submit_command(_command(study, submission, profile))
-    except FailedJobError as error:
-        path.unlink()
-        raise ToolkitError(f"sbatch refused the array: {' '.join(str(error).split())}") from error
-    submission = submission.model_copy(update={"job": job.job_id})
-    submission.write(path)
-    return submission
-
-
-def _submitit(
-    study: Study, submission: Submission, profile: Profile, throttle: int, after: str | None
-) -> "submitit.SlurmExecutor":
-    import submitit
-
-    executor = submitit.SlurmExecutor(folder=_log_folder(study))
-    executor.update_parameters(
-        job_name=submission.name,
-        partition=profile.partition,
-        account=profile.account,
-        qos=profile.qos,
-        constraint=profile.constraint,
-        exclude=profile.exclude,
-        time=profile.time_min,
-        mem=None if profile.memory_gb is None else f"{round(profile.memory_gb * 1024)}M",
-        cpus_per_task=profile.cpus,
-        gpus_per_node=profile.gpus or None,
-        gres=profile.gres,
-        dependency=after and f"afterany:{after}",
-        signal_delay_s=profile.grace_s,
-        array_parallelism=throttle,
-        stderr_to_stdout=True,
-        wckey=None,
-        setup=list(profile.setup) or None,
-        teardown=_requeue_lines(profile.max_requeues),
-        additional_parameters=dict(profile.sbatch) or None,
-    )
-    executor.parameters["map_count"] = len(submission.elements)
-    return executor
 
 
 def _requeue_lines(limit: int) -> list[str]:
@@ -114,10 +134,8 @@ def _requeue_lines(limit: int) -> list[str]:
     ]
 
 
-def _command(study: Study, submission: Submission, profile: Profile) -> str:
-    python = profile.python or shlex.quote(sys.executable)
-    record = shlex.quote(str(record_path(study, submission).absolute()))
-    return f"{python} -u -m toolkit.executors.element {record}"
+def _exports(container: Container) -> list[str]:
+    return [f"export {name}={shlex.quote(value)}" for name, value in container.environment.items()]
 
 
 def _log_folder(study: Study) -> Path:

@@ -8,11 +8,16 @@ import polars as pl
 SMALL_P = 0.001
 
 
-def cells(frame: pl.DataFrame, columns: tuple[str, ...] = ()) -> tuple[list[str], list[list[str]]]:
+DIGITS = 3
+
+
+def cells(
+    frame: pl.DataFrame, columns: tuple[str, ...] = (), digits: int = DIGITS
+) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of text of ``columns`` (all when empty); an interval goes into its estimate's cell."""
     shown = list(columns) or [c for c in frame.columns if not _is_bound(c, frame.columns)]
     headings = [heading(column) for column in shown]
-    return headings, [[cell(row, column) for column in shown] for row in frame.iter_rows(named=True)]
+    return headings, [[cell(row, column, digits) for column in shown] for row in frame.iter_rows(named=True)]
 
 
 def _is_bound(column: str, columns: list[str]) -> bool:
@@ -24,17 +29,17 @@ def heading(column: str) -> str:
     return column.replace("_", " ")
 
 
-def cell(row: dict[str, Any], column: str) -> str:
+def cell(row: dict[str, Any], column: str, digits: int = DIGITS) -> str:
     """The text of one value, with its interval when the row has one."""
-    text = number(row[column], column)
+    text = number(row[column], column, digits)
     low = row.get(f"{column}_low")
     if low is None or not text:
         return text
-    return f"{text} [{number(low, column)}, {number(row[f'{column}_high'], column)}]"
+    return f"{text} [{number(low, column, digits)}, {number(row[f'{column}_high'], column, digits)}]"
 
 
-def number(value: Any, column: str = "") -> str:
-    """``value`` as text: three decimals, p values down to < 0.001, large counts with separators, null as nothing."""
+def number(value: Any, column: str = "", digits: int = DIGITS) -> str:
+    """``value`` as text: ``digits`` decimals (two from 10 on), small p as a bound, null as nothing."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -44,8 +49,8 @@ def number(value: Any, column: str = "") -> str:
     if not isinstance(value, float):
         return str(value)
     if column in ("p", "p_holm") or column.endswith(("_p", "_p_holm")):
-        return f"< {SMALL_P}" if value < SMALL_P else f"{value:.3f}"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+        return f"<{SMALL_P}" if value < SMALL_P else f"{value:.3f}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.{digits}f}"
 
 
 def numeric_columns(frame: pl.DataFrame) -> Iterator[str]:

@@ -4,71 +4,95 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
-from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.document import Report
 from toolkit.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, ACCENT, GREY = "#1f2933", "#0b6e99", "#9aa5b1"
+INK, ACCENT, GREY, PALE = "#1f2933", "#0b6e99", "#7b8794", "#e4e7eb"
 BLUE, RED = (0.04, 0.43, 0.60), (0.76, 0.22, 0.17)
+SERIES = ("#0b6e99", "#d9822b", "#3f8f5f", "#8e4a9e", "#c0392b", "#5c6b7a")
 FORMATS = ("png", "svg")
 DPI = 200
+VECTOR_POINTS = 20_000
+"""Points up to which a scatter matrix stays vectors in the SVG."""
+STYLE = {
+    "svg.hashsalt": "toolkit",
+    "svg.fonttype": "none",
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of ``width`` x ``height`` inches in the report's style."""
+def figures(report: Report) -> dict[str, "Figure"]:
+    """Every figure that ``report`` has data for, by name."""
     import matplotlib
-    from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update(
-        {
-            "svg.hashsalt": "toolkit",
-            "svg.fonttype": "none",
-            "font.size": 8,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": GREY,
-            "axes.labelcolor": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-        }
-    )
-    return Figure(figsize=(width, height), layout="constrained")
+    found = {}
+    with matplotlib.rc_context(STYLE):
+        if "pairs" in report.tables:
+            found["scatter"] = scatter_matrix(report)
+            found["correlations"] = forest(report)
+        if "gains" in report.tables:
+            found["gains"] = gains(report)
+        found["distribution"] = distribution(report)
+        if "attributes" in report.tables:
+            found["attributes"] = attributes(report)
+    return found
 
 
 def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
     """Write ``figure`` in all `FORMATS` and return the files."""
+    import matplotlib
+
     paths = [folder / f"{name}.{suffix}" for suffix in FORMATS]
     for path in paths:
         metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-        with atomic(path) as temporary:
+        with atomic(path) as temporary, matplotlib.rc_context(STYLE):
             figure.savefig(temporary, format=path.suffix[1:], dpi=DPI, metadata=metadata)
     return paths
 
 
-def scatter_matrix(data: Measurements, pairs: pl.DataFrame) -> "Figure":
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def scatter_matrix(report: Report) -> "Figure":
     """Every dataset against every other, one point an architecture; Spearman's rho above the diagonal."""
-    names = data.datasets
+    data, names = report.data, report.data.datasets
     k = len(names)
-    side = max(1.0, min(2.2, 13 / k))
-    figure = new_figure(side * k, side * k)
+    side = max(1.0, min(2.4, 13 / k))
+    figure = _figure(side * k, side * k)
     axes = figure.subplots(k, k, squeeze=False)
-    rho = {(row["a"], row["b"]): row["spearman"] for row in pairs.iter_rows(named=True)}
+    many = k * k * len(data.architectures) > VECTOR_POINTS
+    rho = {(row["a"], row["b"]): row["spearman"] for row in report.tables["pairs"].frame.iter_rows(named=True)}
     for row, column in product(range(k), range(k)):
         axis: Axes = axes[row, column]
         if row > column:
-            axis.scatter(data.column(names[column]), data.column(names[row]), s=30 / k, c=ACCENT, alpha=0.5, lw=0)
-            axis.tick_params(labelsize=5, length=2)
-            axis.tick_params(labelbottom=row == k - 1, labelleft=column == 0)
+            dots = {"s": 36 / k, "c": ACCENT, "alpha": 0.45, "lw": 0, "rasterized": many}
+            axis.scatter(data.column(names[column]), data.column(names[row]), **dots)
+            axis.tick_params(labelsize=5, length=2, labelbottom=row == k - 1, labelleft=column == 0)
         elif row == column:
-            _write(axis, names[row], weight="bold", size=min(9, 90 * side / 8 / max(len(names[row]), 5)))
+            _write(axis, names[row], weight="bold", size=min(10, 95 * side / len(names[row])))
         else:
             _write_rho(axis, rho[names[row], names[column]])
-    figure.supxlabel(f"{data.quantity} ({data.unit}); above the diagonal: Spearman's rho", size=8, color=INK)
+    unit = f" ({data.unit})" if data.unit else ""
+    figure.supxlabel(f"{data.quantity}{unit}; above the diagonal: Spearman's rho", size=8, color=INK)
     return figure
 
 
@@ -85,4 +109,99 @@ def _write_rho(axis: "Axes", rho: float | None) -> None:
         _write(axis, "n/a", size=8, color=GREY)
         return
     axis.set_facecolor((*(BLUE if rho > 0 else RED), abs(rho) * 0.85))
-    _write(axis, f"{rho:.2f}", size=8, color="white" if abs(rho) > 0.6 else INK)
+    _write(axis, f"{rho:.2f}", size=9, color="white" if abs(rho) > 0.6 else INK)
+
+
+def forest(report: Report) -> "Figure":
+    """Spearman of the reference with every other dataset, with intervals, largest on top."""
+    reference = report.roles.reference
+    pairs = report.tables["pairs"].frame.filter((pl.col("a") == reference) | (pl.col("b") == reference))
+    other = pl.when(pl.col("a") == reference).then("b").otherwise("a")
+    rows = pairs.with_columns(other=other).drop_nulls("spearman").sort("spearman", "other").to_dicts()
+    figure = _figure(5.5, 0.9 + 0.26 * len(rows))
+    axis = figure.subplots()
+    for y, row in enumerate(rows):
+        _interval(axis, row, "spearman", y, ACCENT if row["other"] in report.roles.targets else GREY)
+    axis.set(yticks=range(len(rows)), yticklabels=[row["other"] for row in rows], xlim=(-1.02, 1.02))
+    _zero_line(axis)
+    axis.set_xlabel("Spearman's rho, 95% bootstrap interval over architectures")
+    axis.set_title(f"Does the ranking on {reference} hold elsewhere?")
+    return figure
+
+
+def gains(report: Report) -> "Figure":
+    """For every target, what each subset of the reference gains over the reference."""
+    rows = report.tables["gains"].frame.filter(pl.col("kind") == "subset").drop_nulls("gain").to_dicts()
+    best = {target: max(r["gain"] for r in rows if r["target"] == target) for target in {r["target"] for r in rows}}
+    targets = sorted(best, key=lambda target: (best[target], target))
+    subsets = list(dict.fromkeys(row["subset"] for row in rows))
+    figure = _figure(7, 1.3 + 0.115 * len(targets) * (len(subsets) + 1))
+    axis = figure.subplots()
+    for y in range(0, len(targets), 2):
+        axis.axhspan(y - 0.5, y + 0.5, color=PALE, alpha=0.5, lw=0)
+    for i, subset in enumerate(subsets):
+        shift = 0.36 - 0.72 * (i + 0.5) / len(subsets)
+        colour = SERIES[i % len(SERIES)]
+        axis.plot([], [], "o-", color=colour, ms=4, lw=1.6, label=subset)
+        for row in (row for row in rows if row["subset"] == subset):
+            _interval(axis, row, "gain", targets.index(row["target"]) + shift, colour)
+    axis.set(yticks=range(len(targets)), yticklabels=targets, ylim=(-0.5, len(targets) - 0.5))
+    _zero_line(axis)
+    reference = report.roles.reference
+    axis.set_xlabel(f"gain in Spearman's rho with the target over {reference}; 95% paired bootstrap interval")
+    axis.set_title(f"Fewer classes of {reference}: how much better do they predict a ranking?", pad=24)
+    axis.legend(frameon=False, ncols=len(subsets), loc="lower left", bbox_to_anchor=(-0.01, 0.995), fontsize=8)
+    return figure
+
+
+def _interval(axis: "Axes", row: dict[str, Any], name: str, y: float, colour: str) -> None:
+    if row[f"{name}_low"] is not None:
+        axis.plot([row[f"{name}_low"], row[f"{name}_high"]], [y, y], color=colour, lw=1.6, solid_capstyle="butt")
+    axis.plot(row[name], y, "o", color=colour, ms=4)
+
+
+def _zero_line(axis: "Axes") -> None:
+    axis.axvline(0, color=INK, lw=0.8, zorder=0)
+    axis.spines["left"].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+
+
+def distribution(report: Report) -> "Figure":
+    """Distribution function of every dataset's values, with bootstrap bands."""
+    frame = report.tables["distribution"].frame
+    names = frame["dataset"].unique(maintain_order=True).to_list()
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure = _figure(2.1 * columns, 1.7 * rows + 0.3)
+    for name, axis in zip(names, figure.subplots(rows, columns, squeeze=False).flat, strict=False):
+        part = frame.filter(pl.col("dataset") == name)
+        axis.fill_between(
+            part["at"], part["share_low"], part["share_high"], step="post", color=ACCENT, alpha=0.25, lw=0
+        )
+        axis.step(part["at"], part["share"], where="post", color=ACCENT, lw=1.2)
+        axis.set_title(name, size=8)
+        axis.set_xlabel(report.data.scale(name), size=7)
+    for axis in figure.axes[len(names) :]:
+        axis.set_axis_off()
+    figure.supylabel("share of architectures at or below", size=8)
+    return figure
+
+
+def attributes(report: Report) -> "Figure":
+    """Spearman of every dataset's values with every column of the architectures, as a coloured grid."""
+    frame = report.tables["attributes"].frame
+    columns = frame["column"].unique(maintain_order=True).to_list()
+    names = report.data.datasets
+    figure = _figure(1.6 + 0.55 * len(columns), 1.2 + 0.24 * len(names))
+    axis = figure.subplots()
+    cells = {(r["dataset"], r["column"]): r.get("spearman") for r in frame.iter_rows(named=True)}
+    grid = np.array([[cells[name, column] for column in columns] for name in names], float)
+    axis.imshow(grid, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(grid):
+        if np.isfinite(value):
+            colour = "white" if abs(value) > 0.6 else INK
+            axis.text(column, row, f"{value:.2f}", ha="center", va="center", size=6, color=colour)
+    axis.set(yticks=range(len(names)), yticklabels=names, xticks=range(len(columns)))
+    axis.set_xticklabels([column.replace("_", " ") for column in columns], rotation=40, ha="right")
+    axis.set_title(f"Spearman of {report.data.quantity} with", size=8)
+    return figure

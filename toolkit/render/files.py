@@ -1,4 +1,4 @@
-"""A report's files: tables, figures, the JSON document."""
+"""A report's files: the page, tables, figures, the JSON document."""
 
 from pathlib import Path
 
@@ -8,24 +8,32 @@ from toolkit.analysis.document import Report
 from toolkit.errors import ToolkitError
 from toolkit.files import write_atomic
 from toolkit.render.export import write_tables
-from toolkit.render.figures import save, scatter_matrix
+from toolkit.render.figures import figures, save
+from toolkit.render.page import page
+
+ON_PAGE = ("gains", "correlations", "attributes", "distribution")
+"""Drawings on the page; the scatter matrix would double its size, the page has hoverable plots instead."""
 
 
 def write_report(report: Report, folder: Path) -> list[str]:
-    """Write everything under ``folder``; returns one line for each kind of file. Raises `ToolkitError`."""
+    """Write everything under ``folder``; returns a line for each kind of file. Raises `ToolkitError`."""
     try:
-        (folder / "tables").mkdir(parents=True, exist_ok=True)
-        (folder / "figures").mkdir(exist_ok=True)
-        write_tables(list(report.tables.values()), folder / "tables")
-        document = orjson.dumps(report.document(), option=orjson.OPT_INDENT_2)
-        write_atomic(folder / "report.json", document + b"\n")
-        figures = []
-        if len(report.data.datasets) > 1:
-            figures += save(scatter_matrix(report.data, report.tables["pairs"].frame), folder / "figures", "scatter")
+        return _write(report, folder)
     except OSError as error:
         raise ToolkitError(f"{folder} cannot be written ({error.strerror}); name another --out") from error
+
+
+def _write(report: Report, folder: Path) -> list[str]:
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+    write_tables(list(report.tables.values()), folder / "tables")
+    write_atomic(folder / "report.json", orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
+    drawn = {name: save(figure, folder / "figures", name) for name, figure in figures(report).items()}
+    drawings = {name: drawn[name][-1].read_text() for name in ON_PAGE if name in drawn}
+    write_atomic(folder / "index.html", page(report, drawings).encode())
     return [
-        f"tables:  {folder / 'tables'}/ ({len(report.tables)} tables, CSV and Parquet)",
-        *(f"figure:  {path}" for path in figures),
+        f"page:    {folder / 'index.html'}",
+        *(f"figure:  {path}" for paths in drawn.values() for path in paths),
+        f"tables:  {folder / 'tables'}/ ({len(report.tables)} tables as CSV, Parquet, Markdown and LaTeX)",
         f"json:    {folder / 'report.json'}",
     ]

@@ -1,5 +1,6 @@
 """Terminal views of a study's states: the table of `toolkit.status`, and the live lines of a local run."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -14,8 +15,10 @@ from rich.text import Text
 from toolkit.executors.overview import Overview
 from toolkit.study import Study, Task
 from toolkit.study import progress as heartbeat
+from toolkit.study.logs import task_log
 from toolkit.study.states import STATES, State, read_outcome
 
+LOG_TAIL = 3  # lines
 STYLES: Mapping[State, str] = {
     "done": "green",
     "failed": "red",
@@ -37,24 +40,31 @@ def overview(look: Overview) -> Group:
     if look.warning:
         parts.append(Text(f"warning: {look.warning}", style="yellow"))
     if look.trouble():
-        parts.append(Text(f"reasons: python -m toolkit.status {look.study.path} --failed", style="dim"))
+        parts.append(
+            Text(f"reasons: python -m toolkit.status {shlex.quote(str(look.study.path))} --failed", style="dim")
+        )
     return Group(*parts)
 
 
 def failures(look: Overview) -> Group:
     """Tasks that failed, diverged or got lost, with the reason; the commands that go further."""
-    table = Table("task", "architecture", "dataset", "state", Column("reason", overflow="fold"))
-    for task_id, state in look.trouble().items():
-        task = look.tasks[task_id]
-        table.add_row(task_id, task.architecture, task.column, _styled(state.state), Text(state.reason))
-    if not table.row_count:
+    lines = [line for task_id in look.trouble() for line in _failure(look, task_id)]
+    if not lines:
         return Group(Text("nothing failed"))
-    where = look.study.path
+    where = shlex.quote(str(look.study.path))
     return Group(
-        table,
+        *lines,
         Text(f"the log of one: python -m toolkit.logs {where} TASK", style="dim"),
-        Text(f"run them again: python -m toolkit.launch --study {where} --retry failed", style="dim"),
+        Text(f"run failed ones again: python -m toolkit.launch --study {where} --retry failed", style="dim"),
     )
+
+
+def _failure(look: Overview, task_id: str) -> list[Text]:
+    """Who, what and why; for a task that could not say why itself, also the end of its log."""
+    task, state = look.tasks[task_id], look.states[task_id]
+    head = Text.assemble(task_id, " ", _styled(state.state), f" {task.architecture} on {task.column}")
+    log = task_log(look.study, task_id).splitlines()[-LOG_TAIL:] if state.state == "lost" else []
+    return [head, Text(f"    {state.reason}"), *(Text(f"    {line}", style="dim") for line in log)]
 
 
 def _state_table(look: Overview) -> Table:
@@ -139,7 +149,7 @@ class PoolDisplay:
         """Tell what finished since the last call, and where the tasks in flight are."""
         finished = self.study.finished() & self.tasks.keys()
         for task_id in finished - self.finished:
-            self.console.print(self._line(task_id), highlight=False)
+            self.console.print(self._line(task_id), highlight=False, soft_wrap=True)
         self.finished = finished
         if self.console.is_terminal:
             self.bar.update(self.job, completed=len(finished - self.finished_before))

@@ -1,15 +1,17 @@
-"""The report in a terminal, 100 columns wide."""
+"""Tables in a terminal, 100 columns wide."""
 
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from toolkit.render.cells import cells, heading, numeric_columns
+from toolkit.render.cells import DIGITS, cells, heading, numeric_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 100
+UNWRAPPED = 44
+"""Text up to this long stands in one line."""
 
 
 def console() -> "Console":
@@ -19,20 +21,29 @@ def console() -> "Console":
     return Console(width=WIDTH, highlight=False)
 
 
-def show(out: "Console", title: str, frame: pl.DataFrame, columns: tuple[str, ...] = (), note: str = "") -> None:
+def show(
+    out: "Console",
+    title: str,
+    frame: pl.DataFrame,
+    columns: tuple[str, ...] = (),
+    note: str = "",
+    digits: int = DIGITS,
+) -> None:
     """Print ``columns`` of ``frame`` (all when empty) as a table, ``note`` below it."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    headings, rows = cells(frame, columns)
+    headings, rows = cells(frame, columns, digits)
     right = {heading(column) for column in numeric_columns(frame)}
-    drawn = Table(box=box.SIMPLE_HEAD, title=Text(title, "bold"), title_justify="left", pad_edge=False, padding=(0, 1))
-    for name in headings:
-        drawn.add_column(Text(name), justify="right" if name in right else "left", overflow="fold")
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for i, name in enumerate(headings):
+        short = max((len(row[i]) for row in rows), default=0) <= UNWRAPPED
+        drawn.add_column(Text(name), justify="right" if name in right else "left", overflow="fold", no_wrap=short)
     for row in rows:
         drawn.add_row(*(Text(text) for text in row))
+    out.print(Text(title, "bold"))
     out.print(drawn)
     if note:
         out.print(Text(note, "dim"))
-        out.print()
+    out.print()

@@ -1,5 +1,6 @@
 """Spearman's rho, Kendall's tau-b and Pearson's r: estimates, bootstrap, p values. Ties are handled everywhere."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ def correlations(values: Floats, pairs: Ints) -> Correlations:
     NaN where a column of the pair is constant or n < `MINIMUM`.
     """
     everyone = np.ones((1, len(values)), np.int64)
-    return Correlations(*(statistic[:, 0] for statistic in _weighted(values, pairs)(everyone)))
+    return Correlations(*_weighted(values, pairs)(everyone)[..., 0])
 
 
 def bootstrap_correlations(values: Floats, pairs: Ints, resamples: int, seed: int) -> Correlations:
@@ -43,38 +44,76 @@ def bootstrap_correlations(values: Floats, pairs: Ints, resamples: int, seed: in
     return Correlations(*over_blocks(_weighted(values, pairs), len(values), resamples, seed))
 
 
-class _weighted:
-    """Statistics of a fixed (n, k) matrix as a function of row weights (b, n) -> (3, p, b). Sorts once."""
+def bootstrap_spearman(values: Floats, pairs: Ints, resamples: int, seed: int) -> Floats:
+    """Spearman's rho alone, on the draws that `bootstrap_correlations` makes of the same n and seed; (p, B)."""
+    ranks = _weighted_ranks(values, pairs, kendall=False)
+    return over_blocks(lambda weights: ranks(weights)[0], len(values), resamples, seed)
 
-    def __init__(self, values: Floats, pairs: Ints) -> None:
-        self.pairs = np.ascontiguousarray(pairs, np.int64).reshape(-1, 2)
-        self.order = np.ascontiguousarray(np.argsort(values, axis=0, kind="stable").T)
-        self.group = np.ascontiguousarray(dense_ranks(values).T)
-        self.enough = len(values) >= MINIMUM
-        centred = values - values.mean(axis=0) if self.enough else values
-        self.moments = np.concatenate([centred, centred**2], axis=1)
-        self.products = centred[:, self.pairs[:, 0]] * centred[:, self.pairs[:, 1]]
 
-    def __call__(self, weights: Ints) -> Floats:
-        out = np.full((3, len(self.pairs), len(weights)), np.nan)
-        if self.enough:
-            rank_correlations(self.order, self.group, self.pairs, weights, out[0], out[1])
-            out[2] = self._pearson(weights.astype(np.float64)).T
-        return out
+def bootstrap_pearson(values: Floats, pairs: Ints, resamples: int, seed: int) -> Floats:
+    """Pearson's r alone, on the draws that `bootstrap_correlations` makes of the same n and seed; (p, B)."""
+    return over_blocks(_weighted_pearson(values, pairs), len(values), resamples, seed)
 
-    def _pearson(self, weights: Floats) -> Floats:
-        total = weights.sum(axis=1, keepdims=True)
-        means, squares = np.split(weights @ self.moments / total, 2, axis=1)
+
+def sparse_kendall(x: Floats, y: Floats, x_step: float, y_step: float) -> float:
+    """Tau-b of ``x`` and ``y`` (n,) rounded to their steps, so that swaps within the noise are ties, not discord.
+
+    The sparse tau of Yu et al. 2020 (arXiv 1902.08142), who round accuracies to 0.1 points.
+    """
+    rounded = np.stack([np.round(x / x_step), np.round(y / y_step)], axis=1)
+    return float(correlations(rounded, np.array([[0, 1]])).kendall[0])
+
+
+Weighted = Callable[[Ints], Floats]
+
+
+def _weighted(values: Floats, pairs: Ints) -> Weighted:
+    """All three statistics as a function of row weights (b, n) -> (3, p, b)."""
+    ranks, pearson = _weighted_ranks(values, pairs, kendall=True), _weighted_pearson(values, pairs)
+    return lambda weights: np.stack([*ranks(weights), pearson(weights)])
+
+
+def _weighted_ranks(values: Floats, pairs: Ints, kendall: bool) -> Callable[[Ints], tuple[Floats, Floats]]:
+    """Rho and tau-b (empty unless ``kendall``) as a function of row weights. Sorts once, for all resamples."""
+    order = np.ascontiguousarray(np.argsort(values, axis=0, kind="stable").T)
+    group = np.ascontiguousarray(dense_ranks(values).T)
+    pairs = np.ascontiguousarray(pairs, np.int64)
+
+    def of(weights: Ints) -> tuple[Floats, Floats]:
+        rho = np.full((len(pairs), len(weights)), np.nan)
+        tau = np.full((len(pairs) if kendall else 0, len(weights)), np.nan)
+        if len(values) >= MINIMUM:
+            rank_correlations(order, group, pairs, weights, rho, tau)
+        return rho, tau
+
+    return of
+
+
+def _weighted_pearson(values: Floats, pairs: Ints) -> Weighted:
+    """Pearson's r as a function of row weights (b, n) -> (p, b), by two matrix products."""
+    n = len(values)
+    centred = values - values.mean(axis=0) if n else values
+    moments = np.concatenate([centred, centred**2], axis=1)
+    x, y = np.asarray(pairs).T
+    products = centred[:, x] * centred[:, y]
+
+    def of(weights: Ints) -> Floats:
+        if n < MINIMUM:
+            return np.full((len(pairs), len(weights)), np.nan)
+        shares = weights / n
+        means, squares = np.split(shares @ moments, 2, axis=1)
         variances = squares - means**2
         variances[variances <= ROUNDING * squares] = np.nan
-        x, y = self.pairs.T
-        covariances = weights @ self.products / total - means[:, x] * means[:, y]
-        return np.clip(covariances / np.sqrt(variances[:, x] * variances[:, y]), -1, 1)
+        covariances = shares @ products - means[:, x] * means[:, y]
+        return np.clip(covariances / np.sqrt(variances[:, x] * variances[:, y]), -1, 1).T
+
+    return of
 
 
 def dense_ranks(values: Floats) -> Ints:
     """Ranks 0, 1, ... by column of ``values`` (n, k); equal values share one, none is left out."""
-    return np.stack([np.unique(column, return_inverse=True)[1] for column in values.T], axis=1).astype(np.int64)
+    ranks = [np.unique(column, return_inverse=True)[1] for column in values.T]
+    return np.stack(ranks, axis=1).astype(np.int64)
 
 
 def midranks(values: Floats) -> Floats:

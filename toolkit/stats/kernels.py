@@ -28,6 +28,8 @@ def rank_correlations(
 ) -> None:  # pragma: no cover (runs as machine code)
     """Fill ``spearman`` and ``kendall``, both (pairs, b), for b resamples given as weights (b, n).
 
+    Kendall's tau, the larger part of the work, is left out when ``kendall`` is empty (0, b).
+
     ``order`` (k, n) has the rows of each column by ascending value, ``group`` (k, n) the dense rank (0, 1, ...) of
     each row in its column. A weight counts how often a row was drawn, so that no resample is ever sorted: midranks
     are running sums in the order that is already known. Kendall's tau-b visits the rows by x and counts those
@@ -75,6 +77,13 @@ def rank_correlations(
             x = pairs[p, 0]
             y = pairs[p, 1]
             product = 0.0
+            for position in range(count):
+                row = drawn[x, position]
+                product += w[row] * rank[x, row] * rank[y, row]
+            scale = spread[x] * spread[y]
+            spearman[p, r] = product / np.sqrt(scale) if scale > 0 else np.nan
+            if kendall.shape[0] == 0:
+                continue
             score = 0
             seen = 0
             below[:] = 0
@@ -85,7 +94,6 @@ def rank_correlations(
                 stop = start
                 while stop < count and group[x, drawn[x, stop]] == here:
                     row = drawn[x, stop]
-                    product += w[row] * rank[x, row] * rank[y, row]
                     level = group[y, row]
                     less = 0
                     node = level
@@ -104,7 +112,27 @@ def rank_correlations(
                         below[node] += w[row]
                         node += node & -node
                 start = stop
-            scale = spread[x] * spread[y]
-            spearman[p, r] = product / np.sqrt(scale) if scale > 0 else np.nan
             untied = (all_pairs - tied[x]) * (all_pairs - tied[y])
             kendall[p, r] = score / np.sqrt(untied) if untied > 0 else np.nan
+
+
+@compiled
+def count_inversions(ranks: Ints, counts: Ints) -> None:  # pragma: no cover (runs as machine code)
+    """Fill ``counts`` (s,) with the inversions of each row of ``ranks`` (s, n), a permutation of 0..n-1 each."""
+    s, n = ranks.shape
+    tree = np.empty(n + 1, np.int64)
+    for row in range(s):
+        tree[:] = 0
+        total = 0
+        for seen in range(n):
+            node = ranks[row, seen]
+            smaller = 0
+            while node > 0:
+                smaller += tree[node]
+                node &= node - 1
+            total += seen - smaller
+            node = ranks[row, seen] + 1
+            while node <= n:
+                tree[node] += 1
+                node += node & -node
+        counts[row] = total

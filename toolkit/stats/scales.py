@@ -1,4 +1,4 @@
-"""Scales on which two accuracies may be compared: raw, logit, probit."""
+"""Scales on which accuracies of two datasets may be compared."""
 
 import numpy as np
 from scipy import special
@@ -7,7 +7,7 @@ from toolkit.stats.resampling import Floats
 
 
 def pull_in(share: Floats) -> Floats:
-    """``share`` (n,) in 0..1 with 0 and 1 replaced by half the smallest distance from an end that the others have.
+    """``share`` (n,) in 0..1, with 0 and 1 moved inside by half of the smallest distance that others have to an end.
 
     Logit and probit are infinite at 0 and 1. Our choice, after the half count of the empirical logit.
     """
@@ -20,9 +20,9 @@ def pull_in(share: Floats) -> Floats:
 
 def logit(share: Floats) -> Floats:
     """log(p / (1 - p)) of ``share`` (n,) in 0..1; the ends are pulled in (`pull_in`)."""
-    return special.logit(pull_in(share))
+    return np.asarray(special.logit(pull_in(share)))
 
 
 def probit(share: Floats) -> Floats:
     """The normal quantile of ``share`` (n,) in 0..1; the ends are pulled in (`pull_in`)."""
-    return special.ndtri(pull_in(share))
+    return np.asarray(special.ndtri(pull_in(share)))

@@ -41,8 +41,8 @@ def columns() -> dict[str, Any]:
     return {
         "id": String, "architecture": String, "dataset": String, "dataset_hash": String, "recipe": String,
         "recipe_id": String, "seed": Int64, "status": String, "metric": String, "classes": Int64, "error": Float64,
-        "wrong": Int64, "images": Int64, "epochs": Int64, "flops": Int64, "params": Int64, "activations": Int64, "resolution": Int64,
-        "total_s": Float64, "images_per_s": Float64, "failure": String,
+        "wrong": Int64, "images": Int64, "epochs": Int64, "flops": Int64, "params": Int64,
+        "activations": Int64, "resolution": Int64, "total_s": Float64, "images_per_s": Float64, "failure": String,
     }  # fmt: skip
 
 

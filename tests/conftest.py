@@ -1,0 +1,39 @@
+"""Fixtures that several test folders share."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slurm.cluster import PARTS, SEARCH, Cluster
+
+
+def real_part(missing: str) -> None:
+    """A real part that is not installed: a failure where everything must be, a skip on other machines."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{missing} is not installed: containers/install-system.sh tests/apt-packages.txt")
+    pytest.skip(f"{missing} is not installed")
+
+
+@pytest.fixture(scope="session")
+def running_cluster() -> Iterator[Cluster]:
+    """A one-machine Slurm of two nodes with one CPU each, for the whole test session."""
+    missing = [name for name in PARTS if not shutil.which(name, path=SEARCH)]
+    if missing:
+        real_part(f"Slurm ({', '.join(missing)})")
+    cluster = Cluster(Path(tempfile.mkdtemp(prefix="slurm-")))
+    cluster.start(nodes=2, cpus=1, max_array_size=1001, requeue_s=5)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def cluster(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The cluster, with ``SLURM_CONF`` pointing at it and no jobs of other tests in its queue."""
+    monkeypatch.setenv("SLURM_CONF", str(running_cluster.config))
+    running_cluster.slurm("scancel", "--state=PENDING", "--partition=main")
+    running_cluster.slurm("scancel", "--partition=main")
+    return running_cluster

@@ -1,0 +1,95 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.containers.slim import apptainer, site_bind, slim_image
+from toolkit.study import Study
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with two datasets of a few small pictures."""
+    root = tmp_path_factory.mktemp("data root")
+    for name, family in (("tiny", "textures"), ("other", "shapes")):
+        options = ["--train", "64", "--val", "40", "--size", "24", "--classes", "4", "--workers", "1"]
+        done = verb("data_prep.synthetic", "--data", root, "--name", name, "--family", family, *options)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def image_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A profile whose tasks run in the slim image, with this environment's packages bound in."""
+    options = {
+        "apptainer": str(apptainer()),
+        "image": str(slim_image()),
+        "image_options": ["--userns"],
+        "binds": [site_bind()],
+        "cpus": 1,
+        "time_min": 30,
+    }
+    path = tmp_path_factory.mktemp("profile") / "image.toml"
+    path.write_text("\n".join(f"{key} = {orjson.dumps(value).decode()}" for key, value in options.items()))
+    return path
+
+
+def environment() -> dict[str, str]:
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def verb(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m NAME`` as a user would."""
+    command = [sys.executable, "-m", name, *map(str, arguments)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+
+
+def start(name: str, *arguments: object) -> subprocess.Popen[str]:
+    """The same, left running."""
+    command = [sys.executable, "-m", name, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def launch(study: Path, data: Path, *arguments: object) -> dict:
+    """``toolkit.launch`` with a tiny recipe; its JSON document, with the exit status beside it."""
+    recipe = ["--recipe", "smoke"] if "--array" in arguments or "--models" in arguments else []
+    done = verb("toolkit.launch", "--study", study, "--data", data, *recipe, "--json", *arguments)
+    assert done.stdout, done.stderr
+    return {**orjson.loads(done.stdout), "exit": done.returncode, "stderr": done.stderr}
+
+
+def status(study: Path) -> dict:
+    done = verb("toolkit.status", study, "--json")
+    assert done.returncode == 0, done.stderr
+    return orjson.loads(done.stdout)
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
+
+
+def errors(study: Path) -> dict[str, object]:
+    """By task id, all that an undisturbed run must reproduce."""
+    results = {path.stem: orjson.loads(path.read_bytes()) for path in Study(study).room("results").glob("[!.]*.json")}
+    return {
+        i: (r["status"], [(e["epoch"], e["wrong_top1"], e["wrong_top5"], e["loss"]) for e in r["evaluations"]])
+        for i, r in results.items()
+    }
+
+
+def training(study: Path, task_id: str | None = None) -> list[str]:
+    """Tasks whose heartbeat says that they train (and live), with no result yet."""
+    found = {path.stem: Study(study).progress(path.stem) for path in Study(study).room("progress").glob("[!.]*.json")}
+    live = [i for i, p in found.items() if p and p.phase == "training" and p.step + p.epoch > 0]
+    return [i for i in live if task_id in (None, i) and not Study(study).result_path(i).exists()]

@@ -1,0 +1,92 @@
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from slurm.cluster import Cluster
+from tests.executors.conftest import errors, launch, status, verb, wait_for
+from toolkit.errors import UsageError
+from toolkit.executors.container import CODE, check, contain, folders
+from toolkit.executors.profile import Profile
+from toolkit.executors.versions import compare, versions
+from toolkit.study import Study
+
+
+@pytest.fixture(scope="session")
+def linked(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with an odd name whose dataset is a link to another file system's folder."""
+    root = tmp_path_factory.mktemp('it\'s, "odd"')
+    (root / "tiny").symlink_to(data / "tiny")
+    return root
+
+
+@pytest.mark.cluster
+def test_an_array_in_the_image_gives_the_errors_of_the_host(
+    cluster: Cluster, data: Path, linked: Path, image_profile: Path, tmp_path: Path
+) -> None:
+    what = ["--array", "0-3", "--dataset", "tiny"]
+    inside, outside = tmp_path / 'it\'s, "inside"', tmp_path / "outside"
+    launch(inside, linked, *what, "--executor", "slurm", "--profile", image_profile, "--per-job", 2)
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 120, "the end of the array")
+    assert len(errors(inside)) == 4, status(inside)
+    launch(outside, data, *what, "--executor", "local", "--jobs", 2)
+    assert errors(inside) == errors(outside)
+    digest = Study(inside).result(next(iter(errors(inside)))).provenance.image_digest
+    assert digest is not None
+    assert digest.startswith("sha256:")
+
+
+def test_a_local_worker_runs_in_the_image(linked: Path, image_profile: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    call = ["--array", "0", "--dataset", "tiny", "--executor", "local", "--profile", image_profile]
+    launch(study, linked, *call)
+    (task,) = errors(study)
+    assert Study(study).result(task).provenance.image_digest
+
+
+def test_links_are_bound_by_their_real_paths(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "set").symlink_to(tmp_path / "real")
+    (tmp_path / "root").symlink_to(tmp_path / "data")
+    real = tmp_path / "real"
+    assert folders([tmp_path / "root"]) == {tmp_path / "root": tmp_path / "data", CODE: CODE.resolve(), real: real}
+
+
+def test_other_versions_are_told_and_another_toolkit_refused() -> None:
+    here = versions()
+    assert compare(here, "x.sif") == []
+    assert compare({**here, "numpy": "1.0"}, "x.sif") == [f"numpy is 1.0 in the image, {here['numpy']} here"]
+    with pytest.raises(UsageError, match=r"has toolkit 0\.0\.1"):
+        compare({**here, "toolkit": "0.0.1"}, "x.sif")
+    with pytest.raises(UsageError, match="lacks ffcv, torch"):
+        compare({**here, "ffcv": None, "torch": None}, "x.sif")
+
+
+def test_a_missing_image_or_runtime_is_one_line(data: Path, tmp_path: Path) -> None:
+    call = ["--array", "0", "--dataset", "tiny", "--data", data, "--study", tmp_path / "s", "--executor", "local"]
+    absent = verb("toolkit.launch", *call, "--image", "no.sif")
+    assert absent.returncode == 2
+    assert "image no.sif is not there" in absent.stderr
+    (tmp_path / "bad.sif").write_bytes(b"no image")
+    with pytest.raises(UsageError, match="no-such-runtime does not start"):
+        check(contain(str(tmp_path / "bad.sif"), [data], Profile(apptainer="no-such-runtime"), gpu=False), "bad.sif")
+
+
+def test_docker_gets_binds_user_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker itself cannot start everywhere; the command it is given can be read."""
+    engine = tmp_path / "docker"
+    engine.write_text("#!/bin/sh\necho sha256:abc\n")
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    data = tmp_path / "a, b"
+    data.mkdir()
+    container = contain("docker:toolkit:1", [data], Profile(), gpu=True)
+    command = shlex.join(container.prefix)
+    assert command.startswith("docker run --rm --interactive --init --pid=host")
+    assert f"--user={os.getuid()}:{os.getgid()} --gpus=all" in command
+    assert f'--mount=type=bind,"source={data}","destination={data}"' in container.prefix
+    assert "--env=TOOLKIT_IMAGE_DIGEST" in container.prefix
+    assert container.environment["TOOLKIT_IMAGE_DIGEST"] == "sha256:abc"
+    assert container.prefix[-1] == "toolkit:1"

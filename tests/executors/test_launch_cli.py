@@ -1,0 +1,123 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.executors.conftest import environment, verb
+from toolkit.launch import main
+
+
+@pytest.mark.parametrize("name", ["toolkit.launch", "toolkit.status", "toolkit.logs", "toolkit.doctor"])
+def test_help_is_light(name: str) -> None:
+    code = f"import sys; sys.argv = ['x', '--help']; import runpy; runpy.run_module('{name}', run_name='__main__')"
+    heavy = "{'torch', 'ffcv', 'polars', 'pydantic', 'submitit'}"
+    spy = f"import atexit, sys; atexit.register(lambda: print(sorted({heavy} & set(sys.modules)))); {code}"
+    done = subprocess.run([sys.executable, "-c", spy], env=environment(), capture_output=True, text=True, check=True)
+    assert "usage:" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
+    """The one line a user reads after this call; nothing may be left behind."""
+    done = verb("toolkit.launch", *argv)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--array", "0-500"], "index 500 is out of range, the last one is 499"),
+        (["--array", "7-3"], "runs backwards"),
+        (["--models", "torchvision/resnet51"], "did you mean torchvision/resnet50"),
+        (["--array", "0", "--population", "anynet-500"], "did you mean anynetx-500"),
+        (["--array", "0", "--dataset", "tinny"], "did you mean tiny"),
+        (["--array", "0", "--recipe", "smok"], "did you mean smoke"),
+        (["--array", "0", "--set", "epoch=3"], "did you mean epochs"),
+        (["--array", "0", "--set", "epochs=none"], "epochs"),
+        (["--array", "0", "--executor", "slurn"], "invalid choice: 'slurn'"),
+        (["--array", "0", "--profile", "no.toml"], "cannot be read"),
+        (["--array", "0", "--jobs", "0"], "no positive number"),
+        ([], "has declared nothing"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    options: list[str], says: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "study"
+    defaults = [] if "--dataset" in options or not options else ["--dataset", "tiny"]
+    executor = [] if "--executor" in options else ["--executor", "local"]
+    assert says in refuse(capsys, "--study", study, "--data", data, *defaults, *executor, *options)
+    assert not study.exists()
+
+
+def test_a_truncated_file_is_named_before_anything_is_written(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "data" / "tiny"
+    shutil.copytree(data / "tiny", copy)
+    with (copy / "train.beton").open("r+b") as file:
+        file.truncate(1000)
+    call = ["--array", "0", "--executor", "local", "--data", tmp_path / "data", "--study", tmp_path / "study"]
+    assert "train.beton has 1000 bytes" in refuse(capsys, *call, "--dataset", "tiny")
+    (copy / "dataset.json").unlink()
+    assert "has no dataset.json" in refuse(capsys, *call, "--dataset", "tiny")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_status_1(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = verb("toolkit.launch", "--array", 0, "--dataset", "tiny", "--data", data, "--study", tmp_path / "file" / "s")
+    assert done.returncode == 1
+    assert "cannot be made" in done.stderr
+
+
+def test_an_unknown_profile_key_is_answered_by_the_nearest(data: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "p.toml"
+    profile.write_text('partiton = "gpu"\n')
+    done = verb(
+        "toolkit.launch", "--array", 0, "--dataset", "tiny", "--data", data, "--profile", profile, "--executor", "local"
+    )
+    assert done.returncode == 2
+    assert "did you mean partition" in done.stderr
+
+
+def test_profile_help_lists_every_key(capsys: pytest.CaptureFixture[str]) -> None:
+    from toolkit.executors.profile import Profile
+
+    assert main(["--profile-help"]) == 0
+    text = capsys.readouterr().out
+    assert all(key in text for key in Profile.model_fields)
+
+
+def test_a_dry_run_writes_nothing_and_prints_one_document(data: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    call = [
+        "--array",
+        "0-7,12",
+        "--models",
+        "timm/mobilenetv3_small_050",
+        "--seeds",
+        "0-1",
+        "--dry-run",
+        "--json",
+        "--executor",
+        "local",
+    ]
+    done = verb("toolkit.launch", *call, "--study", study, "--data", data, "--dataset", "tiny", "other", "--per-job", 4)
+    document = orjson.loads(done.stdout)
+    assert document["tasks"] == document["to_run"] == 10 * 2 * 2
+    assert document["elements"] == 4 * 3
+    assert not study.exists()
+
+
+def test_the_default_executor_is_said(data: Path, tmp_path: Path) -> None:
+    here = "slurm" if shutil.which("sbatch", path=os.environ["PATH"]) else "local"
+    call = ["--array", "0", "--dataset", "tiny", "--study", tmp_path / "s", "--data", data, "--dry-run"]
+    assert f"executor {here}" in verb("toolkit.launch", *call).stderr

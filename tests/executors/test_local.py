@@ -1,0 +1,83 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.executors.conftest import errors, launch, start, status, training, verb, wait_for
+from toolkit.study import Study
+
+LONG = ["--set", "epochs=2000"]  # trains until it is stopped
+
+
+def test_a_pool_trains_what_is_unfinished_and_no_more(data: Path, tmp_path: Path) -> None:
+    study = tmp_path / "a study"
+    first = launch(study, data, "--array", "0-2", "--dataset", "tiny", "--executor", "local", "--jobs", 2)
+    assert first["to_run"] == 3
+    assert sum(first["states"].values()) == 3 == len(errors(study))
+    assert set(first["states"]) <= {"done", "diverged"}
+    assert first["exit"] == ("diverged" in first["states"])
+    before = errors(study)
+    second = launch(study, data, "--array", "0-2", "--dataset", "tiny", "--executor", "local")
+    assert (second["to_run"], second["exit"]) == (0, 0)
+    third = launch(study, data, "--array", "3", "--dataset", "tiny", "--executor", "debug")
+    assert third["to_run"] == 1
+    assert before.items() <= errors(study).items()
+    shown = verb("toolkit.status", study, "--watch", "--failed").stdout
+    assert "tiny" in shown
+    assert all(reason["id"] in shown and reason["reason"][:40] in shown for reason in status(study)["trouble"])
+    retried = launch(study, data, "--retry", "all", "--dry-run", "--executor", "local")
+    assert retried["to_run"] == status(study)["states"].get("diverged", 0)
+
+
+def test_a_killed_worker_loses_its_task_alone(data: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    call = ["--array", "0-1", "--dataset", "tiny", "--recipe", "smoke", "--executor", "local", "--jobs", "1", "--json"]
+    launcher = start("toolkit.launch", *call, *LONG, "--data", data, "--study", study)
+    wait_for(lambda: training(study), 90, "a task that trains")
+    victim = training(study)[0]
+    os.kill(Study(study).progress(victim).pid, signal.SIGKILL)
+    wait_for(lambda: status(study)["states"] == {"running": 1, "lost": 1}, 60, "the next task in a fresh worker")
+    (trouble,) = status(study)["trouble"]
+    assert (trouble["id"], trouble["state"]) == (victim, "lost")
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.wait(60) == 130
+    launcher.communicate()
+    states = status(study)["states"]
+    assert states == {"lost": 1, "preempted": 1}
+    assert launch(study, data, "--dry-run", "--executor", "local")["to_run"] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_later(
+    number: signal.Signals, data: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    options = ["--data", data, "--study", study, "--dataset", "tiny", "--recipe", "smoke", "--executor", "local"]
+    launch(study, data, "--array", "7", "--dataset", "tiny", "--executor", "debug")
+    finished = errors(study)
+    launcher = start("toolkit.launch", *options, "--array", "0", "--set", "epochs=30")
+    wait_for(lambda: training(study), 90, "a task that trains")
+    (task,) = training(study)
+    worker = Study(study).progress(task).pid
+    launcher.send_signal(number)
+    assert launcher.wait(60) == 130
+    assert "interrupted" in launcher.communicate()[1]
+    assert not Path(f"/proc/{worker}").exists()
+    assert errors(study) == finished
+    assert status(study)["states"] == {next(iter(finished.values()))[0]: 1, "preempted": 1}
+    assert verb("toolkit.launch", "--study", study, "--data", data, "--executor", "local").returncode in (0, 1)
+    result = Study(study).result(task)
+    assert len(result.evaluations) == 30
+    assert result.provenance.restarts == 1
+
+
+def test_two_launchers_do_not_take_the_same_task(data: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    options = ["--data", data, "--study", study, "--dataset", "tiny", "--recipe", "smoke", "--executor", "local"]
+    launcher = start("toolkit.launch", *options, "--array", "0-3", *LONG, "--jobs", "1")
+    wait_for(lambda: (study / "submissions").is_dir() and list((study / "submissions").glob("*.json")), 30, "a launch")
+    assert launch(study, data, "--executor", "local")["to_run"] == 0
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.wait(60) == 130
+    launcher.communicate()

@@ -1,0 +1,208 @@
+import os
+import signal
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from slurm.cluster import Cluster
+from tests.executors.conftest import ROOT, errors, launch, start, status, training, verb, wait_for
+from toolkit.executors.profile import Profile, load_profile
+from toolkit.executors.slurm import Arrays
+from toolkit.study import Study
+from toolkit.study.submission import new_submission
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    path = tmp_path / "profile.toml"
+    path.write_text("cpus = 1\ntime_min = 30\ngrace_s = 10\n")
+    return path
+
+
+def test_the_script_line_by_line(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / 'it\'s "odd"')
+    submission = new_submission(study, "slurm", [["a"], ["b"]], Path("/data")).model_copy(update={"name": "name"})
+    quoted = str(study.path).replace("'", "'\"'\"'")
+    profile = Profile(partition="gpu", cpus=8, gpus=1, memory_gb=20.5, setup=("module load cuda",), max_requeues=3)
+    assert Arrays(study, profile, Path("/data")).script(submission, throttle=1).splitlines() == [
+        "#!/bin/bash",
+        "",
+        "# Parameters",
+        "#SBATCH --array=0-1%1",
+        "#SBATCH --cpus-per-task=8",
+        "#SBATCH --gpus-per-node=1",
+        "#SBATCH --job-name=name",
+        "#SBATCH --mem=20992M",
+        "#SBATCH --nodes=1",
+        "#SBATCH --open-mode=append",
+        f"#SBATCH --output='{quoted}/logs/%A_%a_0_log.out'",
+        "#SBATCH --partition=gpu",
+        "#SBATCH --requeue",
+        "#SBATCH --signal=USR2@120",
+        "#SBATCH --time=240",
+        "",
+        "# setup",
+        "module load cuda",
+        "",
+        "# command",
+        "export SUBMITIT_EXECUTOR=slurm",
+        f"srun --unbuffered --output '{quoted}/logs/%A_%a_%t_log.out' {sys.executable} -u -m toolkit.executors.element "
+        f"'{quoted}/submissions/name.json'",
+        "",
+        "",
+        "# teardown",
+        "status=$?",
+        'if [ $status -eq 75 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then',
+        '    scontrol requeue "$SLURM_JOB_ID"',
+        "fi",
+        "exit $status",
+    ]
+
+
+def test_an_array_gives_the_errors_of_a_local_run(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
+    what = ["--array", "0-9", "--models", "timm/mobilenetv3_small_050", "--dataset", "tiny", "other"]
+    slurm, local = tmp_path / 'it\'s "slurm"', tmp_path / "local"
+    submitted = launch(slurm, data, *what, "--executor", "slurm", "--profile", profile, "--per-job", 6)
+    assert (submitted["to_run"], submitted["elements"], submitted["exit"]) == (22, 4, 0)
+    assert status(slurm)["states"].keys() <= {"queued", "running", "done", "diverged"}
+    assert launch(slurm, data, *what, "--executor", "slurm", "--profile", profile)["to_run"] == 0
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 240, "the end of the array")
+    assert sum(status(slurm)["states"].values()) == 22 == len(errors(slurm)), status(slurm)
+    launch(local, data, *what, "--executor", "local", "--jobs", 2)
+    assert errors(slurm) == errors(local)  # bit for bit: the same program, one thread each
+    result = Study(slurm).result(next(iter(errors(slurm))))
+    assert result.provenance.job.startswith(submitted["jobs"][0])
+
+
+def test_a_warned_task_saves_is_requeued_and_goes_on(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "study"
+    call = ["--array", "3", "--dataset", "tiny", "--set", "epochs=60", "--executor", "slurm", "--profile", profile]
+    (job,) = launch(study, data, *call)["jobs"]
+    wait_for(lambda: training(study), 90, "a task that trains")
+    (task,) = training(study)
+    cluster.slurm("scancel", "--signal=USR2", f"{job}_0")
+    wait_for(lambda: status(study)["states"] in ({"queued": 1}, {"running": 1}), 60, "the requeued job")
+    wait_for(lambda: Study(study).result_path(task).exists(), 120, "the result")
+    result = Study(study).result(task)
+    assert len(result.evaluations) == 60
+    assert result.provenance.restarts >= 1
+
+
+def test_a_killed_element_is_lost_and_launched_again(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "study"
+    call = ["--array", "3", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--profile", profile]
+    launch(study, data, *call)
+    wait_for(lambda: training(study), 90, "a task that trains")
+    os.kill(Study(study).progress(training(study)[0]).pid, signal.SIGKILL)
+    wait_for(lambda: status(study)["states"] == {"lost": 1}, 60, "a lost task")
+    assert launch(study, data, "--executor", "slurm", "--profile", profile)["to_run"] == 1
+
+
+def test_a_launcher_killed_after_sbatch_loses_nothing(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    """The record stands before the job does; the job's name says which record is its own."""
+    study = tmp_path / "study"
+    call = ["--array", "0-1", "--dataset", "tiny", "--recipe", "smoke", "--executor", "slurm", "--profile", profile]
+    launcher = start("toolkit.launch", *call, "--data", data, "--study", study)
+    wait_for(lambda: cluster.slurm("squeue", "--noheader").stdout, 30, "the job")
+    launcher.send_signal(signal.SIGKILL)
+    launcher.communicate()
+    assert launch(study, data, "--executor", "slurm", "--profile", profile)["to_run"] == 0
+    wait_for(lambda: len(errors(study)) == 2, 120, "both results")
+
+
+def test_what_sbatch_refuses_is_told_and_not_recorded(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "p.toml"
+    profile.write_text('partition = "nowhere"\n')
+    call = ["--array", "0", "--dataset", "tiny", "--executor", "slurm", "--profile", profile, "--recipe", "smoke"]
+    launcher = start("toolkit.launch", *call, "--data", data, "--study", tmp_path / "study")
+    _, said = launcher.communicate(timeout=60)
+    assert launcher.returncode == 1
+    assert "invalid partition specified: nowhere" in said
+    assert not list((tmp_path / "study" / "submissions").glob("*.json"))
+    assert status(tmp_path / "study")["states"] == {"waiting": 1}
+
+
+def test_ten_thousand_tasks_are_split_into_arrays_and_cancelled(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "study"
+    profile.write_text(profile.read_text() + "throttle = 2\n")
+    what = ["--array", "0-499", "--seeds", "0-19", "--dataset", "tiny"]
+    submitted = launch(study, data, *what, "--executor", "slurm", "--profile", profile)
+    assert submitted["states"] == {"queued": 10_000}
+    assert len(submitted["jobs"]) == 10  # MaxArraySize is 1001
+    running = cluster.slurm("squeue", "--noheader", "--states=running,completing").stdout.splitlines()
+    assert len(running) <= 2
+    assert launch(study, data, *what, "--executor", "slurm", "--profile", profile)["to_run"] == 0
+    assert verb("toolkit.launch", "--study", study, "--cancel").returncode == 0
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 60, "an empty queue")
+    assert status(study)["states"].keys() <= {"waiting", "preempted", "lost", "done", "diverged"}
+
+
+def test_a_cancelled_task_saves_itself_and_stays_out_of_the_queue(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "study"
+    call = ["--array", "3-4", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--per-job", 2]
+    launch(study, data, *call, "--profile", profile)
+    wait_for(lambda: training(study), 90, "a task that trains")
+    assert verb("toolkit.launch", "--study", study, "--cancel").returncode == 0
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 60, "an empty queue")
+    assert status(study)["states"] == {"preempted": 1, "waiting": 1}
+
+
+def test_the_submit_limit_leaves_the_rest_for_later(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "study"
+    profile.write_text(profile.read_text() + "submit_limit = 3\n")
+    call = ["--array", "0-4", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--profile", profile]
+    first = launch(study, data, *call)
+    assert (first["to_run"], first["states"]) == (3, {"queued": 3, "waiting": 2})
+    assert "2 tasks exceed submit_limit 3" in first["stderr"]
+    full = verb("toolkit.launch", "--study", study, "--data", data, "--executor", "slurm", "--profile", profile)
+    assert full.returncode == 1
+    assert "3 jobs are in the queue" in full.stderr
+
+
+def test_doctor_tries_a_job_that_trains(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
+    done = verb("toolkit.doctor", "--profile", profile, "--data", data, "--wait", 120)
+    assert done.returncode == 0, done.stdout
+    assert "2 datasets" in done.stdout
+    assert "wrote a dataset, read it and trained on it" in done.stdout
+
+
+def test_doctor_says_what_to_fix(cluster: Cluster, tmp_path: Path, profile: Path) -> None:
+    profile.write_text('partition = "gpu"\nimage = "no.sif"\nbinds = ["/no/such/folder"]\n')
+    done = verb("toolkit.doctor", "--profile", profile, "--data", tmp_path, "--json")
+    assert done.returncode == 1
+    wrong = {finding["part"] for finding in orjson.loads(done.stdout) if not finding["good"]}
+    assert wrong == {"partition", "data", "bind", "image"}
+
+
+def test_the_log_of_a_task_is_found(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
+    study = tmp_path / "study"
+    call = ["--array", "0-1", "--dataset", "tiny", "--executor", "slurm", "--profile", profile, "--per-job", 2]
+    launch(study, data, *call)
+    wait_for(lambda: len(errors(study)) == 2, 120, "both results")
+    for task_id in errors(study):
+        lines = verb("toolkit.logs", study, task_id[:8]).stdout.splitlines()
+        assert lines
+        assert all(line.startswith(task_id) for line in lines)
+
+
+@pytest.mark.parametrize("shipped", sorted((ROOT / "slurm" / "profiles").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_profiles_are_valid(shipped: Path, tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    submission = new_submission(study, "slurm", [["a"]], Path("/data"))
+    assert "#SBATCH" in Arrays(study, load_profile(str(shipped)), Path("/data")).script(submission, throttle=1)

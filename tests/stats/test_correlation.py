@@ -1,0 +1,136 @@
+"""Correlations, their bootstrap and their p values against SciPy, and the laws they obey."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from toolkit.stats.correlation import (
+    bootstrap_correlations,
+    bootstrap_pearson,
+    bootstrap_spearman,
+    correlations,
+    holm,
+    midranks,
+    p_value,
+    sparse_kendall,
+)
+from toolkit.stats.resampling import blocks, percentile_interval
+
+PAIRS = np.array([[0, 1], [0, 2], [2, 1]])
+SCIPY = {
+    "spearman": scipy_stats.spearmanr,
+    "kendall": scipy_stats.kendalltau,
+    "pearson": scipy_stats.pearsonr,
+}
+
+
+def sample(seed: int, n: int, levels: int | None) -> np.ndarray:
+    """(n, 3) correlated values; with ``levels``, so coarse that most are tied."""
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((n, 3)) + rng.standard_normal((n, 1))
+    return values if levels is None else np.round(values * levels / 4)
+
+
+@pytest.mark.parametrize("statistic", SCIPY)
+@pytest.mark.parametrize("levels", [None, 3, 8])
+@pytest.mark.parametrize("n", [4, 5, 29, 200])
+def test_estimates_equal_scipys(statistic, levels, n):
+    values = sample(n, n, levels)
+    found = getattr(correlations(values, PAIRS), statistic)
+    expected = [SCIPY[statistic](values[:, a], values[:, b])[0] for a, b in PAIRS]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("statistic", SCIPY)
+@pytest.mark.parametrize("levels", [None, 4])
+def test_resamples_equal_scipy_on_the_drawn_rows(statistic, levels):
+    values = sample(3, 40, levels)
+    found = getattr(bootstrap_correlations(values, PAIRS, 20, seed=5), statistic)
+    (weights,) = blocks(40, 20, seed=5)
+    for b, drawn in enumerate(weights):
+        rows = np.repeat(np.arange(40), drawn)
+        expected = [SCIPY[statistic](values[rows, i], values[rows, j])[0] for i, j in PAIRS]
+        np.testing.assert_allclose(found[:, b], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("statistic", SCIPY)
+@pytest.mark.parametrize("levels", [None, 6])
+def test_p_of_many_rows_equals_scipys(statistic, levels):
+    x, y, _ = sample(11, 90, levels).T
+    y = y - 0.8 * x
+    estimate, expected = SCIPY[statistic](x, y)
+    assert p_value(statistic, x, y, estimate) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("statistic", SCIPY)
+def test_p_of_few_rows_is_a_permutation_p(statistic):
+    x, y, _ = sample(2, 9, None).T
+    estimate = SCIPY[statistic](x, y)[0]
+    exact = scipy_stats.permutation_test(
+        (x,), lambda x: SCIPY[statistic](x, y)[0], permutation_type="pairings", n_resamples=4000, rng=1
+    ).pvalue
+    assert p_value(statistic, x, y, estimate) == pytest.approx(exact, abs=0.03)
+
+
+finite = st.floats(-1e3, 1e3, width=32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(finite, finite, finite), min_size=4, max_size=25))
+def test_monotone_maps_leave_rank_statistics_alone(rows):
+    values = np.round(np.array(rows), 3)
+    mapped = np.stack([np.exp(values[:, 0] / 300), values[:, 1] * 2 + 3, np.arctan(values[:, 2] / 100)], axis=1)
+    before, after = correlations(values, PAIRS), correlations(mapped, PAIRS)
+    np.testing.assert_allclose(after.spearman, before.spearman, atol=1e-12)
+    np.testing.assert_allclose(after.kendall, before.kendall, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(finite, finite, finite), min_size=4, max_size=25))
+def test_turning_one_column_round_turns_signs_and_both_nothing(rows):
+    values = np.round(np.array(rows), 3)
+    before = correlations(values, PAIRS)
+    both, one = correlations(-values, PAIRS), correlations(values * [-1, 1, 1], PAIRS)
+    for old, same, turned in zip(before, both, one, strict=True):
+        np.testing.assert_allclose(same, old, atol=1e-9)
+        np.testing.assert_allclose(turned, old * [-1, -1, 1], atol=1e-9)
+
+
+def test_same_draws_whether_all_statistics_are_asked_or_one():
+    values = sample(1, 30, 5)
+    found = bootstrap_correlations(values, PAIRS, 300, seed=2)
+    np.testing.assert_array_equal(bootstrap_spearman(values, PAIRS, 300, seed=2), found.spearman)
+    np.testing.assert_allclose(bootstrap_pearson(values, PAIRS, 300, seed=2), found.pearson, atol=1e-12)
+
+
+def test_a_seed_gives_the_same_numbers_whatever_the_cores(monkeypatch):
+    values = sample(1, 30, None)
+    before = bootstrap_correlations(values, PAIRS, 600, seed=2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    np.testing.assert_array_equal(np.stack(before), np.stack(bootstrap_correlations(values, PAIRS, 600, seed=2)))
+
+
+@pytest.mark.parametrize("values", [np.ones((10, 3)), np.zeros((3, 3)), np.empty((0, 3))])
+def test_what_has_no_correlation_is_nan(values):
+    assert np.isnan(np.stack(correlations(values, PAIRS))).all()
+    samples = bootstrap_correlations(values, PAIRS, 100, seed=0) if len(values) else None
+    assert samples is None or np.isnan(percentile_interval(samples.spearman[0])).all()
+
+
+def test_midranks_equal_scipys():
+    values = np.array([3.0, 1, 3, 2, 2, 2, 9])
+    np.testing.assert_array_equal(midranks(values), scipy_stats.rankdata(values))
+
+
+def test_sparse_tau_counts_differences_within_a_step_as_ties():
+    x = np.array([10.0, 11, 12, 13, 14])
+    y = np.array([5.02, 5.01, 7.0, 8.0, 9.0])
+    assert correlations(np.stack([x, y], 1), PAIRS[:1]).kendall[0] == pytest.approx(0.8)
+    assert sparse_kendall(x, y, 1, 1) == pytest.approx(scipy_stats.kendalltau(x, [5, 5, 7, 8, 9])[0])
+
+
+def test_holm_equals_a_worked_example_and_leaves_gaps():
+    found = holm(np.array([0.01, np.nan, 0.04, 0.03, 0.005]))
+    np.testing.assert_allclose(found, [0.03, np.nan, 0.06, 0.06, 0.02])

@@ -1,0 +1,83 @@
+"""Does the agreement survive when size is held fixed, and among the good ones alone?"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.roles import Roles
+from toolkit.analysis.settings import Settings
+from toolkit.analysis.table import Table, table
+from toolkit.names import unknown
+from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, t_p
+from toolkit.stats.partial import partial_spearman
+from toolkit.stats.resampling import Floats, percentile_interval
+
+USUALLY_GIVEN = ("flops", "params")
+THIRDS = ("best", "middle", "worst")
+
+
+def given_columns(data: Measurements, settings: Settings) -> list[str]:
+    """The architectures' columns to hold fixed; none without the usual. Raises `UsageError` for unknown ones."""
+    known = [c for c in data.attributes.columns if c != "architecture"]
+    for name in settings.given:
+        if name not in known:
+            raise unknown("column of the architectures", name, known)
+    return list(settings.given) or [c for c in USUALLY_GIVEN if c in known][:1]
+
+
+def partial(data: Measurements, roles: Roles, settings: Settings) -> list[Table]:
+    """Spearman of the reference with every dataset, given `given_columns`; nothing when there is none to give."""
+    given = given_columns(data, settings)
+    if not given:
+        return []
+    held = attribute_matrix(data, given)
+    others = [name for name in data.datasets if name != roles.reference]
+    rows = [_partial(data, roles.reference, other, held, settings) for other in others]
+    words = " and ".join(given)
+    note = f"rank correlation given {words} (the ranks of log {words} are the same); bootstrap B = {settings.resamples}"
+    return [table("partial", f"Spearman with {roles.reference} given {words}", rows, note)]
+
+
+def attribute_matrix(data: Measurements, columns: list[str]) -> Floats:
+    """Columns of the architectures in the order of ``data.architectures``: (n, len(columns)), NaN where unknown."""
+    names = pl.DataFrame({"architecture": data.architectures})
+    joined = names.join(data.attributes, on="architecture", how="left", maintain_order="left")
+    return joined.select(columns).to_numpy().astype(np.float64)
+
+
+def _partial(data: Measurements, reference: str, other: str, held: Floats, settings: Settings) -> dict[str, Any]:
+    values = np.column_stack([data.column(reference), data.column(other), held])
+    values = values[np.isfinite(values).all(axis=1)]
+    plain = correlations(values, np.array([[0, 1]])).spearman[0]
+    row = {"dataset": other, "n": len(values), "spearman": plain}
+    if len(values) < MINIMUM + held.shape[1]:
+        return row | {"note": "too few architectures"}
+    estimate, samples = partial_spearman(values, settings.resamples, settings.seed)
+    low, high = percentile_interval(samples)
+    p = t_p(estimate, len(values) - 2 - held.shape[1])
+    note = "" if np.isfinite(estimate) else "a column is constant or follows from the others"
+    return row | {"partial": estimate, "partial_low": low, "partial_high": high, "partial_p": p, "note": note}
+
+
+def tertiles(data: Measurements, roles: Roles, settings: Settings) -> Table:
+    """Spearman of the reference with every dataset within each third of the reference's ranking."""
+    others = [name for name in data.datasets if name != roles.reference]
+    rows = [_tertiles(data, roles.reference, other, settings) for other in others]
+    note = f"thirds of the ranking on {roles.reference}; a correlation over all may come from the worst nets alone"
+    return table("tertiles", f"Spearman with {roles.reference} within thirds", rows, note)
+
+
+def _tertiles(data: Measurements, reference: str, other: str, settings: Settings) -> dict[str, Any]:
+    x, y = data.sign * data.column(reference), data.sign * data.column(other)
+    both = np.isfinite(x) & np.isfinite(y)
+    values = np.stack([x[both], y[both]], axis=1)
+    values = values[np.argsort(values[:, 0], kind="stable")]
+    row: dict[str, Any] = {"dataset": other, "n": len(values)}
+    pair = np.array([[0, 1]])
+    for name, third in zip(THIRDS, np.array_split(values, len(THIRDS)), strict=True):
+        samples = bootstrap_spearman(third, pair, settings.resamples, settings.seed)
+        low, high = percentile_interval(samples[0]) if len(third) else (None, None)
+        row |= {name: correlations(third, pair).spearman[0], f"{name}_low": low, f"{name}_high": high}
+    return row

@@ -1,0 +1,38 @@
+"""What a task printed: its lines from the log of the array element or worker that ran it.
+
+python -m toolkit.logs NAME 3f2a9c0d11e4b75a     # or a unique beginning of the id
+python -m toolkit.logs NAME 3f2a --files         # only say where the logs are
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from toolkit.cli import parser, run
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print a task's log; status 1 when there is none."""
+    given = _parser().parse_args(argv)
+    from toolkit.errors import ToolkitError
+    from toolkit.study import Study
+    from toolkit.study.logs import log_files, task_log
+
+    study = Study.open(given.study)
+    task_id = study.task(given.task).id
+    files = log_files(study, task_id)
+    if not files:
+        raise ToolkitError(f"task {task_id} has no log in {study.room('logs')}: it has not run yet")
+    print("\n".join(map(str, files)) if given.files else task_log(study, task_id))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = parser("toolkit.logs", __doc__)
+    p.add_argument("study", metavar="STUDY", help="folder runs/NAME, or a path")
+    p.add_argument("task", metavar="TASK", help="its id or a unique beginning; status --failed lists them")
+    p.add_argument("--files", action="store_true", help="print the paths of the logs instead")
+    return p
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,25 @@
+"""Published studies, shipped: their measurements, what they printed, and what they claimed."""
+
+import tomllib
+from importlib import resources
+from typing import Any
+
+from toolkit.names import unknown
+
+
+def reference_names() -> list[str]:
+    """Names of the shipped studies."""
+    files = resources.files("toolkit.references").iterdir()
+    return sorted(item.name[:-5] for item in files if item.name.endswith(".toml"))
+
+
+def reference(name: str) -> dict[str, Any]:
+    """The description of a shipped study. Raises `UsageError` for an unknown name."""
+    if name not in reference_names():
+        raise unknown("reference", name, reference_names())
+    return tomllib.loads((resources.files("toolkit.references") / f"{name}.toml").read_text())
+
+
+def reference_csv(name: str) -> bytes:
+    """The measurements of a shipped study, as CSV."""
+    return (resources.files("toolkit.references") / f"{name}.csv").read_bytes()

@@ -1,0 +1,71 @@
+"""Straight lines between two datasets: ordinary least squares, and Deming where both carry noise."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from toolkit.stats.resampling import LEVEL, Floats, Interval, over_blocks, percentile_interval
+
+
+class Line(NamedTuple):
+    """y = intercept + slope x."""
+
+    slope: float
+    slope_interval: Interval
+    intercept: float
+    intercept_interval: Interval
+
+
+class OLS(NamedTuple):
+    """A least-squares line with its quality."""
+
+    line: Line
+    r2: float
+    adjusted_r2: float
+    residual_sd: float
+    """Of y, with n - 2 degrees of freedom."""
+
+
+def ols(x: Floats, y: Floats) -> OLS:
+    """Least-squares line of ``y`` on ``x`` (n,), n >= 3, x not constant; intervals by Student's t with n - 2."""
+    n = len(x)
+    dx, dy = x - x.mean(), y - y.mean()
+    sxx, syy = dx @ dx, dy @ dy
+    slope = (dx @ dy) / sxx
+    intercept = y.mean() - slope * x.mean()
+    residual = dy - slope * dx
+    variance = residual @ residual / (n - 2)
+    quantile = special.stdtrit(n - 2, (1 + LEVEL) / 2)
+    half_slope = quantile * np.sqrt(variance / sxx)
+    half_intercept = quantile * np.sqrt(variance * (1 / n + x.mean() ** 2 / sxx))
+    r2 = 1 - (residual @ residual) / syy if syy > 0 else np.nan
+    line = Line(
+        float(slope),
+        Interval(float(slope - half_slope), float(slope + half_slope)),
+        float(intercept),
+        Interval(float(intercept - half_intercept), float(intercept + half_intercept)),
+    )
+    return OLS(line, float(r2), float(1 - (1 - r2) * (n - 1) / (n - 2)), float(np.sqrt(variance)))
+
+
+def deming(x: Floats, y: Floats, noise_ratio: float, resamples: int, seed: int) -> Line:
+    """The line through ``x`` and ``y`` (n,) when both are measured with noise (Deming 1943).
+
+    ``noise_ratio`` is the variance of y's noise over that of x's; 1 gives orthogonal regression. Intervals by
+    bootstrap over rows.
+    """
+    columns = np.stack([x, y, x * x, x * y, y * y], axis=1)
+    slope, intercept = _deming(columns.mean(axis=0)[:, None], noise_ratio)
+    samples = over_blocks(lambda w: np.stack(_deming((w @ columns / len(x)).T, noise_ratio)), len(x), resamples, seed)
+    return Line(float(slope[0]), percentile_interval(samples[0]), float(intercept[0]), percentile_interval(samples[1]))
+
+
+def _deming(moments: Floats, ratio: float) -> tuple[Floats, Floats]:
+    """Slopes and intercepts (b,) from means of x, y, xx, xy, yy (5, b)."""
+    x, y, xx, xy, yy = moments
+    sxx, sxy, syy = xx - x * x, xy - x * y, yy - y * y
+    lean = syy - ratio * sxx
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = (lean + np.sqrt(lean**2 + 4 * ratio * sxy**2)) / (2 * sxy)
+    return slope, y - slope * x

@@ -1,0 +1,51 @@
+"""What a task printed, found in the logs of the element or worker that ran it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from toolkit.study.study import Study
+from toolkit.study.submission import Submission, submissions
+
+TASK_LINE = re.compile(r"[0-9a-f]{16} ")
+
+
+def log_files(study: Study, task_id: str) -> list[Path]:
+    """Logs of all submissions that had this task, oldest first; those of one submission's workers together."""
+    return [
+        path
+        for submission in submissions(study)
+        for path in _files(study, submission, task_id)
+        if task_id in submission.tasks and path.is_file()
+    ]
+
+
+def task_log(study: Study, task_id: str) -> str:
+    """The lines of this task, attempt after attempt; where it printed none, the end of what ran it."""
+    files = log_files(study, task_id)
+    own = [line for path in files for line in _own_lines(path, task_id)]
+    if own or not files:
+        return "\n".join(own)
+    return f"(nothing from this task; the end of {files[-1]}:)\n" + "\n".join(_read(files[-1])[-30:])
+
+
+def _files(study: Study, submission: Submission, task_id: str) -> list[Path]:
+    logs = study.room("logs")
+    if submission.executor != "slurm":
+        return sorted(logs.glob(f"{submission.name}.worker*.log"))
+    elements = (i for i, element in enumerate(submission.elements) if task_id in element)
+    return [logs / f"{submission.job}_{element}_0_log.out" for element in elements]
+
+
+def _own_lines(path: Path, task_id: str) -> Iterator[str]:
+    """Lines that begin with the id, and what follows them (a traceback) up to another task's."""
+    mine = False
+    for line in _read(path):
+        if TASK_LINE.match(line):
+            mine = line.startswith(task_id)
+        if mine:
+            yield line
+
+
+def _read(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines()
