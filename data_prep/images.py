@@ -52,7 +52,7 @@ def encode(content: bytes | Pixels, encoding: Encoding, raw: bool = False) -> En
         pixels = _load(content) if isinstance(content, bytes) else content
         target = target_size(pixels.shape[1], pixels.shape[0], encoding)
     if target != (pixels.shape[1], pixels.shape[0]):
-        pixels = cv2.resize(pixels, target, interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_AREA), np.uint8)
     if max(target) > MAX_SIDE:
         raise BadImage(f"is {target[0]} x {target[1]} pixels; a side has at most {MAX_SIDE}: use --max-resolution")
     data = pixels.tobytes() if raw else _encode_jpeg(pixels, encoding.jpeg_quality)

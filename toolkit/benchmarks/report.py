@@ -32,7 +32,7 @@ EPOCHS = 30
 def main(argv: Sequence[str]) -> int:
     """Measure and print."""
     args = _parse(argv)
-    figures = {"correlations": correlations_speed(), "scan": scan_speed(ARCHITECTURES, DATASETS)}
+    figures: dict[str, Any] = {"correlations": correlations_speed(), "scan": scan_speed(ARCHITECTURES, DATASETS)}
     figures["terminal_s"] = terminal_s()
     if args.many:
         figures["many"] = many(args.many)
