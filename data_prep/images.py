@@ -70,8 +70,9 @@ def decode(image: Encoded) -> Pixels:
 
 
 def histogram(pixels: Pixels) -> NDArray[np.int64]:
-    """How often each channel takes each value, (3, 256): exact, so that sums do not depend on their order."""
-    return np.stack([np.bincount(pixels[..., channel].ravel(), minlength=256) for channel in range(3)])
+    """How often each channel takes each value, (3, 256): whole numbers, so that sums do not depend on their order."""
+    counts = [cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel() for channel in range(3)]
+    return np.stack(counts).astype(np.int64)
 
 
 def target_size(width: int, height: int, encoding: Encoding) -> tuple[int, int]:
