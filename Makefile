@@ -52,9 +52,12 @@ lint: setup     ## ruff
 types: setup    ## mypy, strict
 	$(VENV)/bin/mypy
 
-lock:           ## pin all dependencies, with hashes, for the image and for setup
+lock:           ## pin all dependencies, with hashes, for setup (requirements.lock) and for the image (image.lock)
 	$(VENV)/bin/uv pip compile -q --generate-hashes --all-extras --python-version 3.11 --no-emit-index-url \
 	  --custom-compile-command 'make lock' pyproject.toml -o containers/requirements.lock
+	$(VENV)/bin/uv pip compile -q --generate-hashes --extra train --extra imagenot --python-version 3.11 \
+	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --constraints containers/requirements.lock \
+	  --overrides containers/image-overrides.txt pyproject.toml -o containers/image.lock
 
 clean:          ## remove what setup and demo made
 	rm -rf $(VENV) data/demo-* runs/demo

@@ -1,45 +1,83 @@
 #!/usr/bin/env bash
 # Build the images without a daemon: the Dockerfile by buildah, then toolkit.sif from its archive by Apptainer.
-# Usage: build.sh [--slim] [--output FILE.sif] [--mirror URL] [--suite NAME]
-#   --slim     only Python and system libraries; the host's virtual environment is bound in (minutes less, 6 GB less)
-#   --output   the image's file (default: toolkit.sif, or slim.sif)
+# Usage: build.sh [--slim] [--output FILE.sif] [--base IMAGE] [--mirror URL] [--suite NAME]
+#   --slim     only Python and system libraries; a virtual environment of the host is bound in (a minute, 6 GB less)
+#   --output   the image's file (default: toolkit.sif, or slim.sif); the Docker archive stays beside it as FILE.tar
+#   --base     the Dockerfile's base image (default: a Debian made here from the mirror, so no registry is needed)
 #   --mirror   Debian mirror (default: the one this machine's own apt uses)
-#   --suite    Debian release of the image (default: bookworm)
+#   --suite    Debian release of a base made here (default: bookworm)
+# Needs root. A site's package index and certificate are taken from PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_CERT;
+# they are used for the build and are not in the image.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-variant=toolkit output='' mirror='' suite=bookworm
+root=$(dirname "$here")
+variant=toolkit output='' base='' mirror='' suite=bookworm
 
-fail() { echo "error: $*" >&2; exit 2; }
+usage() { echo "error: $*" >&2; exit 2; }
 
 while [ $# -gt 0 ]; do
     case $1 in
     --slim) variant=slim; shift; continue ;;
     --help) sed --quiet '2,/^set/{/^set/!s/^# \?//p}' "$0"; exit ;;
-    --output | --mirror | --suite) [ $# -gt 1 ] || fail "$1 needs a value" ;;
-    *) fail "unknown argument $1 (known: --slim --output --mirror --suite --help)" ;;
+    --output | --base | --mirror | --suite) [ $# -gt 1 ] || usage "$1 needs a value" ;;
+    *) usage "unknown argument $1 (known: --slim --output --base --mirror --suite --help)" ;;
     esac
     declare "${1#--}=$2"
     shift 2
 done
 output=$(realpath --canonicalize-missing "${output:-$variant.sif}")
-mirror=${mirror:-$("$here/mirror.sh")}
-version=$(sed --quiet 's/^__version__ = "\(.*\)"/\1/p' "$here/../toolkit/__init__.py")
-revision=$(git -C "$here" describe --always --dirty --abbrev=40 2>/dev/null || echo unknown)
+archive=${output%.sif}.tar
+version=$(sed --quiet 's/^__version__ = "\(.*\)"/\1/p' "$root/toolkit/__init__.py")
+revision=$(git -C "$root" describe --always --dirty --abbrev=40 2>/dev/null || echo unknown)
+runtime=$(paste --serial --delimiters=, "$here/apt-runtime.txt")
 
-build_sif() { # DEFINITION [BUILD_ARGUMENT...]; %test runs afterwards, in a user namespace, where root may lack capabilities
-    local definition=$1 arguments=()
-    temporary=${output%.sif}.part.sif
-    shift
-    trap 'rm -f "$temporary"' EXIT
-    for argument in "$@" "VERSION=$version" "REVISION=$revision"; do arguments+=(--build-arg "$argument"); done
-    "$apptainer" build --force --notest "${arguments[@]}" "$temporary" "$definition"
-    "$apptainer" test --userns "$temporary"
-    mv "$temporary" "$output"
+work=$(mktemp --directory "$(dirname "$output")/.build-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+make_base() { # prints the name of an image with a bare Debian in it
+    debootstrap --variant=minbase "$suite" "$work/base" "$mirror" >&2
+    tar --create --file "$work/base.tar" --directory "$work/base" .
+    local container
+    container=$(buildah from scratch)
+    buildah add --quiet "$container" "$work/base.tar" / >&2
+    buildah commit --quiet --rm "$container" imagenot-toolkit-base
+    rm -rf "$work/base" "$work/base.tar"
+}
+
+make_pip_conf() { # a certificate keeps its content, at a path of its own in the build
+    echo "[global]"
+    [ -z "${PIP_INDEX_URL:-}" ] || echo "index-url = $PIP_INDEX_URL"
+    [ -z "${PIP_EXTRA_INDEX_URL:-}" ] || echo "extra-index-url = $PIP_EXTRA_INDEX_URL"
+    [ -z "${PIP_CERT:-}" ] || echo "cert = /run/build-ca.crt"
+}
+
+build_archive() {
+    local certificate=()
+    [ -z "${PIP_CERT:-}" ] || certificate=(--volume "$PIP_CERT:/run/build-ca.crt:ro")
+    make_pip_conf >"$work/pip.conf"
+    buildah bud --isolation chroot --network host "${certificate[@]}" --secret "id=pip.conf,src=$work/pip.conf" \
+        --build-arg "BASE=$base" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
+        --file "$here/Dockerfile" --ignorefile "$here/Dockerfile.dockerignore" --tag "imagenot-toolkit:$version" "$root"
+    rm -f "$archive"
+    buildah push --quiet "imagenot-toolkit:$version" "docker-archive:$archive:imagenot-toolkit:$version"
+}
+
+build_sif() { # DEFINITION [BUILD_ARGUMENT...]; %test runs afterwards, in a user namespace: root may lack capabilities
+    printf '%s\n' "${@:2}" "VERSION=$version" "REVISION=$revision" >"$work/arguments" # a file: values may have commas
+    "$apptainer" build --notest --build-arg-file "$work/arguments" "$work/image.sif" "$1"
+    "$apptainer" test --userns "$work/image.sif"
+    mv "$work/image.sif" "$output"
 }
 
 apptainer=$("$here/install-apptainer.sh")
-case $variant in
-slim) build_sif "$here/slim.def" "MIRROR=$mirror" "SUITE=$suite" ;;
-esac
+mirror=${mirror:-$("$here/mirror.sh")}
+if [ "$variant" = slim ]; then
+    build_sif "$here/slim.def" "MIRROR=$mirror" "SUITE=$suite" "PACKAGES=$runtime"
+else
+    "$here/install-system.sh" "$here/apt-build.txt"
+    base=${base:-$(make_base)}
+    build_archive
+    build_sif "$here/toolkit.def" "FROM=$archive"
+fi
 echo "$output: $(stat --format %s "$output" | numfmt --to=iec), built and tested"

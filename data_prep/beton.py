@@ -22,7 +22,6 @@ from toolkit.errors import ToolkitError
 VERSION = 2
 PAGE_SIZE = 1 << 23
 """Bytes. FFCV's default; no image crosses a page, so none is larger."""
-MAX_SIDE = 65_535
 JPG, RAW = 0, 1
 
 HEADER = np.dtype(
@@ -149,8 +148,9 @@ class Beton:
         records["label"] = self.labels
         for name in ("mode", "width", "height"):
             records[name] = self.metadata["image"][name]
+        ranges = (range(i, min(i + 256, self.samples)) for i in range(0, self.samples, 256))
         with ThreadPoolExecutor(threads) as pool:
-            digests = b"".join(pool.map(self._digest, range(self.samples)))
+            digests = b"".join(pool.map(self._digests, ranges))
         records["sha256"] = np.frombuffer(digests, np.uint8).reshape(-1, 32)
         return records
 
@@ -167,8 +167,8 @@ class Beton:
         """The file's bytes from ``start`` to ``end``."""
         return os.pread(self._file.fileno(), end - start, start)
 
-    def _digest(self, number: int) -> bytes:
-        return self.image(number).sha256
+    def _digests(self, numbers: range) -> bytes:
+        return b"".join(self.image(number).sha256 for number in numbers)
 
     def _table(self, start: int, count: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
         if start + count * dtype.itemsize > self.bytes:

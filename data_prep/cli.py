@@ -77,23 +77,30 @@ def target(args: argparse.Namespace, name: str) -> Path:
     return path
 
 
-def write(args: argparse.Namespace, name: str, splits: "Mapping[str, Sequence[Sample]]", about: "About") -> Manifest:
+def write(args: argparse.Namespace, name: str, splits: "Mapping[str, Sequence[Sample]]", about: "About") -> None:
     """Write the dataset as the options say, and say what was written."""
+    announce(dict([write_one(args, name, splits, about)]), args.json)
+
+
+def write_one(
+    args: argparse.Namespace, name: str, splits: "Mapping[str, Sequence[Sample]]", about: "About"
+) -> tuple[Path, Manifest]:
+    """Write the dataset as the options say; its folder and manifest."""
     from data_prep.writer import write_dataset
 
     path, encoding = target(args, name), encoding_of(args)
-    manifest = write_dataset(
+    return path, write_dataset(
         path, splits, about, encoding, workers=args.workers, max_bad=args.max_bad, overwrite=args.overwrite
     )
-    announce(path, manifest, args.json)
-    return manifest
 
 
-def announce(path: Path, manifest: Manifest, as_json: bool) -> None:
-    """Print what was written: a line for people, or the manifest."""
+def announce(written: Mapping[Path, Manifest], as_json: bool) -> None:
+    """Print what was written: a line each for people, or the manifest (a list of them where there are several)."""
     if as_json:
-        print_json(manifest.model_dump(mode="json"))
+        manifests = [manifest.model_dump(mode="json") for manifest in written.values()]
+        print_json(manifests if len(manifests) > 1 else manifests[0])
         return
-    counts = ", ".join(f"{split.samples:,} {name}" for name, split in manifest.splits.items())
-    left_out = f", {len(manifest.skipped)} left out (see dataset.json)" if manifest.skipped else ""
-    print(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {path / 'contact-sheet.png'}")
+    for path, manifest in written.items():
+        counts = ", ".join(f"{split.samples:,} {name}" for name, split in manifest.splits.items())
+        left_out = f", {len(manifest.skipped)} left out (see dataset.json)" if manifest.skipped else ""
+        print(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {path / 'contact-sheet.png'}")

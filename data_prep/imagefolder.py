@@ -29,10 +29,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _write(args: argparse.Namespace, name: str) -> None:
-    from data_prep.trees import class_folders, class_tree, hold_out
+    from data_prep.trees import Splits, class_folders, class_tree, hold_out
     from data_prep.writer import About, printable
 
     split_rule = ""
+    splits: Splits
     if (args.root / "train").is_dir() and (args.root / "val").is_dir():
         classes = class_folders(args.root / "train")
         if strange := sorted(set(classes) ^ set(class_folders(args.root / "val"))):

@@ -15,14 +15,16 @@ import turbojpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data_prep.beton import JPG, MAX_SIDE, PAGE_SIZE, RAW, Encoded
+from data_prep.beton import JPG, PAGE_SIZE, RAW, Encoded
 from toolkit.study.dataset import Encoding
 
 Pixels = NDArray[np.uint8]
 """RGB, (height, width, 3)."""
 
-MAX_PIXELS = 1 << 28
-"""Images with more are left out: decoded, one takes 0.8 GB."""
+MAX_PIXELS = 178_956_970
+"""Pillow's limit, held to for every format: decoded, such an image takes half a GB."""
+MAX_SIDE = 65_500
+"""What libjpeg takes; the format itself ends at 65,535."""
 ORIENTATION = 0x0112  # the EXIF tag
 COLOURS = (turbojpeg.TJCS_RGB, turbojpeg.TJCS_YCbCr, turbojpeg.TJCS_GRAY)
 JPEG_SCALES = (8, 4, 2)  # decoding at 1/8, 1/4, 1/2 skips most of the work and averages as it goes
@@ -50,7 +52,9 @@ def encode(content: bytes | Pixels, encoding: Encoding, raw: bool = False) -> En
         pixels = _load(content) if isinstance(content, bytes) else content
         target = target_size(pixels.shape[1], pixels.shape[0], encoding)
     if target != (pixels.shape[1], pixels.shape[0]):
-        pixels = cv2.resize(pixels, target, interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_AREA), np.uint8)
+    if max(target) > MAX_SIDE:
+        raise BadImage(f"is {target[0]} x {target[1]} pixels; a side has at most {MAX_SIDE}: use --max-resolution")
     data = pixels.tobytes() if raw else _encode_jpeg(pixels, encoding.jpeg_quality)
     return _checked(Encoded(RAW if raw else JPG, *target, data))
 
@@ -160,12 +164,10 @@ def _encode_jpeg(pixels: Pixels, quality: int) -> bytes:
 
 def _check_area(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise BadImage(f"has {width} x {height} pixels; at most {MAX_PIXELS >> 20} million are read")
+        raise BadImage(f"has {width} x {height} pixels; at most {MAX_PIXELS:,} are read")
 
 
 def _checked(image: Encoded) -> Encoded:
-    if max(image.width, image.height) > MAX_SIDE:
-        raise BadImage(f"is {image.width} x {image.height} pixels; a side has at most {MAX_SIDE}: use --max-resolution")
     if len(image.data) > PAGE_SIZE:
         raise BadImage(f"takes {len(image.data)} bytes; a page holds {PAGE_SIZE}: use --max-resolution")
     return image

@@ -12,6 +12,7 @@ family, split and their number alone. Without arguments both families are writte
 import argparse
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from data_prep import cli
 from toolkit.cli import parser, run
 from toolkit.errors import UsageError
+from toolkit.study.dataset import Manifest
 
 Family = Literal["textures", "shapes"]
 FAMILIES: tuple[Family, ...] = ("textures", "shapes")
@@ -125,12 +127,11 @@ def main(argv: Sequence[str]) -> int:
     families = (args.family,) if args.family else FAMILIES
     for family in families:
         cli.target(args, args.name or f"demo-{family}")
-    for family in families:
-        _write(args, family)
+    cli.announce(dict(_write(args, family) for family in families), args.json)
     return 0
 
 
-def _write(args: argparse.Namespace, family: Family) -> None:
+def _write(args: argparse.Namespace, family: Family) -> tuple[Path, Manifest]:
     from data_prep.contents import Sample
     from data_prep.writer import About
 
@@ -150,7 +151,7 @@ def _write(args: argparse.Namespace, family: Family) -> None:
         source="rendered by data_prep.synthetic; free for any use",
         provenance={"family": family, **options},
     )
-    cli.write(args, args.name or f"demo-{family}", splits, about)
+    return cli.write_one(args, args.name or f"demo-{family}", splits, about)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
@@ -20,9 +20,9 @@ Outcome = TypeVar("Outcome")
 
 
 class Workers:
-    """A pool of processes; `workers` opens one."""
+    """A pool of processes or threads; `workers` and `threads` open one."""
 
-    def __init__(self, pool: ProcessPoolExecutor, count: int) -> None:
+    def __init__(self, pool: Executor, count: int) -> None:
         self._pool, self.count = pool, count
 
     def in_order(self, function: Callable[[Task], Outcome], tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome]]:
@@ -59,6 +59,13 @@ def workers(count: int) -> Iterator[Workers]:
         yield Workers(pool, count)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[Workers]:
+    """``count`` threads, for work that waits for disks or computes digests."""
+    with ThreadPoolExecutor(count) as pool:
+        yield Workers(pool, count)
 
 
 def _begin() -> None:

@@ -59,9 +59,14 @@ class Colours(NamedTuple):
         """Of no image."""
         return cls(np.zeros((3, 256), np.int64), 0)
 
-    def plus(self, image: NDArray[np.int64]) -> "Colours":
-        """With one more image's `histogram`."""
-        return Colours(self.counts + image, self.images + 1)
+    @classmethod
+    def of(cls, image: Encoded) -> "Colours":
+        """Of one image."""
+        return cls(histogram(decode(image)), 1)
+
+    def plus(self, other: "Colours") -> "Colours":
+        """Of these images and others."""
+        return Colours(self.counts + other.counts, self.images + other.images)
 
     def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation by channel, over all pixels, values in 0..1."""
@@ -145,13 +150,18 @@ def finish_dataset(
     return manifest
 
 
+def every(samples: int) -> int:
+    """The step at which the samples lie that mean and standard deviation are measured on."""
+    return max(1, samples // MEASURED)
+
+
 class _Written(NamedTuple):
     """A sample as a worker hands it back."""
 
     label: int
     image: Encoded
     sha256: bytes
-    histogram: NDArray[np.int64] | None
+    colours: Colours | None
 
 
 class _Task(NamedTuple):
@@ -177,7 +187,7 @@ class _Run:
 
     def write(self, path: Path, samples: Sequence[Sample]) -> NDArray[np.void]:
         """Write one split; returns its `CONTENT` records."""
-        measure_every = max(1, len(samples) // MEASURED) if path.stem == "train" else 0
+        measure_every = every(len(samples)) if path.stem == "train" else 0
         tasks = (
             _Task(
                 first,
@@ -201,8 +211,8 @@ class _Run:
             self._skip(outcome)
             return
         beton.add(outcome.label, outcome.image, outcome.sha256)
-        if outcome.histogram is not None:
-            self.colours = self.colours.plus(outcome.histogram)
+        if outcome.colours is not None:
+            self.colours = self.colours.plus(outcome.colours)
 
     def _skip(self, bad: Skipped) -> None:
         self.skipped.append(bad)
@@ -221,7 +231,7 @@ def _encode_one(sample: Sample, number: int, task: _Task) -> _Written | Skipped:
     try:
         image = encode(read(sample.content), task.encoding, _raw(number, task.encoding))
         measured = task.measure_every and number % task.measure_every == 0
-        return _Written(sample.label, image, image.sha256, histogram(decode(image)) if measured else None)
+        return _Written(sample.label, image, image.sha256, Colours.of(image) if measured else None)
     except BadImage as reason:
         return Skipped(source=printable(sample.key), reason=str(reason))
     except Exception as error:  # a decoder may raise anything on a damaged file, and no image may end the run

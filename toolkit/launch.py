@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--set", nargs="+", default=[], dest="changes", metavar="FIELD=VALUE", help="fields of the recipe to change"
     )
+    what.add_argument("--init-from", metavar="DATASET", help="start from the same nets trained on it in this study")
     what.add_argument("--study", default="study", metavar="NAME", help="folder runs/NAME, or a path (%(default)s)")
     how = p.add_argument_group("how to run it")
     how.add_argument("--executor", choices=EXECUTORS, help="slurm where sbatch is, else local")

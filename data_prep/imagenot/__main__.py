@@ -95,8 +95,10 @@ def _with_options(build: Build, args: argparse.Namespace) -> Build:
     changes = parse_changes(build.options, args.stage, args.set)
     if args.stage == "match" and args.source:
         changes["sources"] = _sources(args.source)
-    options = changed(build.options, args.stage, changes)
-    return build if options == build.options and build.path.exists() else build.save(options)
+    build = Build(build.path, changed(build.options, args.stage, changes))
+    if args.stage in shards.SHARDED:
+        build.claim(args.stage)  # options that do not fit what is there are not kept
+    return build.save(build.options)
 
 
 def _sources(patterns: Sequence[str]) -> list[str]:
@@ -144,7 +146,6 @@ def _submit(build: Build, args: argparse.Namespace) -> dict[str, Any]:
     from toolkit.executors.profile import load_profile
 
     profile = load_profile(args.profile)
-    build.claim(args.stage)
     if args.stage == "download":
         shards.module(args.stage).plan(build)
     missing = shards.unfinished(build, args.stage)

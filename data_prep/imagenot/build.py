@@ -47,8 +47,10 @@ class Build:
         return cls(Path(path), Options())
 
     def save(self, options: Options) -> "Build":
-        """The build with other options, which are on disk from now on."""
-        write(self.path / OPTIONS, options.model_dump_json(indent=1).encode())
+        """The build with these options, which are on disk from now on."""
+        file = self.path / OPTIONS
+        if not file.exists() or read_options(file) != options:
+            write(file, options.model_dump_json(indent=1).encode())
         return Build(self.path, options)
 
     def room(self, stage: str) -> Path:

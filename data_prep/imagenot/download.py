@@ -69,14 +69,15 @@ def next_round(
     alive = fetched.filter(pl.col("status") == "success").join(left_out, on="id", how="anti")
     share = max(len(alive) / len(fetched), 0.1) if len(fetched) else 1.0
     have = selected.join(alive, on="id", how="semi").group_by("class").agg(have=pl.len())
-    missing = per_class - pl.col("have").fill_null(0)
+    missing = (per_class - pl.col("have").fill_null(0)).clip(0)
+    # Two standard deviations more than the mean of what it takes, so that few rounds fall short.
+    asked = ((missing + 2 * (missing * (1 - share)).sqrt()) / share).ceil()
     return (
         selected.join(fetched, on="id", how="anti")
         .join(have, on="class", how="left")
         .sort("class", "rank")
-        .with_columns(turn=pl.int_range(pl.len()).over("class"), missing=missing)
-        .filter((pl.col("missing") > 0) & (pl.col("turn") < (pl.col("missing") / share).ceil()))
-        .drop("have", "turn", "missing")
+        .filter(pl.int_range(pl.len()).over("class") < asked)
+        .drop("have")
     )
 
 
@@ -185,7 +186,7 @@ def _arguments(build: Build, folder: Path) -> dict[str, Any]:
         "retries": section.retries,
         "extract_exif": False,
         "disallowed_header_directives": list(section.directives),
-        "user_agent_token": section.user_agent,
+        "user_agent_token": section.user_agent or None,
     }
 
 

@@ -70,7 +70,7 @@ class Download(Noun):
     directives: tuple[str, ...] = Field(
         ("noai", "noimageai", "noindex", "noimageindex"), description="X-Robots-Tag values that forbid an image"
     )
-    user_agent: str | None = Field(None, description="token that tells servers who asks")
+    user_agent: str = Field("", description="token that tells servers who asks")
 
 
 class Clean(Noun):
@@ -92,7 +92,7 @@ class Write(Noun):
     name: str = Field("imagenot", pattern=r"^[^./][^/]*$", description="the dataset's name")
     val: float = Field(0.1, gt=0, lt=1, description="share of each class held out for validation")
     seed: int = Field(0, ge=0, description="of the split")
-    exclude: str | None = Field(None, description="file of sample ids or URLs to leave out, one a line (takedown)")
+    exclude: str = Field("", description="file of sample ids or URLs to leave out, one a line (takedown)")
     metric: Literal["top1", "top5"] = Field("top1", description="the error that counts")
 
 
@@ -135,7 +135,7 @@ def changed(options: Options, stage: str, changes: Mapping[str, Any]) -> Options
 
 
 def parse_changes(options: Options, stage: str, settings: Sequence[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` texts as values; lists are comma-separated, 'none' is no value."""
+    """``KEY=VALUE`` texts as values; lists are comma-separated."""
     changes: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -143,7 +143,7 @@ def parse_changes(options: Options, stage: str, settings: Sequence[str]) -> dict
             raise UsageError(f"--set takes KEY=VALUE, not {setting!r}")
         is_list = isinstance(getattr(getattr(options, stage), key, None), tuple)
         changes[key] = [part for part in value.split(",") if part] if is_list else value
-    return {key: None if value == "none" and key in ("user_agent",) else value for key, value in changes.items()}
+    return changes
 
 
 def options_help(stage: str) -> str:

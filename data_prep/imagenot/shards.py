@@ -134,7 +134,9 @@ def _dealt(indices: Sequence[int], most: int) -> list[list[int]]:
 def _executor(build: Build, name: str, profile: "Profile", jobs: int) -> Any:
     import submitit
 
-    executor = submitit.SlurmExecutor(folder=build.path.absolute() / "logs")
+    logs = build.path.absolute() / "logs"
+    logs.mkdir(exist_ok=True)
+    executor = submitit.SlurmExecutor(folder=logs)
     executor.update_parameters(
         job_name=name,
         partition=profile.partition,

@@ -62,9 +62,9 @@ def _write(
     return manifest
 
 
-def without_excluded(images: "pl.DataFrame", exclude: str | None) -> "pl.DataFrame":
+def without_excluded(images: "pl.DataFrame", exclude: str) -> "pl.DataFrame":
     """The images but those whose id, LAION sample id or URL stands in the file ``exclude``, one a line."""
-    if exclude is None:
+    if not exclude:
         return images
     try:
         unwanted = set(Path(exclude).read_text().split())

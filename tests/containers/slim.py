@@ -1,4 +1,4 @@
-"""The slim image and the Apptainer that runs it, built once per machine and shared by all tests that need a container."""
+"""The slim image and the Apptainer that runs it: built once per machine, shared by all tests that need a container."""
 
 import fcntl
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 
 CONTAINERS = Path(__file__).parents[2] / "containers"
 CACHE = Path.home() / ".cache" / "imagenot-toolkit"
-INGREDIENTS = ("slim.def", "build.sh")
+INGREDIENTS = ("slim.def", "build.sh", "apt-runtime.txt")
 """What decides the slim image; a change of one builds a new image."""
 
 

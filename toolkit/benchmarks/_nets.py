@@ -70,22 +70,29 @@ class Bench:
         for net in nets:
             net.loss_sum.item()
 
+    def timed(self, nets: list[Learner], batches: Iterator[Any]) -> tuple[float, float]:
+        """Seconds of the wall clock and of this process's cores that `train` takes."""
+        began, cpu = time.perf_counter(), time.process_time()
+        self.train(nets, batches)
+        return time.perf_counter() - began, time.process_time() - cpu
+
     def rates(self, k: int, imports: float) -> dict[str, float]:
         """Model-images a second of the arithmetic, of the sweep, and of the sweep in a fresh process."""
         steps, work = self.given.steps, k * self.given.steps * self.given.batch
         held = next(self.batches(1))
         nets = self.nets(k)
+        alone, alone_cpu = self.timed(nets, (held for _ in range(steps)))
         began = time.perf_counter()
-        self.train(nets, (held for _ in range(steps)))
-        alone = time.perf_counter() - began
-        began = time.perf_counter()
-        self.train(self.nets(k), self.batches(steps))
-        together = time.perf_counter() - began
+        nets = self.nets(k)
+        building = time.perf_counter() - began
+        together, together_cpu = self.timed(nets, self.batches(steps))
+        together += building
         return {
             "arithmetic": work / alone,
             "sweep": work / together,
             "fresh_process": work / (together + imports),
             "share": alone / together,
+            "cpu_share": alone_cpu / together_cpu,
         }
 
     def peer(self) -> float:

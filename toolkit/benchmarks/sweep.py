@@ -2,6 +2,8 @@
 
 "arithmetic": the same nets on one batch that lies in memory. "sweep": the same number of updates through the
 loader, with building the nets and the first batch; the imports of a fresh process are added to every K alike.
+"of its CPU" is the arithmetic's share of the processor time: what "of it" comes to where no core is idle, and the one
+to read on a machine with other work.
 --peer adds the nets one by one in a plain loop with torchvision's loading.
 """
 
@@ -72,11 +74,13 @@ def _show(document: dict[str, Any]) -> None:
 
     title = f"{document['pictures']} pictures, {document['steps']} updates of {document['batch']} images a net"
     table = Table(title=f"{title}, {document['device']}")
-    for column in ("K", "arithmetic", "sweep", "of it", "with imports"):
+    for column in ("K", "arithmetic", "sweep", "of it", "of its CPU", "with imports"):
         table.add_column(column, justify="right")
     for row in document["rows"]:
         rates = (f"{row[key]:,.0f}" for key in ("arithmetic", "sweep"))
-        table.add_row(str(row["k"]), *rates, f"{row['share']:.2f}", f"{row['fresh_process']:,.0f}")
+        table.add_row(
+            str(row["k"]), *rates, f"{row['share']:.2f}", f"{row['cpu_share']:.2f}", f"{row['fresh_process']:,.0f}"
+        )
     Console().print(table)
     if "peer" in document:
         Console().print(f"one by one with torchvision's loading: {document['peer']:,.0f}")

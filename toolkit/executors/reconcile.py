@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.engine.cost import estimate
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors import debug, local
 from toolkit.executors.container import ENGINES, HOST, Container, check, contain
@@ -19,7 +20,7 @@ from toolkit.executors.profile import Profile, load_profile
 from toolkit.executors.queue import queue_of, read_queue, scancel, slurm_here
 from toolkit.executors.selection import say, select
 from toolkit.executors.slurm import Arrays
-from toolkit.study import Study, Task, data_root
+from toolkit.study import Study, Task, data_root, find_dataset
 from toolkit.study.states import UNFINISHED, Queue, State, TaskState, task_states
 from toolkit.study.study import study_path
 from toolkit.study.submission import (
@@ -99,9 +100,10 @@ def make_plan(given: Namespace) -> Plan:
 
 def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
-    elements = plan.elements(plan.to_run(_states(plan)))
+    tasks = plan.to_run(_states(plan))
+    elements = plan.elements(tasks)
     arrays = plan.arrays().describe(elements) if plan.executor == "slurm" and elements else {}
-    return {**_summary(plan, elements), **arrays}
+    return {**_summary(plan, elements), **_cost(plan, tasks), **arrays}
 
 
 def carry_out(plan: Plan, display: local.Display) -> dict[str, Any]:
@@ -218,6 +220,21 @@ def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:
         "elements": len(elements),
         "per_element": max(map(len, elements), default=0),
         **({"jobs": plan.jobs} if plan.executor == "local" else {}),
+    }
+
+
+def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """What the tasks will take: training images, multiply-adds, and hours by a measured rate."""
+    cost = estimate(list(tasks.values()), lambda name: find_dataset(name, plan.data).manifest)
+    uncounted = (
+        {"uncounted": f"{cost.uncounted} tasks of nets that only building would count"} if cost.uncounted else {}
+    )
+    return {
+        "images": cost.images,
+        "flops": cost.flops,
+        "hours": round(cost.hours, 3),
+        "hours_on": f"{cost.device} ({cost.basis})",
+        **uncounted,
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.executors.plan import make_tasks
+from toolkit.executors.transfer import started_from
 from toolkit.study import Dataset, Study, Task, find_dataset
 from toolkit.study.ranges import parse_ranges
 
@@ -19,15 +20,18 @@ def select(given: Namespace, study: Study, data: Path) -> list[Task]:
     Raises `UsageError` for an unknown name, an index out of range, a recipe or dataset that does not do.
     """
     if not (given.array or given.models):
-        if given.recipe or given.changes or given.seeds:
-            raise UsageError("--recipe, --set and --seeds say how to train what --array or --models names: give one")
+        if given.recipe or given.changes or given.seeds or given.init_from:
+            raise UsageError(
+                "--recipe, --set, --seeds and --init-from say how to train what --array or --models names: give one"
+            )
         return _declared(study, given.dataset, data)
     seeds = parse_ranges(given.seeds or "0", "--seeds")
     datasets = _datasets(given.dataset, data)
     architectures = _architectures(given.array, given.population, given.models)
     if given.recipe is None:
         say(f"recipe {DEFAULT_RECIPE}, for a first look (--recipe names another)")
-    return make_tasks(architectures, datasets, given.recipe or DEFAULT_RECIPE, given.changes, seeds)
+    tasks = make_tasks(architectures, datasets, given.recipe or DEFAULT_RECIPE, given.changes, seeds)
+    return started_from(tasks, study, given.init_from) if given.init_from else tasks
 
 
 def say(text: str) -> None:

@@ -84,8 +84,8 @@ def scatter_matrix(report: Report) -> "Figure":
     for row, column in product(range(k), range(k)):
         axis: Axes = axes[row, column]
         if row > column:
-            dots = {"s": 36 / k, "c": ACCENT, "alpha": 0.45, "lw": 0, "rasterized": many}
-            axis.scatter(data.column(names[column]), data.column(names[row]), **dots)
+            x, y = data.column(names[column]), data.column(names[row])
+            axis.scatter(x, y, s=36 / k, c=ACCENT, alpha=0.45, lw=0, rasterized=many)
             axis.tick_params(labelsize=5, length=2, labelbottom=row == k - 1, labelleft=column == 0)
         elif row == column:
             _write(axis, names[row], weight="bold", size=min(10, 95 * side / len(names[row])))

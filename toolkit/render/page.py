@@ -4,6 +4,7 @@ from importlib import resources
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from toolkit.analysis.document import Report
 from toolkit.analysis.measurements import Measurements
@@ -36,12 +37,12 @@ def _others(report: Report) -> list[str]:
     return [name for name in report.data.datasets if name != report.roles.reference]
 
 
-def _inline(svg: str, name: str) -> jinja2.utils.markupsafe.Markup:
+def _inline(svg: str, name: str) -> Markup:
     """An SVG document as an element of the page; its ids get a prefix, for another figure has the same."""
     body = svg[svg.index("<svg") :]
     for sign in ('id="', 'href="#', "url(#"):
         body = body.replace(sign, f"{sign}{name}-")
-    return jinja2.utils.markupsafe.Markup(body)
+    return Markup(body)
 
 
 def _plot(data: Measurements, x_name: str, y_name: str) -> dict[str, object]:

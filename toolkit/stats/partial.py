@@ -25,7 +25,7 @@ def _partial(rho: Floats, pairs: np.ndarray, k: int) -> Floats:
     for (i, j), values in zip(pairs, rho, strict=True):
         full[:, i, j] = full[:, j, i] = values
     result = np.full(len(full), np.nan)
-    regular = np.isfinite(full).all(axis=(1, 2))
+    regular = np.asarray(np.isfinite(full).all(axis=(1, 2)))
     regular[regular] = np.linalg.det(full[regular]) > 1e-9
     inverse = np.linalg.inv(full[regular])
     result[regular] = -inverse[:, 0, 1] / np.sqrt(inverse[:, 0, 0] * inverse[:, 1, 1])

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +20,10 @@ from toolkit.study.study import Study
 if TYPE_CHECKING:
     import polars
 
-READERS = 4
-"""Threads that read files: a network file system answers several at once."""
+READERS = 8
+"""Threads where reading waits for the file system; where it does not, they would only wait for one another."""
+SLOW_FILE_S = 0.0005
+"""Seconds a file from which the file system is what is waited for (a cached result takes a tenth)."""
 FILES_AT_ONCE = 500
 """Files that one thread reads in a go: their rows are kept, their text is not."""
 
@@ -59,24 +62,44 @@ def scan(study: Study) -> Scan:
     names = sorted(name for name in entries if name.endswith(".json") and not name.startswith(TEMPORARY))
     parts = [names[i : i + FILES_AT_ONCE] for i in range(0, len(names), FILES_AT_ONCE)]
     frames, problems = [polars.DataFrame(schema=columns())], []
-    with ThreadPoolExecutor(READERS) as pool:
-        for rows, troubles in pool.map(lambda part: _read_part(folder, part), parts):
-            frames.append(polars.DataFrame(rows, schema=columns(), orient="row"))
-            problems.extend(troubles)
+    for rows, troubles in _read_parts(folder, parts):
+        frames.append(polars.DataFrame(rows, schema=columns(), orient="row"))
+        problems.extend(troubles)
     return Scan(polars.concat(frames), problems)
+
+
+def _read_parts(folder: Path, parts: Sequence[Sequence[str]]) -> Iterator[tuple[list[Row], list[str]]]:
+    """The parts in order; the first one tells whether the rest is read by several threads."""
+    start = time.perf_counter()
+    yield from (_read_part(folder, part) for part in parts[:1])
+    slow = bool(parts) and time.perf_counter() - start > SLOW_FILE_S * len(parts[0])
+    with ThreadPoolExecutor(READERS if slow else 1) as pool:
+        yield from pool.map(lambda part: _read_part(folder, part), parts[1:])
 
 
 def _read_part(folder: Path, names: Sequence[str]) -> tuple[list[Row], list[str]]:
     rows, problems = [], []
     for name in names:
-        path = folder / name
         try:
-            rows.append(_row(path.read_bytes(), name))
+            rows.append(_row(_content(f"{folder}/{name}"), name))
         except OSError as error:
-            problems.append(f"{path} cannot be read ({error.strerror})")
+            problems.append(f"{folder / name} cannot be read ({error.strerror})")
         except (LookupError, TypeError, ValueError, ToolkitError) as error:
-            problems.append(_diagnosis(path, error))
+            problems.append(_diagnosis(folder / name, error))
     return rows, problems
+
+
+def _content(path: str) -> bytes:
+    """A file's bytes, in half the time of ``Path.read_bytes``: no path object, no buffer."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(file).st_size
+        content = os.read(file, size)
+        while len(content) < size and (more := os.read(file, size - len(content))):
+            content += more
+        return content
+    finally:
+        os.close(file)
 
 
 def _row(content: bytes, name: str) -> Row:

@@ -1,0 +1,90 @@
+"""What can be wrong with a dataset folder, and finding it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.beton import Beton, content_hash
+from data_prep.images import BadImage, decode
+from data_prep.workers import available_cores
+from data_prep.workers import workers as processes
+from toolkit.errors import ToolkitError
+from toolkit.study.dataset import MANIFEST, Manifest, Split
+
+CHUNK = 64
+"""Images a worker decodes at a time."""
+
+
+class _Range(NamedTuple):
+    path: Path
+    numbers: Sequence[int]
+
+    def __str__(self) -> str:
+        return f"sample {self.numbers[0]} of {self.path}"
+
+
+def verify(folder: Path, decode: int | None = None, workers: int | None = None) -> list[str]:
+    """All that is wrong with the dataset in ``folder``; an empty list when nothing is.
+
+    ``decode``: how many images of each split to decode, evenly spread; None: all, 0: none. Raises `ToolkitError` when
+    there is no readable manifest.
+    """
+    manifest = Manifest.read(folder / MANIFEST)
+    problems: list[str] = []
+    records: dict[str, NDArray[np.void]] = {}
+    for name, split in manifest.splits.items():
+        try:
+            records[name] = _check_split(folder / split.file, split, decode, workers, problems)
+        except ToolkitError as error:
+            problems.append(str(error))
+    if len(records) == len(manifest.splits) and content_hash(records) != manifest.content_hash:
+        problems.append(f"{folder}: images or labels are not those that were written (the content hash differs)")
+    return problems
+
+
+def _check_split(
+    path: Path, split: Split, decode: int | None, workers: int | None, problems: list[str]
+) -> NDArray[np.void]:
+    workers = workers or available_cores()
+    with Beton(path) as beton:
+        problems += (f"{path}: {problem}" for problem in _differences(beton, split))
+        problems += (f"{path}: {problem}" for problem in _undecodable(beton, decode, workers))
+        return beton.content(threads=workers)
+
+
+def _differences(beton: Beton, split: Split) -> Iterator[str]:
+    """Where the file is not what the manifest says, or holds bytes where none belong."""
+    if beton.bytes != split.bytes:
+        yield f"has {beton.bytes} bytes, the manifest says {split.bytes}"
+    classes = len(split.class_counts)
+    if beton.labels.min() < 0 or beton.labels.max() >= classes:
+        yield f"has labels {beton.labels.min()} to {beton.labels.max()}, there are {classes} classes"
+    elif tuple(np.bincount(beton.labels, minlength=classes).tolist()) != split.class_counts:
+        yield "has other counts by class than the manifest"
+    for start, end in beton.gaps():
+        if beton.read(start, end).count(0) != end - start:
+            yield f"is not zero between bytes {start} and {end}, where nothing belongs"
+
+
+def _undecodable(beton: Beton, decode: int | None, count: int) -> Iterator[str]:
+    numbers = np.arange(beton.samples)
+    if decode is not None:
+        numbers = numbers[np.unique(np.linspace(0, beton.samples - 1, min(decode, beton.samples)).astype(int))]
+    tasks = (_Range(beton.path, numbers[i : i + CHUNK].tolist()) for i in range(0, len(numbers), CHUNK))
+    with processes(count) as pool:
+        for _, problems in pool.in_order(_decode, tasks):
+            yield from problems
+
+
+def _decode(task: _Range) -> list[str]:
+    problems = []
+    with Beton(task.path) as beton:
+        for number in task.numbers:
+            try:
+                decode(beton.image(number))
+            except BadImage as reason:
+                problems.append(f"sample {number}: {reason}")
+    return problems

@@ -1,0 +1,83 @@
+"""Writes datasets that are parts of another one: fewer classes, fewer images, noisy labels, merged classes.
+
+The parent's encoded images are copied byte for byte; nothing is decoded. Labels become 0..k-1 in the order of the
+parent's labels (merged classes: of the first class in each), images keep the parent's order. Validation images are
+restricted to the same classes; cap and noise touch training images only.
+
+  subset imagenet --classes 100 10 --draws 5     imagenet-100.1 .. imagenet-100.5, imagenet-10.1 .. imagenet-10.5
+  subset imagenet --classes 2                    imagenet-2
+  subset imagenet --per-class 10                 imagenet-1000-10, the size control of Tuggener et al. 2022
+  subset imagenet --class-list dogs.txt --name imagenet-dogs
+  subset imagenet --classes 100 --label-noise 0.2
+  subset imagenet --merge-depth 7                classes become their WordNet ancestors 7 steps below "entity"
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep import cli
+from data_prep.plans import all_plans
+from toolkit.cli import parser, run
+from toolkit.errors import UsageError
+from toolkit.study.dataset import data_root, find_dataset
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write subsets."""
+    options = parser("data_prep.subset", __doc__)
+    options.add_argument("parent", help="the dataset to take from: its name, or its folder")
+    which = options.add_mutually_exclusive_group()
+    which.add_argument("--classes", type=int, nargs="+", metavar="K", help="so many classes, drawn at random")
+    which.add_argument("--class-list", type=Path, metavar="FILE", help="the classes in a file, an id (wnid) a line")
+    options.add_argument("--draws", type=int, default=1, metavar="D", help="independent draws of each (default: 1)")
+    options.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    options.add_argument("--per-class", type=int, metavar="N", help="at most so many training images of each class")
+    options.add_argument("--label-noise", type=float, default=0.0, metavar="R", help="share of wrong training labels")
+    options.add_argument("--merge-depth", type=int, metavar="D", help="merge classes into WordNet ancestors this deep")
+    options.add_argument(
+        "--wordnet", type=Path, default="/usr/share/wordnet", metavar="DIR", help="WordNet 3.0's files"
+    )
+    options.add_argument("--name", help="the subset's name, where it is one (default: made from parent and options)")
+    options.add_argument("--metric", choices=("top1", "top5"), help="the error that counts (default: by class count)")
+    options.add_argument("--data", type=Path, help="folder of datasets (default: TOOLKIT_DATA, else ./data)")
+    options.add_argument("--overwrite", action="store_true", help="replace datasets that are there")
+    options.add_argument("--workers", type=int, metavar="N", help="threads (default: the cores this process may use)")
+    options.add_argument("--json", action="store_true", help="print the manifests on stdout")
+    args = options.parse_args(argv)
+    _check(args)
+    folder = Path(args.parent) if "/" in args.parent else data_root(args.data) / args.parent
+    parent = find_dataset(folder.name, folder.parent)
+    plans = {cli.target(args, plan.name): plan for plan in all_plans(parent.manifest, args)}
+
+    from data_prep.copying import write_subset
+
+    written = {
+        path: write_subset(parent, plan, path, args.metric, workers=args.workers, overwrite=args.overwrite)
+        for path, plan in plans.items()
+    }
+    cli.announce(written, args.json)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    several = args.draws > 1 or len(args.classes or []) > 1
+    wrong = {
+        "--draws is at least 1": args.draws < 1,
+        "--draws goes with --classes or --per-class": args.draws > 1 and not args.classes and args.per_class is None,
+        "--name names one subset, the options ask for several": bool(args.name) and several,
+        "--class-list needs a --name": bool(args.class_list) and not args.name,
+        "--per-class is at least 1": args.per_class is not None and args.per_class < 1,
+        "--label-noise is a share, 0 to 1": not 0 <= args.label_noise <= 1,
+        "--merge-depth is at least 0": args.merge_depth is not None and args.merge_depth < 0,
+        "give --classes, --class-list, --per-class, --label-noise or --merge-depth": not (
+            args.classes or args.class_list or args.per_class or args.label_noise or args.merge_depth is not None
+        ),
+    }
+    for problem, is_so in wrong.items():
+        if is_so:
+            raise UsageError(problem)
+
+
+if __name__ == "__main__":
+    run(main)

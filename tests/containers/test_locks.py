@@ -1,0 +1,69 @@
+"""Lock files and definitions agree with the project and with each other."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.containers.slim import CONTAINERS
+
+PROJECT = tomllib.loads((CONTAINERS.parent / "pyproject.toml").read_text())["project"]
+LEFT_OUT = {"dataclasses", "opencv-python-headless", "triton"}
+
+
+def pins(path: Path) -> dict[str, tuple[str, int]]:
+    """Version and number of hashes by package."""
+    blocks = re.findall(r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)", path.read_text(), re.MULTILINE)
+    return {canonicalize_name(name): (version, hashes.count("--hash")) for name, version, hashes in blocks}
+
+
+def wanted(*extras: str) -> list[Requirement]:
+    texts = PROJECT["dependencies"] + [text for extra in extras for text in PROJECT["optional-dependencies"][extra]]
+    return [Requirement(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [("requirements.lock", tuple(PROJECT["optional-dependencies"])), ("image.lock", ("train", "imagenot"))],
+)
+def test_every_dependency_is_pinned_with_hashes(lock, extras):
+    pinned = pins(CONTAINERS / lock)
+    assert all(hashes > 0 for _, hashes in pinned.values())
+    for requirement in wanted(*extras):
+        version, _ = pinned[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), requirement
+
+
+def test_the_image_has_the_versions_the_host_has():
+    host, image = pins(CONTAINERS / "requirements.lock"), pins(CONTAINERS / "image.lock")
+    assert image.items() <= host.items()
+    assert not LEFT_OUT & image.keys()
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "image.lock"])
+def test_locks_name_no_index(lock):
+    assert "://" not in (CONTAINERS / lock).read_text()
+
+
+def test_base_is_pinned_by_digest_and_the_user_is_not_root():
+    lines = (CONTAINERS / "Dockerfile").read_text().splitlines()
+    assert re.fullmatch(
+        r"ARG BASE=\S+@sha256:[0-9a-f]{64}", next(line for line in lines if line.startswith("ARG BASE"))
+    )
+    assert all(line.split()[1] == "${BASE}" for line in lines if line.startswith("FROM"))
+    assert [line for line in lines if line.startswith("USER")] == ["USER toolkit"]
+
+
+def test_both_images_set_the_same_environment():
+    slim, full = ((CONTAINERS / name).read_text() for name in ("slim.def", "toolkit.def"))
+    environment = re.compile(r"%environment\n(.*?)\n\n", re.DOTALL)
+    assert environment.findall(slim) == environment.findall(full) != []
+
+
+def test_the_containers_name_no_mirror():
+    """A site's mirror is an argument; only the Dockerfile's default base names a registry."""
+    files = [path for path in CONTAINERS.iterdir() if path.name != "Dockerfile"]
+    assert not [path.name for path in files if re.search(r"https?://", path.read_text())]

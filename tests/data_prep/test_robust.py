@@ -1,0 +1,161 @@
+"""Whatever a worker meets and whatever stops a run, no dataset lies."""
+
+import contextlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import psutil
+import pytest
+
+from data_prep.beton import Beton
+from data_prep.checks import verify
+from data_prep.contents import Sample
+from data_prep.imagefolder import main as imagefolder
+from data_prep.images import decode
+from data_prep.writer import About, write_dataset
+from tests.data_prep.menagerie import damaged_files, odd_files
+from tests.data_prep.pictures import file_bytes, jpeg, photo, samples
+from toolkit.errors import ToolkitError
+from toolkit.study.dataset import Encoding, find_dataset
+
+RENDER = [
+    "data_prep.synthetic",
+    "--family",
+    "shapes",
+    "--name",
+    "set",
+    "--train",
+    "600",
+    "--val",
+    "200",
+    "--size",
+    "16",
+]
+
+
+def test_every_odd_file_is_converted_rightly_or_named(tmp_path):
+    root = tmp_path / "odd"
+    for split in ("train", "val"):
+        (root / split / "class").mkdir(parents=True)
+    (root / "val" / "class" / "x.jpg").write_bytes(jpeg(0))
+    expected = odd_files(root / "train" / "class")
+    assert imagefolder([str(root), "--data", str(tmp_path), "--name", "set", "--max-bad", "20", "--workers", "2"]) == 0
+    manifest = find_dataset("set", tmp_path).manifest
+    skipped = {bad.source.removeprefix("class/"): bad.reason for bad in manifest.skipped}
+    assert set(skipped) == {name for name, pixels in expected.items() if pixels is None}
+    assert skipped["pipe.jpg"] == skipped["directory.jpg"] == "is no regular file"
+    assert skipped["empty.jpg"] == "is empty"
+    assert "is no image" in skipped["text.jpg"]
+    kept = [
+        pixels for name, pixels in sorted(expected.items(), key=lambda item: _as_on_disk(item[0])) if pixels is not None
+    ]
+    with Beton(tmp_path / "set" / "train.beton") as beton:
+        for number, pixels in enumerate(kept):
+            found = decode(beton.image(number))
+            assert found.shape == pixels.shape
+            assert np.abs(found.astype(int) - pixels).mean() < 8
+    assert verify(tmp_path / "set") == []
+
+
+def _as_on_disk(name):
+    return name.replace("\\xe9", "\udce9")
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.long)])
+def test_damaged_images_end_in_a_dataset_that_decodes(tmp_path, count):
+    given = [Sample(str(i), 0, content) for i, content in enumerate(damaged_files(count))]
+    manifest = write_dataset(
+        tmp_path / "set", {"train": given, "val": samples(2, 1)}, About("a"), workers=2, max_bad=count
+    )
+    kept = manifest.splits["train"].samples
+    assert 0 < kept < count
+    assert kept + len(manifest.skipped) == count
+    assert verify(tmp_path / "set") == []
+    kinds = Counter(bad.reason.split(":")[0][:40] for bad in manifest.skipped)
+    print(f"{count} damaged files: {kept} converted, {len(manifest.skipped)} left out: {kinds.most_common(8)}")
+
+
+def test_a_panorama_shrinks_and_one_too_large_for_the_format_is_named(tmp_path):
+    wide = file_bytes(photo(1, 20_000, 40))
+    too_wide = file_bytes(np.zeros((2, 70_000, 3), np.uint8), "PNG")
+    given = [Sample("wide", 0, wide), Sample("too wide", 0, too_wide)]
+    manifest = write_dataset(tmp_path / "a", {"train": given, "val": given[:1]}, About("a"), workers=1, max_bad=1)
+    assert manifest.image_size == (40, 20_000)
+    assert "at most 65500" in manifest.skipped[0].reason
+    small = Encoding(max_resolution=100, side="longest")
+    manifest = write_dataset(tmp_path / "b", {"train": given, "val": given[:1]}, About("a"), small, workers=1)
+    assert manifest.image_size == (1, 100)
+
+
+def run(data, *before):
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", *RENDER, "--data", str(data), "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_disk_that_fills_up_ends_in_one_line_and_leaves_nothing(tmp_path):
+    process = run(tmp_path, "bash", "-c", 'ulimit -f 8400; exec "$@"', "limited")  # KiB: into the first page of images
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert [line for line in errors.splitlines() if "error:" in line] == [
+        f"error: {tmp_path / 'set'} cannot be written (File too large)"
+    ]
+    assert "Traceback" not in errors
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.long)])
+def test_a_run_killed_at_any_moment_leaves_no_lie_and_can_be_run_again(tmp_path, kills):
+    process = run(tmp_path / "reference")
+    started = time.monotonic()
+    process.communicate(timeout=120)
+    whole = time.monotonic() - started
+    reference = find_dataset("set", tmp_path / "reference").manifest.content_hash
+    rng, data = random.Random(kills), tmp_path / "data"
+    finished = 0
+    for _ in range(kills):
+        left_alive = _kill_after(run(data), rng.uniform(0.2, 1.0) * whole)
+        assert not left_alive
+        finished += _is_honest(data, reference)
+    assert run(data).wait(timeout=120) == 0
+    assert find_dataset("set", data).manifest.content_hash == reference
+    assert verify(data / "set") == []
+    assert [p.name for p in data.iterdir()] == ["set"]
+    print(f"{kills} runs of {whole:.1f} s killed; {finished} had finished")
+
+
+def _kill_after(process, seconds):
+    """Kill -9 after some seconds; returns the descendants that outlive it by more than 10 s."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return psutil.wait_procs(family, timeout=10)[1]
+
+
+def _is_honest(data, reference):
+    """No beton but a whole one opens; returns whether the dataset is there, and removes it for the next run."""
+    for path in data.glob("**/*.beton"):
+        with contextlib.suppress(ToolkitError), Beton(path) as beton:
+            wanted = 600 if path.stem == "train" else 200
+            assert beton.samples == wanted
+            assert beton.labels.tolist() == [i % 10 for i in range(wanted)]
+    if not (data / "set").exists():
+        return False
+    assert find_dataset("set", data).manifest.content_hash == reference
+    assert verify(data / "set") == []
+    shutil.rmtree(data / "set")
+    return True

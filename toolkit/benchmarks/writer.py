@@ -1,0 +1,159 @@
+"""Write datasets three ways, each against FFCV's stock writer over torchvision's ImageFolder.
+
+  resize   large photographs that shrink to 512 pixels
+  pass     JPEGs that fit already
+  subset   half of the classes of a dataset that is there
+
+Both writers have the same workers and the same output settings. Rates are images a second of the whole call, start-up
+of workers included, on a tree of made photographs that the page cache holds; the stock writer does a part of them.
+"""
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.benchmarks._scenery import write_tree
+from toolkit.cli import parser, print_json, run
+
+MOTIFS = 24  # different photographs; the rest of a tree are links to them
+CLASSES = 10
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and print the rates and their ratios."""
+    arguments = parser("toolkit.bench writer", __doc__)
+    arguments.add_argument("--large", type=int, default=1200, help="photographs of 1600 x 1200 (default 1200)")
+    arguments.add_argument("--small", type=int, default=40_000, help="photographs of 320 x 256 (default 40000)")
+    arguments.add_argument(
+        "--stock", type=float, default=0.05, help="share of them the stock writer does (default 0.05)"
+    )
+    arguments.add_argument(
+        "--scan", type=int, default=100_000, help="files of the tree that is only listed (default 100000)"
+    )
+    arguments.add_argument("--workers", type=int, default=2, help="processes of either writer (default 2)")
+    arguments.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    given = arguments.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        document = measure(Path(folder), given.large, given.small, given.stock, given.scan, given.workers)
+    if given.json:
+        print_json(document)
+    else:
+        _show(document)
+    return 0
+
+
+def measure(folder: Path, large: int, small: int, share: float, scan: int, workers: int) -> dict[str, Any]:
+    """Rates by task, in images a second; peak memory of our processes; seconds to list a tree of ``scan`` files."""
+    photographs = _tree(folder / "large", large, 1200, 1600)
+    fitting = _tree(folder / "small", small, 256, 320)
+    ours = {
+        "resize": large / _seconds(lambda: _write(photographs, folder / "a", workers)),
+        "pass": small / _seconds(lambda: _write(fitting, folder / "b", workers)),
+        "subset": small / 2 / _seconds(lambda: _subset(folder / "b", folder / "c", workers)),
+    }
+    memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    stock = {
+        "resize": _stock(photographs, folder / "theirs.beton", int(max(share, 0.25) * large), workers),
+        "pass": _stock(fitting, folder / "theirs.beton", int(share * small), workers),
+    }
+    stock["subset"] = stock["pass"]  # a subset of an ImageFolder is written like any other part of it
+    return {
+        "ours": ours,
+        "stock": stock,
+        "ratios": {task: ours[task] / stock[task] for task in ours},
+        "largest_process_mib": memory,
+        "scan": {"files": scan, "seconds": _scan(folder / "scan", scan)},
+        "workers": workers,
+    }
+
+
+def _tree(root: Path, images: int, height: int, width: int) -> Path:
+    """A folder a class with ``images`` JPEG files, all but the first few hard links."""
+    files = write_tree(root, min(MOTIFS, images), CLASSES, height, width)
+    for number in range(len(files), images):
+        motif = files[number % len(files)]
+        (motif.parent / f"{number:07d}.jpg").hardlink_to(motif)
+    return root
+
+
+def _write(tree: Path, target: Path, workers: int) -> None:
+    from data_prep.trees import class_folders, class_tree
+    from data_prep.writer import About, write_dataset
+    from toolkit.study.dataset import Encoding
+
+    classes = class_folders(tree)
+    samples = class_tree(tree, classes)
+    encoding = Encoding(max_resolution=512)
+    write_dataset(target, {"train": samples, "val": samples[:1]}, About(classes), encoding, workers=workers)
+
+
+def _subset(parent: Path, target: Path, workers: int) -> None:
+    from data_prep.copying import write_subset
+    from data_prep.plans import Plan
+    from toolkit.study.dataset import find_dataset
+
+    dataset = find_dataset(parent.name, parent.parent)
+    half = range(CLASSES // 2)
+    names = [dataset.manifest.classes[label] for label in half]
+    write_subset(dataset, Plan(target.name, half, half, names, [], 0), target, workers=workers)
+
+
+def _stock(tree: Path, target: Path, images: int, workers: int) -> float:
+    """Images a second of FFCV's writer, in a process of its own; its imports do not count."""
+    code = (
+        "import sys, time, ffcv, numpy as np\n"
+        "from torchvision.datasets import ImageFolder\n"
+        "tree, target, images, workers = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])\n"
+        "start = time.perf_counter()\n"
+        "data = ImageFolder(tree)\n"
+        "fields = {'image': ffcv.fields.RGBImageField('jpg', 512), 'label': ffcv.fields.IntField()}\n"
+        "indices = np.linspace(0, len(data) - 1, images).astype(int)\n"
+        "ffcv.DatasetWriter(target, fields, num_workers=workers).from_indexed_dataset(data, indices=indices)\n"
+        "print(images / (time.perf_counter() - start))\n"
+    )
+    command = [sys.executable, "-c", code, str(tree), str(target), str(images), str(workers)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def _scan(root: Path, files: int) -> float:
+    """Seconds to find ``files`` files of 1000 classes."""
+    from data_prep.trees import class_folders, class_tree
+
+    for label in range(1000):
+        folder = root / f"n{label:08d}"
+        folder.mkdir(parents=True)
+        for number in range(files // 1000):
+            (folder / f"{number}.JPEG").touch()
+    return _seconds(lambda: class_tree(root, class_folders(root)))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _show(document: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"images a second, {document['workers']} workers")
+    for column in ("task", "data_prep", "FFCV's writer", "ratio"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task, rate in document["ours"].items():
+        table.add_row(task, f"{rate:,.0f}", f"{document['stock'][task]:,.0f}", f"{document['ratios'][task]:.1f}")
+    scan = document["scan"]
+    Console().print(
+        table,
+        f"largest process {document['largest_process_mib']:.0f} MiB; "
+        f"{scan['files']:,} files listed in {scan['seconds']:.2f} s",
+    )
+
+
+if __name__ == "__main__":
+    run(main)
