@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numba.core.caching import _CacheImpl
+from numba.core.caching import CacheImpl
 
 from toolkit.stats.kernels import compiled, count_inversions
 
@@ -16,7 +16,7 @@ def double(values, out):
 def test_kernels_compile_with_and_without_a_place_for_the_cache(writable, monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     if not writable:
-        monkeypatch.setattr(_CacheImpl, "_locator_classes", [])  # as in a read-only image without a home
+        monkeypatch.setattr(CacheImpl, "_locator_classes", [])  # as in a read-only image without a home
     out = np.empty(3)
     compiled(double)(np.arange(3.0), out)
     assert out.tolist() == [0, 2, 4]
