@@ -65,7 +65,8 @@ build_archive() {
 
 build_sif() { # DEFINITION [BUILD_ARGUMENT...]; %test runs afterwards, in a user namespace: root may lack capabilities
     printf '%s\n' "${@:2}" "VERSION=$version" "REVISION=$revision" >"$work/arguments" # a file: values may have commas
-    "$apptainer" build --notest --build-arg-file "$work/arguments" "$work/image.sif" "$1"
+    "$apptainer" build --notest --build-arg-file "$work/arguments" \
+        --mksquashfs-args '-comp zstd -Xcompression-level 3' "$work/image.sif" "$1"
     "$apptainer" test --userns "$work/image.sif"
     mv "$work/image.sif" "$output"
 }

@@ -51,13 +51,14 @@ def test_its_own_test_passes():
 
 
 def test_environment_keeps_the_host_out():
-    host = {"LC_ALL": "de_DE.UTF-8", "NUMBA_CACHE_DIR": "/nowhere", "SLURM_JOB_ID": "7"}
+    host = {"LC_ALL": "de_DE.UTF-8", "NUMBA_CACHE_DIR": "/nowhere", "PYTHONPATH": "/leak", "SLURM_JOB_ID": "7"}
     program = "import json, os, site; print(json.dumps([dict(os.environ), site.ENABLE_USER_SITE]))"
     environment, user_site = json.loads(inside("python", "-c", program, **host))
     assert environment["LC_ALL"] == "C.UTF-8"
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment["NUMBA_CACHE_DIR"].endswith("/.cache/imagenot-toolkit/numba")
     assert environment["SLURM_JOB_ID"] == "7"
+    assert "PYTHONPATH" not in environment
     assert user_site is False
 
 
