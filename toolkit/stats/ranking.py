@@ -72,7 +72,7 @@ def _repeat(values: Floats, errors: Floats, rng: np.random.Generator) -> Floats:
     return values + errors * rng.standard_normal((SIMULATIONS, len(values)))
 
 
-def _order_rows(values: Floats) -> Ints:
+def _order_rows(values: Floats | Ints) -> Ints:
     return values.argsort(axis=1, kind="stable")
 
 
