@@ -44,7 +44,7 @@ def figures(report: Report) -> dict[str, "Figure"]:
     found = {}
     with matplotlib.rc_context(STYLE):
         if "pairs" in report.tables:
-            found["scatter"] = scatter_matrix(report)
+            found["scatter"] = scatter_matrix(report) if len(report.data.datasets) > 2 else scatter_pair(report)
             found["correlations"] = forest(report)
         if "gains" in report.tables:
             found["gains"] = gains(report)
@@ -70,6 +70,38 @@ def _figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+LABELLED = 30
+"""Points up to which each is named in the scatter plot of a pair."""
+
+
+def scatter_pair(report: Report) -> "Figure":
+    """Two datasets, one point an architecture, named where there is room; rho and its interval above."""
+    data, (x_name, y_name) = report.data, report.data.datasets
+    x, y = data.column(x_name), data.column(y_name)
+    figure = _figure(5.5, 4.5)
+    axis = figure.subplots()
+    axis.scatter(x, y, s=28, c=ACCENT, alpha=0.7, lw=0, zorder=2)
+    if len(data.architectures) <= LABELLED:
+        for name, *place in zip(data.architectures, x, y, strict=True):
+            if np.isfinite(place).all():
+                axis.annotate(
+                    name, place, xytext=(5, 3), textcoords="offset points", size=6, color=GREY, annotation_clip=True
+                )
+    axis.margins(x=0.15)
+    unit = f" ({data.unit})" if data.unit else ""
+    axis.set(xlabel=f"{data.quantity} on {x_name}{unit}", ylabel=f"{data.quantity} on {y_name}{unit}")
+    axis.set_title(_rho_in_words(report.tables["pairs"].frame.row(0, named=True)))
+    return figure
+
+
+def _rho_in_words(pair: dict[str, Any]) -> str:
+    if pair["spearman"] is None:
+        return f"Spearman's rho: not defined, n = {pair['n']}"
+    low, high = pair["spearman_low"], pair["spearman_high"]
+    interval = f" [{low:.2f}, {high:.2f}]" if low is not None else ""
+    return f"Spearman's rho {pair['spearman']:.2f}{interval}, n = {pair['n']}"
 
 
 def scatter_matrix(report: Report) -> "Figure":
