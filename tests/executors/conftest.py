@@ -99,4 +99,4 @@ def running(study: Path) -> list[str]:
 def training(study: Path) -> list[str]:
     """Those of them that have learnt something."""
     beats = {i: Study(study).progress(i) for i in running(study)}
-    return [i for i, p in beats.items() if p and p.phase == "training" and p.step + p.epoch > 0]
+    return [i for i, p in beats.items() if p and p.phase != "starting" and p.step + p.epoch > 0]
