@@ -92,7 +92,7 @@ def errors(study: Path) -> dict[str, object]:
 def running(study: Path) -> list[str]:
     """Tasks of a living process, with no result yet."""
     found = {path.stem: Study(study).progress(path.stem) for path in Study(study).room("progress").glob("[!.]*.json")}
-    finished = Study(study).finished()
+    finished = Study(study).finished() if found else set()
     return [i for i, p in found.items() if p and p.phase != "preempted" and i not in finished and process_lives(p.pid)]
 
 

@@ -41,6 +41,13 @@ def test_results_read_back_as_written(study: Study) -> None:
     assert one.error == pytest.approx(0.3)
 
 
+def test_a_name_is_a_folder_of_runs_and_a_path_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Study.create("mine").path == Path("runs/mine")
+    here = Study.create("./mine")
+    assert Study.open(here.path).path == Path("mine")
+
+
 def test_a_damaged_declaration_is_named_by_line(study: Study) -> None:
     study.declare([task()])
     file = next(study.room("tasks").glob("*.jsonl"))

@@ -132,10 +132,10 @@ class Study:
 
 
 def study_path(given: str | Path) -> Path:
-    """``given`` itself when it has a slash, else ``runs/NAME`` (or ``TOOLKIT_RUNS``/NAME)."""
+    """A `Path`, and a text with a slash, as they are; another text is a name: ``runs/NAME`` (``TOOLKIT_RUNS``/NAME)."""
     text = str(given)
     if not text or text in (".", ".."):
         raise UsageError(f"{text!r} is no name for a study")
-    if os.sep in text:
+    if isinstance(given, Path) or os.sep in text:
         return Path(text)
     return Path(os.environ.get("TOOLKIT_RUNS") or "runs") / text
