@@ -86,9 +86,7 @@ def scatter_pair(report: Report) -> "Figure":
     if len(data.architectures) <= LABELLED:
         for name, *place in zip(data.architectures, x, y, strict=True):
             if np.isfinite(place).all():
-                axis.annotate(
-                    name, place, xytext=(5, 3), textcoords="offset points", size=6, color=GREY, annotation_clip=True
-                )
+                axis.annotate(name, (place[0], place[1]), xytext=(5, 3), textcoords="offset points", size=6, color=GREY)
     axis.margins(x=0.15)
     unit = f" ({data.unit})" if data.unit else ""
     axis.set(xlabel=f"{data.quantity} on {x_name}{unit}", ylabel=f"{data.quantity} on {y_name}{unit}")
