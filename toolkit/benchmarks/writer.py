@@ -14,12 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.benchmarks._scenery import write_tree
 from toolkit.cli import parser, print_json, run
 from toolkit.study.dataset import MANIFEST, Manifest
+
+if TYPE_CHECKING:
+    from data_prep.beton import Encoded
 
 MOTIFS = 24  # different photographs; the rest of a tree are links to them
 CLASSES = 10
@@ -80,7 +84,7 @@ def measure(folder: Path, large: int, small: int, share: float, scan: int, worke
 
 def encodings(images: int) -> list[dict[str, Any]]:
     """KB an image and images a second and core decoded, by encoding, of photographs of 1600 x 1200."""
-    from data_prep.images import decode, encode
+    from data_prep.images import encode
     from toolkit.benchmarks._scenery import scenery
     from toolkit.study.dataset import Encoding
 
@@ -90,12 +94,17 @@ def encodings(images: int) -> list[dict[str, Any]]:
         for mode, quality in (("jpg", 75), ("jpg", 90), ("jpg", 95), ("raw", 90)):
             choice = Encoding.model_validate({"write_mode": mode, "max_resolution": side, "jpeg_quality": quality})
             encoded = [encode(photograph, choice) for photograph in photographs]
-            seconds = min(
-                _seconds(lambda encoded=encoded: [decode(image).copy() for image in encoded]) for _ in range(3)
-            )
+            seconds = min(_seconds(partial(_decode_all, encoded)) for _ in range(3))
             size = sum(len(image.data) for image in encoded) / images / 1000
             rows.append({"side": side, "mode": mode, "quality": quality, "kb": size, "decoded": images / seconds})
     return rows
+
+
+def _decode_all(images: "Sequence[Encoded]") -> None:
+    from data_prep.images import decode
+
+    for image in images:
+        decode(image).copy()
 
 
 def _print_encodings(rows: list[dict[str, Any]], as_json: bool) -> None:
