@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         print(", ".join(f"{count} {state}" for state, count in document["states"].items()))
         print(f"see: python -m toolkit.{'status' if document['jobs'] else 'report'} {shlex.quote(document['study'])}")
-    return int(document["not_done_here"] > 0)
+    return int(document["failed_here"] > 0)
 
 
 def _show(plan: "Plan", as_json: bool) -> int:

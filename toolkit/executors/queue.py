@@ -23,7 +23,9 @@ def slurm(*command: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolkitError(f"{command[0]} does not answer ({error}); is this a login node of the cluster?") from error
     if done.returncode:
-        raise ToolkitError(f"{' '.join(command[:2])} failed: {done.stderr.strip() or done.stdout.strip()}")
+        said = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
+        advice = "if sinfo finds no cluster either, set SLURM_CONF, or run here with --executor local"
+        raise ToolkitError(f"{' '.join(command[:2])} failed ({said}); {advice}")
     return done.stdout
 
 

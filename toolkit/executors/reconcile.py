@@ -245,5 +245,6 @@ def _outcome(plan: Plan, submitted: Sequence[Submission]) -> dict[str, Any]:
         **_summary(plan, [element for submission in submitted for element in submission.elements]),
         "states": dict(Counter(states[task_id].state for task_id in plan.tasks)),
         "jobs": [submission.job for submission in submitted if submission.job],
-        "not_done_here": sum(states[task_id].state != "done" for task_id in run_here),
+        # A net that diverges is a finding; a run has failed when a task came to no finding at all.
+        "failed_here": sum(states[task_id].state not in ("done", "diverged") for task_id in run_here),
     }
