@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from slurm.cluster import Cluster
-from tests.executors.conftest import errors, launch, running, start, status, wait_for
+from tests.executors.conftest import errors, launch, start, status, training, wait_for
 from toolkit.study import Study
 
 pytestmark = pytest.mark.cluster
@@ -90,9 +90,10 @@ class Storm:
         return list((self.study / "submissions").glob("[!.]*.json"))
 
     def victim(self):
-        """Progress of a task that runs; fails the test when none does in time."""
-        wait_for(lambda: running(self.study), 60, "a task that runs")
-        return Study(self.study).progress(running(self.study)[0])
+        """Progress of a task that has learnt something; fails the test when none does in time."""
+        found: list[str] = []
+        wait_for(lambda: found.extend(training(self.study)) or found, 60, "a task that trains")
+        return Study(self.study).progress(found[0])
 
     def victim_job(self) -> str:
         return self.victim().job
@@ -117,7 +118,7 @@ def ride_out(storm: Storm, faults: Sequence[Callable[[], None]], tasks: int, sec
     waiting = list(faults)
     while len(Study(storm.study).finished()) < tasks:
         assert time.monotonic() < deadline, (status(storm.study)["states"], storm.struck)
-        if struck := bool(waiting and running(storm.study)):
+        if struck := bool(waiting and training(storm.study)):
             storm.strike(waiting.pop(0))
         if struck or not storm.cluster.slurm("squeue", "--noheader").stdout:
             storm.launch()

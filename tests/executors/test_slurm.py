@@ -1,6 +1,7 @@
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -113,7 +114,9 @@ def test_a_launcher_killed_after_sbatch_loses_nothing(
     study = tmp_path / "study"
     call = ["--array", "0-1", "--dataset", "tiny", "--recipe", "smoke", "--executor", "slurm", "--profile", profile]
     launcher = start("toolkit.launch", *call, "--data", data, "--study", study)
-    wait_for(lambda: cluster.slurm("squeue", "--noheader").stdout, 30, "the job")
+    records = (study / "submissions").glob
+    queued = partial(cluster.slurm, "squeue", "--noheader", "--format=%j")
+    wait_for(lambda: {record.stem for record in records("[!.]*.json")} & set(queued().stdout.split()), 60, "the job")
     launcher.send_signal(signal.SIGKILL)
     launcher.communicate()
     assert launch(study, data, "--executor", "slurm", "--profile", profile)["to_run"] == 0
