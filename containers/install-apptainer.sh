@@ -29,19 +29,19 @@ CONF
 unpack() {
     (cd "$work" && apt-get -qq update && apt-get -qq download apptainer libc6 libseccomp2 libsqlite3-0) >&2 ||
         fail "Debian sid cannot be read from $("$here/mirror.sh"); install Apptainer 1.2 or later and put it on PATH"
-    for package in "$work"/*.deb; do dpkg --extract "$package" "$work/root"; done
+    for package in "$work"/*.deb; do dpkg --extract "$package" "$work/tree"; done
 }
 
 relocate() { # the programs look for their libraries in $target, and for etc and var beside their own prefix
     local starter loader libraries
-    starter=$(cd "$work/root" && find usr -path '*/apptainer/bin/starter')
-    loader=$(cd "$work/root" && find usr -name 'ld-linux*' | head --lines 1)
+    starter=$(cd "$work/tree" && find usr -path '*/apptainer/bin/starter')
+    loader=$(cd "$work/tree" && find usr -name 'ld-linux*' | head --lines 1)
     libraries=${starter%/apptainer/bin/starter}
     for binary in usr/bin/apptainer "$starter"; do
-        patchelf --set-interpreter "$target/$loader" --force-rpath --set-rpath "$target/$libraries" "$work/root/$binary"
+        patchelf --set-interpreter "$target/$loader" --force-rpath --set-rpath "$target/$libraries" "$work/tree/$binary"
     done
-    ln --symbolic ../etc ../var "$work/root/usr/"
-    ln --symbolic ../../etc ../../var "$work/root/usr/lib/"
+    ln --symbolic ../etc ../var "$work/tree/usr/"
+    ln --symbolic ../../etc ../../var "$work/tree/usr/lib/"
 }
 
 if found=$(command -v apptainer); then echo "$found"; exit; fi
@@ -56,6 +56,6 @@ trap 'rm -rf "$work"' EXIT
 configure_apt
 unpack
 relocate
-mv --no-target-directory "$work/root" "$target" 2>/dev/null || [ -x "$program" ] # someone else was faster
+mv --no-target-directory "$work/tree" "$target" 2>/dev/null || [ -x "$program" ] # someone else was faster
 "$program" version >/dev/null || { rm -rf "$target"; fail "sid's Apptainer does not start on this machine"; }
 echo "$program"
