@@ -1,7 +1,7 @@
 """One image: from whatever a researcher's disk holds to the bytes that go into a ``.beton``.
 
-TurboJPEG is the library FFCV decodes with, so it judges which JPEGs may pass through as they are. Everything else goes
-through Pillow.
+TurboJPEG is the library FFCV decodes with, so it judges which JPEGs may pass through as they are; `data_prep.jpeg`
+spares it those that are beyond doubt. Everything else goes through Pillow.
 """
 
 import io
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data_prep.beton import JPG, PAGE_SIZE, RAW, Encoded
+from data_prep.jpeg import whole
 from toolkit.study.dataset import Encoding
 
 Pixels = NDArray[np.uint8]
@@ -45,7 +46,8 @@ def encode(content: bytes | Pixels, encoding: Encoding, raw: bool = False) -> En
     if isinstance(content, bytes) and (size := _jpeg_size(content)):
         target = target_size(*size, encoding)
         if size == target and not raw:
-            _decode_jpeg(content, scale=8)  # to see that its stream is whole; at 1/8 it costs a third
+            if whole(content) is None:
+                _decode_jpeg(content, scale=8)  # what libjpeg has to say of its stream
             return _checked(Encoded(JPG, *size, content))
         pixels = _decode_jpeg(content, _scale(size, target))
     else:
