@@ -7,6 +7,7 @@ The format is ITU-T T.81, its markers those of annex B, its codes those of annex
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba
@@ -72,17 +73,28 @@ class _Own(threading.local):
 _own = _Own()
 
 
-def whole(content: bytes) -> Whole | None:
-    """Size of a grey or three-channel JPEG whose every block is there; None where a decode has to tell."""
-    width, height, has_exif = _look(np.frombuffer(content, np.uint8), _own.tables)
-    return Whole(width, height, bool(has_exif)) if width else None
+def whole(content: bytes, wanted: Callable[[int, int], bool] = lambda width, height: True) -> Whole | None:
+    """What a grey or three-channel JPEG is whose every block is there; None where a decode has to tell.
+
+    None too, and at once, where ``wanted`` says of its width and height that they are of no interest.
+    """
+    array, tables, blocks = np.frombuffer(content, np.uint8), _own.tables, np.empty(10, np.int64)
+    width, height, exif, start, count, units, interval = _look(array, tables, blocks)
+    if count == 0 or not wanted(width, height) or not _scan(array, start, blocks[:count], units, interval, tables):
+        return None
+    return Whole(width, height, bool(exif))
 
 
 @compiled
-def _look(content: Array, tables: Tables) -> tuple[Int, Int, Int]:  # pragma: no cover (runs as machine code)
-    """Width, height, and 1 where there is EXIF data; a width of 0 where nothing is vouched for."""
+def _look(content: Array, tables: Tables, blocks: Array) -> tuple[Int, ...]:  # pragma: no cover (runs as machine code)
+    """Read all up to the scan.
+
+    Returns width, height, 1 where there is EXIF data, the scan's start, how many ``blocks`` are in a unit, how many
+    units there are in all, and after how many a restart marker comes. No blocks: nothing can be vouched for.
+    """
+    nothing = (0, 0, 0, 0, 0, 0, 0)
     if len(content) < 4 or content[0] != 0xFF or content[1] != 0xD8:
-        return 0, 0, 0
+        return nothing
     huffman, quantization = 0, 0  # which tables are there, a bit each
     frame, interval, exif, at = 0, 0, 0, 2
     while at + 4 <= len(content) and content[at] == 0xFF:
@@ -105,16 +117,13 @@ def _look(content: Array, tables: Tables) -> tuple[Int, Int, Int]:  # pragma: no
         elif marker == 0xDD and end == start + 2:
             interval = _word(content, start)
         elif marker == 0xDA and frame > 0:
-            blocks = np.empty(10, np.int64)
             count, units = _blocks(content, frame, start, end, huffman, quantization, blocks)
-            if count > 0 and _scan(content, end, blocks[:count], units, interval, tables):
-                return _word(content, frame + 3), _word(content, frame + 1), exif
-            break
+            return _word(content, frame + 3), _word(content, frame + 1), exif, end, count, units, interval
         elif marker == 0xE1:
             exif |= _begins(content, start, end, b"Exif\0\0")
         elif not (_is_known(content, marker, start, end) or marker == 0xFE):
             break
-    return 0, 0, 0
+    return nothing
 
 
 @compiled
