@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.imagenot import download, options
-from data_prep.imagenot.build import Build, Counts, cannot_write
+from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, unseen
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import atomic
 
@@ -41,12 +41,15 @@ def shards(build: Build) -> list[str]:
     return [shard for shard in download.shards(build) if build.is_finished("download", shard)]
 
 
-def run(build: Build, shard: str) -> None:
+def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Look at every image of one tar."""
     import polars as pl
 
     tar = build.need("download", f"{shard}/00000.tar")
-    looks = [_look(key, start, content, build.options.clean) for key, start, content in read_tar(tar)]
+    looks = []
+    for key, start, content in read_tar(tar):
+        looks.append(_look(key, start, content, build.options.clean))
+        advance(1)
     schema = {"key": pl.String, "start": pl.Int64, "size": pl.Int64, "reason": pl.String, "phash": pl.UInt64}
     output = build.room("clean") / f"{shard}.parquet"
     try:
@@ -61,6 +64,7 @@ def finish(build: Build) -> Counts:
     """From all looks: what is kept (``kept.parquet``, at most the set's number a class) and ``removed.parquet``."""
     import polars as pl
 
+    build.remove_leftovers("clean")
     section = build.options.clean
     images = all_looks(build).sort("rank", "class")
     readable = images["reason"].is_null().to_numpy()
