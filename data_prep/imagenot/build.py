@@ -10,12 +10,16 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from data_prep.imagenot.options import STAGES, Options, read_options
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, write_atomic
+from toolkit.files import TEMPORARY, atomic, write_atomic
+
+if TYPE_CHECKING:
+    import polars as pl
 
 OPTIONS = "build.json"
 ORIGIN = "made-from.json"
@@ -145,8 +149,18 @@ def write(path: Path, content: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> ToolkitError:
+def write_table(path: Path, table: "pl.DataFrame") -> None:
+    """Write parquet atomically. Raises `ToolkitError` when the disk is full or the place cannot be written."""
+    import polars as pl
+
+    try:
+        with atomic(path) as temporary:
+            table.write_parquet(temporary)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: Exception) -> ToolkitError:
     """The error for a file that cannot be written."""
-    return ToolkitError(
-        f"{path} cannot be written ({error.strerror or error}); make room and start again: finished shards stay"
-    )
+    reason = getattr(error, "strerror", None) or error
+    return ToolkitError(f"{path} cannot be written ({reason}); make room and start again: finished shards stay")

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.imagenot import download, options
-from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, unseen
+from data_prep.imagenot.build import Advance, Build, Counts, unseen, write_table
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,11 +51,7 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
         advance(1)
     schema = {"key": pl.String, "start": pl.Int64, "size": pl.Int64, "reason": pl.String, "phash": pl.UInt64}
     output = build.room("clean") / f"{shard}.parquet"
-    try:
-        with atomic(output) as temporary:
-            pl.DataFrame(looks, schema=schema, orient="row").sort("key").write_parquet(temporary)
-    except OSError as error:
-        raise cannot_write(output, error) from error
+    write_table(output, pl.DataFrame(looks, schema=schema, orient="row").sort("key"))
     build.finish("clean", shard, {"images": len(looks)})
 
 
@@ -83,12 +78,8 @@ def finish(build: Build) -> Counts:
     kept = images.filter(pl.col("reason").is_null())
     within = kept.filter(pl.int_range(pl.len()).over("class") < build.options.select.per_class)
     out = images.filter(pl.col("reason").is_not_null())
-    try:
-        for name, frame in (("kept", within), ("removed", out)):
-            with atomic(build.room("clean") / f"{name}.parquet") as temporary:
-                frame.drop("reason" if name == "kept" else "phash").write_parquet(temporary)
-    except OSError as error:
-        raise cannot_write(build.room("clean"), error) from error
+    write_table(build.room("clean") / "kept.parquet", within.drop("reason"))
+    write_table(build.room("clean") / "removed.parquet", out.drop("phash"))
     reasons = dict.fromkeys(REASONS, 0) | dict(out["reason"].value_counts().iter_rows())
     return {"images": len(images), **reasons, "surplus": len(kept) - len(within), "kept": len(within)}
 

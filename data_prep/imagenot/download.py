@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, unseen
+from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, unseen, write_table
 from data_prep.imagenot.select import shuffled
 from toolkit.errors import ToolkitError
-from toolkit.files import atomic, temporary_name
+from toolkit.files import temporary_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,11 +51,7 @@ def plan(build: Build) -> int:
     if len(asked):
         number = len(_rounds(build))
         path = build.room("download") / f"round-{number:02d}.parquet"
-        try:
-            with atomic(path) as temporary:
-                _sharded(asked, build.options.download.shard_urls).write_parquet(temporary)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        write_table(path, _sharded(asked, build.options.download.shard_urls))
     return len(asked)
 
 
@@ -94,7 +90,7 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     folder = temporary_name(room / shard)
     try:
         folder.mkdir(parents=True)
-        rows.select("url", "caption", *CARRIED).write_parquet(folder / "urls.parquet")
+        write_table(folder / "urls.parquet", rows.select("url", "caption", *CARRIED))
         _fetch(build, folder, room / f"{shard}.log", advance)
         counts = _check(folder, len(rows), room / f"{shard}.log")
         shutil.rmtree(room / shard, ignore_errors=True)

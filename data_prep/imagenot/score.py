@@ -6,9 +6,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from data_prep.imagenot import classes, match, options
-from data_prep.imagenot.build import Advance, Build, cannot_write, unseen
+from data_prep.imagenot.build import Advance, Build, unseen, write_table
 from toolkit.errors import ToolkitError
-from toolkit.files import atomic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,11 +37,7 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     new = pairs.join(known, on=PAIR, how="anti")
     advance(len(rows) - len(new))
     scored = pl.concat([known, new.select(PAIR).with_columns(encode_pairs(build, new, advance))])
-    try:
-        with atomic(output) as temporary:
-            rows.join(scored, on=PAIR, how="left", maintain_order="left").write_parquet(temporary)
-    except OSError as error:
-        raise cannot_write(output, error) from error
+    write_table(output, rows.join(scored, on=PAIR, how="left", maintain_order="left"))
     build.finish("score", shard, {"rows": len(rows), "encoded": len(new), "from_cache": len(rows) - len(new)})
 
 
@@ -102,7 +97,9 @@ def load_encoder(model: str) -> Any:
     """A sentence-transformers model. Raises `ToolkitError` when it, or the library, is not installed."""
     try:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # of loading the weights: the stage has its own
         return SentenceTransformer(_place(model))
     except (ImportError, OSError, ValueError) as error:
         raise ToolkitError(

@@ -6,9 +6,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from data_prep.imagenot import classes, options, score
-from data_prep.imagenot.build import Build, Counts, cannot_write
+from data_prep.imagenot.build import Build, Counts, write, write_table
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -126,13 +125,8 @@ def save(build: Build, chosen: "pl.DataFrame", table: "pl.DataFrame") -> None:
     room = build.room("select")
     known = scan_scores(build).drop("class", "score", "caption_hash")
     rows = known.join(chosen.lazy(), on="id").collect(engine="streaming")
-    try:
-        with atomic(room / "classes.csv") as temporary:
-            table.write_csv(temporary, float_precision=4)
-        with atomic(room / "selected.parquet") as temporary:
-            rows.drop("unique").sort("class", "rank").write_parquet(temporary)
-    except OSError as error:
-        raise cannot_write(room, error) from error
+    write(room / "classes.csv", table.write_csv(float_precision=4).encode())
+    write_table(room / "selected.parquet", rows.drop("unique").sort("class", "rank"))
 
 
 def sweep(build: Build, thresholds: Sequence[float]) -> list[dict[str, float]]:

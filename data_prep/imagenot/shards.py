@@ -9,6 +9,7 @@ import importlib
 import multiprocessing
 import os
 import shlex
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
@@ -112,11 +113,17 @@ def _pooled(build: Build, stage: str, indices: Sequence[int], jobs: int) -> Iter
 
 
 def _begin(through: Any) -> None:
-    from data_prep.workers import end_with_parent
-
     global _through
     _through = through
-    end_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Whatever killed the stage, its workers end too."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _outcome(future: "Future[None]") -> ToolkitError | None:
