@@ -62,7 +62,8 @@ SlurmdTimeout=15
 SchedulerParameters=bf_interval=5,sched_interval=10,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port_range}] CPUs={cpus} RealMemory={memory_mb} State=UNKNOWN
+NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port_range}] CPUs={cpus} \
+  RealMemory={memory_mb} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
 PartitionName=urgent Nodes=ALL MaxTime=1-0 DefaultTime=60 PriorityTier=10 PreemptMode=OFF
 """
