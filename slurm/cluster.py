@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A real Slurm on one machine: one controller, several nodes, its own munge key, all in one folder.
 
-    python slurm/cluster.py start --state /tmp/slurm [--nodes 2] [--cpus 2]
+    python slurm/cluster.py start --state /tmp/slurm [--nodes 2] [--cpus 2] [--accounting]
     export SLURM_CONF=/tmp/slurm/slurm.conf
     sbatch ...
     python slurm/cluster.py stop --state /tmp/slurm
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PARTS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scontrol")
+ACCOUNTING_PARTS = ("slurmdbd", "sacct", "sacctmgr", "mariadbd", "mariadb-install-db")
 SEARCH = os.environ["PATH"] + os.pathsep + "/usr/sbin:/sbin"
 
 CONFIG = """\
@@ -61,9 +62,34 @@ SlurmdTimeout=15
 SchedulerParameters=bf_interval=5,sched_interval=10,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port_range}] CPUs={cpus} State=UNKNOWN
+NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port_range}] CPUs={cpus} \
+  RealMemory={memory_mb} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
 PartitionName=urgent Nodes=ALL MaxTime=1-0 DefaultTime=60 PriorityTier=10 PreemptMode=OFF
+"""
+
+ACCOUNTING_CONFIG = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={ports[0]}
+AccountingStoragePass={state}/munge.socket
+"""
+
+DATABASE_CONFIG = """\
+AuthType=auth/munge
+AuthInfo=socket={state}/munge.socket
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={ports[0]}
+SlurmUser={user}
+LogFile={state}/slurmdbd.log
+PidFile={state}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={ports[1]}
+StorageUser=slurm
+StoragePass={password}
+StorageLoc=accounting
 """
 
 
@@ -92,13 +118,20 @@ class Cluster:
         """Names of the nodes."""
         return sorted(p.name for p in self.state.glob("n[0-9]*") if p.is_dir())
 
-    def start(self, nodes: int = 2, cpus: int = 2, max_array_size: int = 1001, requeue_s: int = 120) -> None:
+    def start(
+        self,
+        nodes: int = 2,
+        cpus: int = 2,
+        max_array_size: int = 1001,
+        requeue_s: int = 120,
+        accounting: bool = False,
+    ) -> None:
         """Start munge, the controller and all nodes; return when every node is idle.
 
-        ``cpus`` is what each node claims, whatever the machine has. Raises `ClusterError`.
+        ``cpus`` is what each node claims, whatever the machine has; ``accounting`` adds a database for sacct.
+        Raises `ClusterError`.
         """
-        missing = [name for name in PARTS if not shutil.which(name, path=SEARCH)]
-        if missing:
+        if missing := missing_parts(accounting):
             raise ClusterError(f"missing {', '.join(missing)}: install the packages of slurm/apt-packages.txt as root")
         if self.config.exists():
             raise ClusterError(f"{self.state} has a cluster already: stop it first")
@@ -107,6 +140,8 @@ class Cluster:
         self.state.chmod(0o755)
         self.config.write_text(self._render(nodes, cpus, max_array_size, requeue_s))
         self._start_munge()
+        if accounting:
+            self._start_accounting()
         self.start_controller()
         for name in self.nodes:
             self.start_node(name)
@@ -141,7 +176,7 @@ class Cluster:
         """Cancel what runs, end all daemons, remove the folder. A cluster that is half gone is no error."""
         self.slurm("scancel", f"--user={getpass.getuser()}")
         self._until(lambda: not self.slurm("squeue", "--noheader").stdout.strip(), seconds=20)
-        for name in ("slurmctld", *self.nodes, "munged"):
+        for name in ("slurmctld", *self.nodes, "slurmdbd", "mariadbd", "munged"):
             self._kill(self.state / f"{name}.pid", signal.SIGTERM)
         shutil.rmtree(self.state)
 
@@ -155,6 +190,7 @@ class Cluster:
             port_range=",".join(map(str, ports[1:])),
             nodes=nodes,
             cpus=cpus,
+            memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
             max_array_size=max_array_size,
             requeue_s=requeue_s,
         )
@@ -167,10 +203,47 @@ class Cluster:
         files |= {"log-file": self.state / "munged.log", "seed-file": self.state / "munge.seed"}
         self._daemon("munged", "--force", *(f"--{option}={path}" for option, path in files.items()))
 
+    def _start_accounting(self) -> None:
+        """MariaDB and slurmdbd, with this cluster known to them."""
+        values = {"state": self.state, "user": getpass.getuser(), "ports": list(free_ports(2))}
+        password = secrets.token_hex(16)
+        with self.config.open("a") as file:
+            file.write(ACCOUNTING_CONFIG.format(**values))
+        config = self.state / "slurmdbd.conf"
+        config.touch(mode=0o600)
+        config.write_text(DATABASE_CONFIG.format(**values, password=password))
+        self._start_database(values["ports"][1], password)
+        self._daemon("slurmdbd")
+        register = ("sacctmgr", "--immediate", "add", "cluster", "onemachine")
+        self._wait(lambda: self.slurm(*register).returncode == 0, "an answer of slurmdbd")
+
+    def _start_database(self, port: int, password: str) -> None:
+        data, first = self.state / "mariadb", self.state / "mariadb.sql"
+        first.touch(mode=0o600)
+        user = "slurm@'127.0.0.1'"
+        first.write_text(f"CREATE USER {user} IDENTIFIED BY '{password}';\nGRANT ALL ON *.* TO {user};\n")
+        options = ["--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
+        install = ["mariadb-install-db", *options, "--skip-test-db", "--auth-root-authentication-method=normal"]
+        subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
+        paths = [
+            f"--socket={self.state}/mariadb.socket",
+            f"--pid-file={self.state}/mariadbd.pid",
+            f"--init-file={first}",
+        ]
+        network = [f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+        with (self.state / "mariadb.log").open("w") as log:
+            subprocess.Popen(
+                [program("mariadbd"), *options, *paths, *network], stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait(lambda: listens(port), "MariaDB")
+
     def _daemon(self, name: str, *arguments: str) -> None:
-        program = shutil.which(name, path=SEARCH) or name
         done = subprocess.run(
-            [program, *arguments], env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [program(name), *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         if done.returncode:
             raise ClusterError(f"{name} did not start: {' '.join(done.stderr.split())} (logs in {self.state})")
@@ -205,6 +278,22 @@ def free_ports(count: int) -> Iterator[int]:
             yield listener.getsockname()[1]
 
 
+def missing_parts(accounting: bool = False) -> list[str]:
+    """Programs that are needed and not here."""
+    return [name for name in (*PARTS, *(ACCOUNTING_PARTS if accounting else ())) if not shutil.which(name, path=SEARCH)]
+
+
+def program(name: str) -> str:
+    """Its path, in the folders of an administrator's PATH."""
+    return shutil.which(name, path=SEARCH) or name
+
+
+def listens(port: int) -> bool:
+    """Whether somebody answers on this machine's port."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
 def alive(pid: int) -> bool:
     """Whether the process runs (a zombie does not)."""
     try:
@@ -222,11 +311,12 @@ def main() -> int:
     parser.add_argument("--cpus", type=int, default=2, help="CPUs that each node claims")
     parser.add_argument("--max-array-size", type=int, default=1001)
     parser.add_argument("--requeue", type=int, default=120, metavar="S", help="seconds before a requeued job starts")
+    parser.add_argument("--accounting", action="store_true", help="with a database, so that sacct has answers")
     given = parser.parse_args()
     cluster = Cluster(given.state.absolute())
     try:
         if given.action == "start":
-            cluster.start(given.nodes, given.cpus, given.max_array_size, given.requeue)
+            cluster.start(given.nodes, given.cpus, given.max_array_size, given.requeue, given.accounting)
             print(f"export SLURM_CONF={cluster.config}")
         elif not cluster.config.exists():
             raise ClusterError(f"no cluster in {cluster.state}: start one")

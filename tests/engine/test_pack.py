@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 import torch
 
@@ -5,6 +8,7 @@ from tests.engine.conftest import TINY, errors
 from toolkit.engine import learner as learner_module
 from toolkit.engine.session import companies, in_packs
 from toolkit.engine.stop import StopFlag
+from toolkit.errors import ToolkitError
 from toolkit.train import train
 
 NETS = ("anynetx-500/17", "anynetx-500/3", "torchvision/mobilenet_v3_small")
@@ -52,6 +56,30 @@ def test_what_befalls_one_net_leaves_the_others_alone(study, declare, data, fail
     others = {task.id: errors(study.result(task.id)) for task in (tasks[0], tasks[2])}
     disarm()
     assert others == one_by_one(study, [tasks[0], tasks[2]], data)
+
+
+@pytest.mark.parametrize(
+    "reason, error",
+    [
+        (None, OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN), "/usr/lib/python3.11/heapq.py")),
+        ("SIGTERM", ImportError("a library says whatever it likes")),
+    ],
+)
+def test_an_image_that_goes_away_is_no_failure_of_the_task(study, declare, data, monkeypatch, reason, error):
+    """squashfuse ends by the SIGTERM that also asks the task to stop; what Python reads from the image then raises."""
+    tasks, stop = [declare(name) for name in NETS[:2]], StopFlag()
+
+    def train_batch(self, images, labels):
+        if reason:
+            stop.set(reason)
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises(ToolkitError, match="goes on from its last checkpoint"):
+        patch.setattr(learner_module.Learner, "train_batch", train_batch)
+        train(study, [task.id for task in tasks], data=data, workers=1, pack=2, stop=stop)
+    assert not study.finished()
+    outcome = train(study, [task.id for task in tasks], data=data, workers=1, pack=2)
+    assert sorted(outcome.done + outcome.diverged) == sorted(task.id for task in tasks)
 
 
 def test_a_net_without_memory_beside_others_runs_after_them(study, declare, data, monkeypatch):

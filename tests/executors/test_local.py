@@ -48,6 +48,20 @@ def test_a_killed_worker_loses_its_task_alone(data: Path, tmp_path: Path) -> Non
     assert launch(study, data, "--dry-run", "--executor", "local")["to_run"] == 2
 
 
+def test_a_killed_pool_leaves_no_worker_behind(data: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    call = ["--array", "0-2", "--dataset", "tiny", "--recipe", "smoke", "--executor", "local", "--jobs", "2", *LONG]
+    launcher = start("toolkit.launch", *call, "--data", data, "--study", study)
+    wait_for(lambda: len(training(study)) == 2, 90, "two tasks that train")
+    workers = [Study(study).progress(task).pid for task in training(study)]
+    launcher.kill()
+    launcher.communicate()
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 30, "the end of the workers")
+    assert status(study)["states"] == {"preempted": 2, "lost": 1}
+    assert sum("stopped by the end of its pool" in log.read_text() for log in (study / "logs").iterdir()) == 2
+    assert launch(study, data, "--dry-run", "--executor", "local")["to_run"] == 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_later(
     number: signal.Signals, data: Path, tmp_path: Path

@@ -4,6 +4,8 @@ The nets of a pack share dataset, recipe, seed and input size, hence the order o
 its own optimizer, schedule, checkpoint, progress and result, and what befalls one ends that one alone.
 """
 
+import errno
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +41,10 @@ class Unwritable(ToolkitError):
     """A result has no place to go: the run cannot do its work."""
 
 
+class Interrupted(ToolkitError):
+    """What a task stands on went away under it: no failure of the task, which goes on from its last checkpoint."""
+
+
 @dataclass(frozen=True)
 class Place:
     """What packs on one dataset work with."""
@@ -69,7 +75,10 @@ class Pack:
     preempted: list[str] = field(default_factory=list)
 
     def run(self) -> None:
-        """Train, evaluate and record every task, or leave checkpoints when stopped. Raises `Unwritable`."""
+        """Train, evaluate and record every task, or leave checkpoints when stopped.
+
+        Raises `Unwritable`, or `Interrupted`.
+        """
         self._started = time.time()
         self._saved = time.perf_counter()
         self._feed = Feed(self.place.manifest, self.place.device)
@@ -177,6 +186,7 @@ class Pack:
 
     def _never_began(self, task: Task, error: Exception) -> None:
         """Record a failure; but a task without memory beside others waits for a smaller pack."""
+        self._check_ground(error)
         if isinstance(error, torch.cuda.OutOfMemoryError) and self.alive:
             torch.cuda.empty_cache()
             complain(f"task {task.id} ({task.architecture}) found no memory beside {len(self.alive)} others: later")
@@ -186,6 +196,8 @@ class Pack:
             self._record(failed_result(task, self.place.manifest, error, device=device, started=self._started))
 
     def _end(self, member: Member, status: Status, error: Exception | None) -> None:
+        if error and status == "failed":
+            self._check_ground(error)
         member.tick()
         self._leave(member)
         failure = failure_of(error) if error else None
@@ -193,6 +205,14 @@ class Pack:
         self._record(result_of(member.learner, status, failure, device=device, pack=pack, started=self._started))
         if status != "failed":  # a failure may pass, and then the task goes on from here
             checkpoint.drop(self.place.study, member.task.id)
+
+    def _check_ground(self, error: Exception) -> None:
+        """Raise `Interrupted` when the error comes with a request to stop, or from files of an image that is gone.
+
+        The signal that asks a task to stop also ends the process that serves a mounted image (squashfuse).
+        """
+        if self.place.stop or os.strerror(errno.ENOTCONN) in str(error):
+            raise Interrupted(f"interrupted ({error}): it goes on from its last checkpoint") from error
 
     def _record(self, result: Result) -> None:
         if not self.place.team.leads:

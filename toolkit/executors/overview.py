@@ -2,14 +2,16 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from toolkit.errors import ToolkitError
+from toolkit.executors.accounting import Endings, endings
 from toolkit.executors.queue import queue_of
 from toolkit.study import Study, Task
 from toolkit.study.ranges import format_ranges
 from toolkit.study.states import State, TaskState, task_states
+from toolkit.study.submission import Submission, submissions
 
 TROUBLE = ("failed", "diverged", "damaged", "lost")
 
@@ -23,18 +25,20 @@ class Overview:
     states: Mapping[str, TaskState]
     warning: str = ""
     """Why the queue could not be read; what was submitted counts as queued then."""
+    endings: Endings = field(default_factory=dict)
+    """What Slurm's accounting said of jobs whose tasks were lost."""
 
     @classmethod
     def of(cls, path: str) -> Self:
         """Look at the study at ``path``. Raises `UsageError` when it is none."""
-        return cls._look(Study.open(path))
+        return cls._look(Study.open(path), {})
 
     def again(self) -> Self:
         """The same study, now."""
-        return self._look(self.study)
+        return self._look(self.study, self.endings)
 
     @classmethod
-    def _look(cls, study: Study) -> Self:
+    def _look(cls, study: Study, known: Endings) -> Self:
         warning = ""
         try:
             queue = queue_of(study)
@@ -42,7 +46,9 @@ class Overview:
                 warning = "no squeue here: what was submitted to Slurm and has no result counts as queued"
         except ToolkitError as error:
             queue, warning = None, f"{error}; what was submitted counts as queued"
-        return cls(study, study.tasks(), task_states(study, queue), warning)
+        states = task_states(study, queue)
+        known = {**known, **endings(_untold(study, states, known))}
+        return cls(study, study.tasks(), _told(states, known), warning, known)
 
     @property
     def in_flight(self) -> bool:
@@ -80,6 +86,26 @@ class Overview:
             ],
             "warning": self.warning or None,
         }
+
+
+def _untold(study: Study, states: Mapping[str, TaskState], known: Endings) -> list[Submission]:
+    """Slurm submissions that lost a task and of which it is not known how."""
+    lost = {s.submission for s in states.values() if s.state == "lost" and not s.held and not _ending(s, known)}
+    return [s for s in submissions(study) if s.executor == "slurm" and s.name in lost] if lost else []
+
+
+def _told(states: Mapping[str, TaskState], known: Endings) -> dict[str, TaskState]:
+    """The states, with Slurm's own word in the reason of lost tasks."""
+    return {
+        task_id: replace(state, reason=f"{state.reason}; Slurm: {ending}")
+        if state.state == "lost" and (ending := _ending(state, known))
+        else state
+        for task_id, state in states.items()
+    }
+
+
+def _ending(state: TaskState, known: Endings) -> str:
+    return known.get(state.submission or "", {}).get(state.element or 0, "")
 
 
 def _compact(members: list[str]) -> str:

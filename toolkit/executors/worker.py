@@ -3,17 +3,23 @@
     python -m toolkit.executors.worker STUDY DATA PACK WORKERS
 
 It reads one JSON list of task ids a line from its standard input and answers each with one line. What the tasks print
-goes to standard error, which the pool points at the worker's log.
+goes to standard error, which the pool points at the worker's log. When the input ends while a task trains, the pool was
+killed: the task saves itself, and the worker ends.
 """
 
 import json
 import os
-import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from toolkit.cli import run
 from toolkit.study import Study
+
+if TYPE_CHECKING:
+    from toolkit.engine.stop import StopFlag
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,16 +32,32 @@ def main(argv: Sequence[str]) -> int:
     os.dup2(2, 1)
     declared = study.tasks()
     with on_signals() as stop:
+        orders = _orders(stop)
         threads = prepare(workers)
         from toolkit.engine.session import Session
 
         with Session(study, data, threads, stop) as session:
             print("ready", file=answers)
-            for line in sys.stdin:
+            for element in orders:
                 finished = study.finished()
-                session.run([declared[i] for i in json.loads(line) if i not in finished], pack)
+                session.run([declared[i] for i in element if i not in finished], pack)
                 print("done", file=answers)
     return 0
+
+
+def _orders(stop: "StopFlag") -> Iterator[list[str]]:
+    """The pool's elements, as they come; the end of the input sets the flag, whatever the worker is doing."""
+    lines: SimpleQueue[str] = SimpleQueue()
+
+    def listen() -> None:
+        with os.fdopen(os.dup(0)) as orders:
+            for line in orders:
+                lines.put(line)
+        stop.set("the end of its pool")
+        lines.put("")
+
+    threading.Thread(target=listen, name="orders", daemon=True).start()
+    return (json.loads(line) for line in iter(lines.get, ""))
 
 
 if __name__ == "__main__":

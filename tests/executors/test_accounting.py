@@ -1,0 +1,67 @@
+"""Where Slurm keeps accounts, `status` tells how the job of a lost task ended."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slurm.cluster import Cluster, missing_parts
+from tests.conftest import real_part
+from tests.executors.conftest import launch, status, verb, wait_for
+from toolkit.executors.accounting import parse
+
+
+@pytest.fixture
+def accounting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A Slurm of one node with slurmdbd and a database of its own."""
+    if missing := missing_parts(accounting=True):
+        real_part(f"Slurm with accounting ({', '.join(missing)})")
+    cluster = Cluster(Path(tempfile.mkdtemp(prefix="slurm-")))
+    cluster.start(nodes=1, cpus=1, accounting=True)
+    monkeypatch.setenv("SLURM_CONF", str(cluster.config))
+    yield cluster
+    cluster.stop()
+
+
+def submit(study: Path, data: Path, setup: str) -> str:
+    """An array of two elements whose batch script begins with ``setup``; its job id."""
+    profile = study.with_suffix(".toml")
+    profile.write_text(f'cpus = 1\nmemory_gb = 0.5\nsetup = ["{setup}"]\n')
+    call = ["--array", "0-1", "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+    (job,) = launch(study, data, *call)["jobs"]
+    return job
+
+
+@pytest.mark.cluster
+def test_the_reason_of_a_lost_task_is_slurms(accounting: Cluster, data: Path, tmp_path: Path) -> None:
+    left = lambda: not accounting.slurm("squeue", "--noheader").stdout  # noqa: E731
+    submit(tmp_path / "failing", data, "exit 7")
+    wait_for(left, 60, "the end of an array that fails")
+    job = submit(tmp_path / "cancelled", data, "sleep 600")
+    wait_for(lambda: accounting.slurm("squeue", "--noheader", "--states=running").stdout, 60, "a running element")
+    accounting.slurm("scancel", job)
+    wait_for(left, 60, "the end of an array that is cancelled")
+    for study, words in (("failing", "FAILED (exit 7:0)"), ("cancelled", "CANCELLED by 0")):
+        reason = f"left the queue without a heartbeat; Slurm: {words}"
+        wait_for(lambda s=study: "Slurm:" in str(status(tmp_path / s)), 30, "slurmdbd's word")  # it comes seconds later
+        assert [task["reason"] for task in status(tmp_path / study)["trouble"]] == [reason, reason]
+        assert reason in verb("toolkit.status", tmp_path / study, "--failed").stdout
+
+
+@pytest.mark.cluster
+def test_without_accounting_there_is_only_less_to_say(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+    submit(tmp_path / "study", data, "exit 7")
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 60, "the end of an array that fails")
+    told = status(tmp_path / "study")
+    assert {task["reason"] for task in told["trouble"]} == {"left the queue without a heartbeat"}
+    assert told["warning"] is None
+
+
+def test_elements_that_never_ran_stand_together_and_those_that_live_are_left_out() -> None:
+    lines = ["a|7_3|OUT_OF_MEMORY|0:125", "a|7_[4-5,8%2]|CANCELLED by 0|0:0", "a|7_6|RUNNING|0:0", "b|8|NODE_FAIL|1:0"]
+    cancelled = dict.fromkeys((4, 5, 8), "CANCELLED by 0")
+    assert parse("\n".join(lines)) == {
+        "a": {3: "OUT_OF_MEMORY (exit 0:125)", **cancelled},
+        "b": {0: "NODE_FAIL (exit 1:0)"},
+    }

@@ -1,0 +1,49 @@
+"""What became of jobs that left the queue, where Slurm keeps an account of them (slurmdbd)."""
+
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+
+from toolkit.study.ranges import parse_ranges
+from toolkit.study.submission import Submission
+
+Endings = Mapping[str, Mapping[int, str]]
+"""Slurm's last word by job name and array index (0 for a plain job), such as ``TIMEOUT``."""
+ALIVE = ("PENDING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "RESIZING")
+CLOCKS_S = 60.0
+"""How far the clocks of launcher and database may be apart (our choice)."""
+
+
+def endings(submitted: Collection[Submission]) -> Endings:
+    """How the jobs of these submissions ended; empty where sacct is not here, has no account or no answer."""
+    if not submitted or not shutil.which("sacct"):
+        return {}
+    first = datetime.fromtimestamp(min(submission.created for submission in submitted) - CLOCKS_S)
+    command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--starttime={first:%Y-%m-%dT%H:%M:%S}"]
+    command += [f"--name={','.join(s.name for s in submitted)}", "--format=JobName,JobID,State,ExitCode"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return parse(done.stdout) if done.returncode == 0 else {}
+
+
+def parse(lines: str) -> Endings:
+    """sacct's lines ``NAME|JOB_INDEX|STATE|EXIT:SIGNAL``; elements that never ran stand together.
+
+    >>> parse("a|7_3|OUT_OF_MEMORY|0:125\\na|7_[4-5%2]|CANCELLED by 0|0:0")
+    {'a': {3: 'OUT_OF_MEMORY (exit 0:125)', 4: 'CANCELLED by 0', 5: 'CANCELLED by 0'}}
+    """
+    found: dict[str, dict[int, str]] = defaultdict(dict)
+    for line in lines.splitlines():
+        name, job, state, code = line.rsplit("|", 3)
+        for index in () if state in ALIVE else _indices(job):
+            found[name][index] = state if code == "0:0" else f"{state} (exit {code})"
+    return dict(found)
+
+
+def _indices(job: str) -> Iterator[int]:
+    _, _, array = job.partition("_")
+    yield from parse_ranges(array.strip("[]").partition("%")[0], job) if array else [0]
