@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import pack_size, parser, positive, print_json, run
 
 if TYPE_CHECKING:
     from toolkit.executors.reconcile import Plan
@@ -87,9 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--study", default="study", metavar="NAME", help="folder runs/NAME, or a path (%(default)s)")
     how = p.add_argument_group("how to run it")
     how.add_argument("--executor", choices=EXECUTORS, help="slurm where sbatch is, else local")
-    how.add_argument("--jobs", type=_positive, metavar="N", help="local: workers (one a GPU, else one a core)")
-    how.add_argument("--per-job", type=_positive, default=1, metavar="N", help="tasks of one array element or worker")
-    how.add_argument("--pack", type=_positive, default=1, metavar="K", help="tasks trained side by side on one loader")
+    how.add_argument("--jobs", type=positive, metavar="N", help="local: workers (one a GPU, else one a core)")
+    how.add_argument("--per-job", type=positive, metavar="N", help="tasks of one array element or worker (1, or K)")
+    how.add_argument(
+        "--pack", type=pack_size, default=1, metavar="K", help="tasks trained side by side on one loader, or auto"
+    )
     how.add_argument("--profile", metavar="FILE", help="slurm: cluster profile; examples in slurm/profiles/")
     how.add_argument("--image", metavar="SIF", help="run each task in this image (docker:NAME or podman:NAME: local)")
     how.add_argument("--profile-help", action="store_true", help="list the keys of a profile")
@@ -98,13 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--dry-run", action="store_true", help="show the plan and the sbatch script, do nothing")
     how.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return p
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return number
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any, Self
 from toolkit.errors import ToolkitError
 from toolkit.executors.queue import queue_of
 from toolkit.study import Study, Task
-from toolkit.study.ranges import format_ranges
+from toolkit.study.ranges import format_names
 from toolkit.study.states import State, TaskState, task_states
 
 TROUBLE = ("failed", "diverged", "damaged", "lost")
@@ -59,7 +59,7 @@ class Overview:
         for task_id, task in self.tasks.items():
             group, _, member = task.architecture.partition("/")
             members[task.column, self.states[task_id].state, group].append(member)
-        return [(*key, _compact(names)) for key, names in members.items()]
+        return [(*key, format_names(names)) for key, names in members.items()]
 
     def document(self) -> dict[str, Any]:
         """The JSON document of ``status --json``."""
@@ -80,10 +80,3 @@ class Overview:
             ],
             "warning": self.warning or None,
         }
-
-
-def _compact(members: list[str]) -> str:
-    """Numbers as ranges, names as they are."""
-    if all(member.isdigit() for member in members):
-        return format_ranges(map(int, members))
-    return ",".join(sorted(set(members)))
