@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from toolkit.errors import UsageError
 from toolkit.study import Dataset, Task, load_recipe
 
 
@@ -17,9 +18,15 @@ def make_tasks(
 ) -> list[Task]:
     """Every architecture on every dataset with every seed; all of a dataset's tasks stand together.
 
-    Raises `UsageError` for an unknown recipe or field.
+    Raises `UsageError` for an unknown recipe or field, and for a batch that no dataset's epoch holds.
     """
     recipes = {d.manifest.name: load_recipe(recipe, d.manifest.name, changes) for d in datasets}
+    for dataset in datasets:
+        batch, images = recipes[dataset.manifest.name].batch, dataset.manifest.splits["train"].samples
+        if batch > images:
+            raise UsageError(
+                f"a batch of {batch} is larger than {dataset.path} ({images} images): --set batch={images}"
+            )
     return [
         Task(
             architecture=architecture,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.engine.cost import estimate
+from toolkit.engine.cost import estimate, size_of
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors import debug, local
 from toolkit.executors.container import ENGINES, HOST, Container, check, contain
@@ -254,7 +254,7 @@ def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What the tasks will take: training images, multiply-adds, and hours by a measured rate."""
-    cost = estimate(list(tasks.values()), lambda name: find_dataset(name, plan.data).manifest)
+    cost = estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest))
     uncounted = (
         {"uncounted": f"{cost.uncounted} tasks of nets that only building would count"} if cost.uncounted else {}
     )
