@@ -72,6 +72,34 @@ def test_a_measured_rate_can_be_given(monkeypatch):
         estimate([task("anynetx-500/17")], lambda _: size_of(MANIFEST))
 
 
+TRAINED = """
+import sys, torch
+from toolkit.engine.schedule import make_optimizer
+from toolkit.study import Recipe
+def end(make):
+    torch.manual_seed(0)
+    net = torch.nn.Linear(3, 2)
+    optimizer = make(net.parameters())
+    for _ in range(4):
+        optimizer.zero_grad(set_to_none=True)
+        net(torch.ones(5, 3)).square().sum().backward()
+        optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+    return net.weight
+{0}
+"""
+
+
+@pytest.mark.parametrize("name, optimizer", [("sgd", "SGD"), ("adamw", "AdamW")])
+def test_optimizers_are_torchs_without_its_compiler(name, optimizer):
+    ours = f"make_optimizer(Recipe(lr=0.01, weight_decay=0.1, momentum=0.9, optimizer='{name}'), p)"
+    momentum = "momentum=0.9, nesterov=True, " if name == "sgd" else ""
+    theirs = f"torch.optim.{optimizer}(p, lr=0.01, weight_decay=0.1, {momentum}fused=True)"
+    asked = f"w = end(lambda p: {ours}); print('torch._dynamo' in sys.modules, end(lambda p: {theirs}).equal(w))"
+    done = subprocess.run([sys.executable, "-c", TRAINED.format(asked)], capture_output=True, text=True, check=False)
+    assert done.stdout == "False True\n", done.stderr
+
+
 def test_cost_is_light():
     code = "import sys, toolkit.engine.cost, toolkit.engine.starts; sys.exit(bool({'torch', 'cv2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,7 +20,7 @@ def task(data: Path, architecture: str, dataset: str, *changes: str, start: Star
 
 def test_what_a_transfer_starts_from_is_trained_first(data: Path, tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
-    source = task(data, "anynetx-500/3", "tiny")
+    source = task(data, "anynetx-500/3", "tiny", "epochs=30")  # enough to learn, and so to leave weights
     transfer = task(data, "anynetx-500/3", "other", start=Start(task=source.id, dataset="tiny"))
     study.declare([transfer, source])
     plan = launch(study.path, data, "--executor", "local", "--jobs", 2, "--pack", "auto", "--dry-run")

@@ -37,11 +37,12 @@ class Pictures(NamedTuple):
     epochs: int
     steps: int
     """Updates of each net in a turn."""
+    rounds: int
 
 
 PICTURES = {
-    "small": Pictures(40, "raw", 32, images=1024, val=500, batch=32, epochs=8, steps=8),  # the demo's, recipe quick's
-    "large": Pictures(256, "jpg", 224, images=128, val=32, batch=8, epochs=2, steps=2),
+    "small": Pictures(40, "raw", 32, images=1024, val=500, batch=32, epochs=4, steps=4, rounds=5),  # the demo's set
+    "large": Pictures(256, "jpg", 224, images=128, val=32, batch=8, epochs=2, steps=2, rounds=3),
 }
 
 
@@ -67,11 +68,11 @@ def _arguments(argv: Sequence[str]) -> Namespace:
     arguments.add_argument(
         "--packs", type=int, nargs="+", default=[1, 2, 4, 8, 16], metavar="K", help="sizes of a pack"
     )
-    arguments.add_argument("--rounds", type=int, default=5, help="turns of each way (%(default)s)")
-    arguments.add_argument("--steps", type=int, help="updates of each net in a turn (8; large: 2)")
+    arguments.add_argument("--rounds", type=int, help="turns of each way (5; large: 3)")
+    arguments.add_argument("--steps", type=int, help="updates of each net in a turn (4; large: 2)")
     arguments.add_argument("--batch", type=int, help="images a step (32; large: 8)")
     arguments.add_argument("--images", type=int, help="training images, an epoch of the whole runs (1024; large: 128)")
-    arguments.add_argument("--epochs", type=int, help="of the whole runs (8; large: 2)")
+    arguments.add_argument("--epochs", type=int, help="of the whole runs (4; large: 2)")
     arguments.add_argument("--whole", type=int, default=8, metavar="K", help="nets of the whole runs (8; 0: none)")
     arguments.add_argument("--workers", type=int, default=allocation(), help="threads (default: all cores)")
     arguments.add_argument("--peer", action="store_true", help="with torchvision's loading, net by net, as well")
