@@ -112,7 +112,7 @@ def test_a_batch_larger_than_the_set(study, declare, data):
 
 
 def test_wrong_calls(study, data):
-    for arguments, words in ((["nope"], "is no task"), (["nope", "--pack", "-1"], "--pack")):
+    for arguments, words in ((["nope"], "is no task"), (["nope", "--workers", "-1"], "--workers")):
         with pytest.raises(UsageError, match=words):
             main([str(study.path), *arguments, "--data", str(data)])
 

@@ -39,8 +39,10 @@ class Arrays:
     pack: int = 1
     container: Container = HOST
 
-    def submit(self, elements: Sequence[tuple[str, ...]]) -> list[Submission]:
+    def submit(self, elements: Sequence[tuple[str, ...]], after: Sequence[str] = ()) -> list[Submission]:
         """Submit elements as one array, or several where the cluster's MaxArraySize asks for it.
+
+        They start when the jobs ``after`` have ended, well or not.
 
         The caller holds the study's lock. Each array's record is written before sbatch is called, under the name that
         the job gets, so that whatever happens in between the queue tells what was submitted. Raises `ToolkitError`
@@ -48,8 +50,8 @@ class Arrays:
         """
         submitted: list[Submission] = []
         for part in split(elements, array_size(), self.profile.throttle):
-            after = submitted[part.after].job if part.after is not None else None
-            submitted.append(self._submit(part, after))
+            before = submitted[part.after].job if part.after is not None else None
+            submitted.append(self._submit(part, [*after, *([before] if before else [])]))
         return submitted
 
     def describe(self, elements: Sequence[tuple[str, ...]]) -> dict[str, object]:
@@ -62,7 +64,7 @@ class Arrays:
         text = self._submitit(submission, throttle)._make_submission_file_text(self._command(submission), "")
         return f"{text}\n"
 
-    def _submit(self, part: Part, after: str | None) -> Submission:
+    def _submit(self, part: Part, after: Sequence[str]) -> Submission:
         from submitit.core.utils import FailedJobError
 
         submission = self._record(part)
@@ -80,7 +82,7 @@ class Arrays:
     def _record(self, part: Part) -> Submission:
         return new_submission(self.study, "slurm", part.elements, self.data, self.pack, self.profile.image)
 
-    def _submitit(self, submission: Submission, throttle: int, after: str | None = None) -> "submitit.SlurmExecutor":
+    def _submitit(self, submission: Submission, throttle: int, after: Sequence[str] = ()) -> "submitit.SlurmExecutor":
         signal = {"requeue": True, "signal": f"{WARNING}@{self.profile.grace_s}", **self.profile.sbatch}
         return array_executor(
             self.profile,
@@ -89,7 +91,7 @@ class Arrays:
             submission.name,
             len(submission.elements),
             array_parallelism=throttle,
-            dependency=after and f"afterany:{after}",
+            dependency=":".join(["afterany", *after]) if after else None,
             teardown=_requeue_lines(self.profile.max_requeues),
             additional_parameters=signal,
         )
