@@ -30,7 +30,7 @@ from toolkit.study.dataset import MANIFEST, Encoding, Manifest, Metric, Parent, 
 
 CHUNK = 32
 """Samples a worker is handed at a time."""
-MEASURED = 2_000
+MEASURED = 1_000
 """Mean and standard deviation are taken over this many training images, evenly spread, to twice as many."""
 AS_IT_IS = Encoding()
 """JPEG, at the source's size."""
@@ -156,7 +156,7 @@ def finish_dataset(
     )
     first = next(iter(betons.values()))
     with Beton(first.path, first.header) as written:
-        contact_sheet(written, manifest).save(folder / "contact-sheet.png")
+        contact_sheet(written, manifest).save(folder / "contact-sheet.png", compress_level=1)
     manifest.write(folder / MANIFEST)
     for unsealed in betons.values():
         unsealed.seal()
