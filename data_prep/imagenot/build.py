@@ -154,6 +154,7 @@ def write_table(path: Path, table: "pl.DataFrame") -> None:
     import polars as pl
 
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:
             table.write_parquet(temporary)
     except (OSError, pl.exceptions.PolarsError) as error:

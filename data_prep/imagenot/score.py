@@ -94,17 +94,20 @@ def encode(section: options.Score, texts: Sequence[str]) -> "NDArray[np.float32]
 
 @lru_cache(maxsize=1)
 def load_encoder(model: str) -> Any:
-    """A sentence-transformers model. Raises `ToolkitError` when it, or the library, is not installed."""
+    """A sentence-transformers model, from this machine alone: a hundred nodes do not ask the network for it.
+
+    Raises `ToolkitError` when it, or the library, is not installed.
+    """
     try:
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # of loading the weights: the stage has its own
-        return SentenceTransformer(_place(model))
+        return SentenceTransformer(_place(model), local_files_only=True)
     except (ImportError, OSError, ValueError) as error:
         raise ToolkitError(
-            f"the encoder {model!r} cannot be loaded ({_first_line(error)}); install sentence-transformers and the "
-            "model's package, or give --set model=FOLDER to the stage score"
+            f"the encoder {model!r} cannot be loaded ({_first_line(error)}); install sentence-transformers and fetch "
+            f"the model once (hf download {model}), or give --set model=FOLDER to the stage score"
         ) from error
 
 

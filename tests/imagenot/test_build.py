@@ -189,8 +189,9 @@ def test_an_encoder_that_is_not_there(tmp_path: Path) -> None:
     build = str(tmp_path / "build")
     assert main(["classes", build]) == 0
     assert main(["match", build, "--source", str(many_shards(tmp_path, 1))]) == 0
-    with pytest.raises(ToolkitError, match=r"the encoder '/no/such/model' cannot be loaded .*install"):
-        main(["score", build, "--set", "model=/no/such/model"])
+    for model in ("/no/such/model", "no-such/model"):
+        with pytest.raises(ToolkitError, match=rf"the encoder '{model}' cannot be loaded .*install .*hf download"):
+            main(["score", build, "--set", f"model={model}"])
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def run_and_kill(arguments: list[str], room: Path, check: Callable[[], None] = l
     """Kill before the second rename, start again, kill before the third, and so on; how often it was killed."""
     for renames in count(1):
         before = finished(room)
-        done = subprocess.run([sys.executable, "-m", "tests.imagenot.dying", str(renames), *arguments], timeout=240)
+        done = subprocess.run([sys.executable, "-m", "tests.imagenot.dying", str(renames), *arguments], timeout=500)
         assert {path: path.stat().st_mtime_ns for path in before} == before
         check()
         if done.returncode != -signal.SIGKILL:
@@ -82,7 +82,7 @@ def test_killed_while_it_writes_the_dataset(built: Path, tmp_path: Path) -> None
     assert not list(data.glob(".tmp*"))
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 500) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -24,6 +24,8 @@ from toolkit.errors import ToolkitError
 
 ALONE = "import json, sys, img2dataset; img2dataset.download(**json.load(sys.stdin))"
 DISTINCT = 64
+PATIENT = {"timeout_s": 300}
+"""On a machine with other work no image shall count as dead."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -76,8 +78,8 @@ def _stage(folder: Path, address: str, images: int) -> None:
     from data_prep.imagenot import download, options
     from data_prep.imagenot.build import Build
 
-    build = Build(folder, options.Options())
-    build = build.save(options.changed(build.options, "download", {"shard_urls": images}))
+    build = Build(folder, options.changed(options.Options(), "download", PATIENT | {"shard_urls": images}))
+    build.save(build.options)
     build.room("select").mkdir()
     selected(address, images).write_parquet(build.room("select") / "selected.parquet")
     download.plan(build)
@@ -95,7 +97,8 @@ def _alone(folder: Path, address: str, images: int) -> None:
     place = folder / "alone"
     place.mkdir()
     selected(address, images).write_parquet(place / "urls.parquet")
-    given = download.arguments(Build(folder, options.Options()), place)
+    build = Build(folder, options.changed(options.Options(), "download", PATIENT))
+    given = download.arguments(build, place)
     subprocess.run([sys.executable, "-c", ALONE], input=orjson.dumps(given), capture_output=True, check=True)
 
 
