@@ -2,8 +2,9 @@
 
 import tomllib
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from toolkit.errors import UsageError
 from toolkit.names import unknown
@@ -40,6 +41,14 @@ class Profile(Noun):
     sbatch: dict[str, str | int | bool] = Field(
         {}, description="other options of sbatch, without dashes; true for one without a value"
     )
+
+    @model_validator(mode="after")
+    def _leaves_time_to_train(self) -> Self:
+        if self.grace_s >= 60 * self.time_min:
+            raise ValueError(
+                f"grace_s {self.grace_s} is not below time_min {self.time_min} (minutes): no time to train"
+            )
+        return self
 
 
 def load_profile(path: str | None) -> Profile:
