@@ -182,7 +182,7 @@ def test_doctor_tries_a_job_that_trains(cluster: Cluster, data: Path, tmp_path: 
     done = verb("toolkit.doctor", "--profile", profile, "--data", data, "--wait", 120)
     assert done.returncode == 0, done.stdout
     assert "2 datasets" in done.stdout
-    assert "wrote a dataset, read it and trained on it" in done.stdout
+    assert "wrote a dataset, read it by FFCV and trained on it" in done.stdout
 
 
 def test_doctor_says_what_to_fix(cluster: Cluster, tmp_path: Path, profile: Path) -> None:

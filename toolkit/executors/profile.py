@@ -26,7 +26,9 @@ class Profile(Noun):
     gres: str | None = Field(None, description="generic resources, for sites that name GPUs so (gpu:a100:1)")
     throttle: int = Field(256, ge=1, description="array elements of one launch that run at the same time")
     submit_limit: int | None = Field(
-        None, ge=1, description="jobs you may have in the queue; what exceeds it waits for the next launch"
+        None,
+        ge=1,
+        description="jobs you may have in the queue, if not what sacctmgr says; the rest waits for the next launch",
     )
     grace_s: int = Field(120, ge=10, description="warning before the time limit, seconds: time to save a checkpoint")
     max_requeues: int = Field(20, ge=0, description="how often an element that saved itself is queued again")
