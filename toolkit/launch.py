@@ -48,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
         print_json(document)
     else:
         print(", ".join(f"{count} {state}" for state, count in document["states"].items()))
-        print(f"see: python -m toolkit.{'status' if document['jobs'] else 'report'} {shlex.quote(document['study'])}")
+        over = document["states"].keys() <= {"done", "diverged"}
+        print(f"see: python -m toolkit.{'report' if over else 'status'} {shlex.quote(document['study'])}")
     return int(document["failed_here"] > 0)
 
 

@@ -59,7 +59,7 @@ def _print(look: "Overview", failed: bool) -> None:
     console = Console()
     console.print(overview(look))
     if failed:
-        console.print(failures(look))
+        console.print(failures(look), soft_wrap=True)  # commands are to be copied
 
 
 def _parser() -> argparse.ArgumentParser:

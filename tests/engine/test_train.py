@@ -1,7 +1,6 @@
 import json
 
 import pytest
-import torch
 
 from tests.engine.betons import pictures, write_beton, write_dataset
 from tests.engine.conftest import TINY, changed, errors
@@ -151,22 +150,6 @@ def test_labels_outside_of_the_head_are_named_before_training(study, tmp_path):
     study.declare([task])
     assert train(study, [task.id], data=tmp_path, workers=1).failed == [task.id]
     assert "labels 0 to 5, its manifest 4 classes" in study.result(task.id).failure.message
-
-
-def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(study, declare, data, monkeypatch, capsys):
-    task = declare()
-    train(study, [task.id], data=data, workers=1, stop=After(3))
-    latest = study.checkpoint_folder(task.id) / "latest.pt"
-    before = latest.read_bytes()
-
-    def full(state, path):
-        path.write_bytes(b"half")
-        raise RuntimeError("no space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    train(study, [task.id], data=data, workers=1, stop=After(3))
-    assert latest.read_bytes() == before and [p.name for p in latest.parent.iterdir()] == ["latest.pt"]
-    assert "no space left on device" in capsys.readouterr().err
 
 
 def test_results_that_cannot_be_written_end_the_run_in_one_line(study, declare, data):

@@ -1,5 +1,6 @@
 """Where Slurm keeps accounts, `status` tells how the job of a lost task ended."""
 
+import getpass
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +13,22 @@ from tests.executors.conftest import launch, status, verb, wait_for
 from toolkit.executors.accounting import parse
 
 
-@pytest.fixture
-def accounting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def running() -> Iterator[Cluster]:
     """A Slurm of one node with slurmdbd and a database of its own."""
     if missing := missing_parts(accounting=True):
         real_part(f"Slurm with accounting ({', '.join(missing)})")
     cluster = Cluster(Path(tempfile.mkdtemp(prefix="slurm-")))
     cluster.start(nodes=1, cpus=1, accounting=True)
-    monkeypatch.setenv("SLURM_CONF", str(cluster.config))
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+def accounting(running: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The same, for Slurm's commands and the toolkit's."""
+    monkeypatch.setenv("SLURM_CONF", str(running.config))
+    return running
 
 
 def submit(study: Path, data: Path, setup: str) -> str:
@@ -47,6 +54,20 @@ def test_the_reason_of_a_lost_task_is_slurms(accounting: Cluster, data: Path, tm
         wait_for(lambda s=study: "Slurm:" in str(status(tmp_path / s)), 30, "slurmdbd's word")  # it comes seconds later
         assert [task["reason"] for task in status(tmp_path / study)["trouble"]] == [reason, reason]
         assert reason in verb("toolkit.status", tmp_path / study, "--failed").stdout
+
+
+@pytest.mark.cluster
+def test_the_users_submit_limit_is_read_from_the_accounts(accounting: Cluster, data: Path, tmp_path: Path) -> None:
+    me = getpass.getuser()
+    accounting.slurm("sacctmgr", "--immediate", "add", "account", "lab")
+    accounting.slurm("sacctmgr", "--immediate", "add", "user", me, "account=lab", "MaxSubmitJobs=3")
+    profile = tmp_path / "p.toml"
+    profile.write_text('cpus = 1\nsetup = ["sleep 600"]\n')
+    call = ["--array", "0-4", "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+    first = launch(tmp_path / "study", data, *call)
+    assert first["states"] == {"queued": 3, "waiting": 2}
+    assert "2 tasks exceed submit_limit 3" in first["stderr"]
+    assert "3 of your jobs may be in the queue" in verb("toolkit.doctor", "--data", data, "--wait", 0).stdout
 
 
 @pytest.mark.cluster

@@ -93,6 +93,27 @@ def test_an_unknown_profile_key_is_answered_by_the_nearest(data: Path, tmp_path:
     assert "did you mean partition" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "profile, words",
+    [
+        ("time_min = 5\ngrace_s = 600", "grace_s 600 is not below time_min 5"),
+        ('cpus = "many"', "cpus: Input should be a valid integer"),
+        ("time_min = 0", "time_min: Input should be greater"),
+        ("cpus =", "is no TOML"),
+    ],
+)
+def test_a_bad_profile_is_named_before_anything_is_written(
+    data: Path, tmp_path: Path, profile: str, words: str
+) -> None:
+    path, study = tmp_path / "p.toml", tmp_path / "study"
+    path.write_text(profile)
+    call = ["--array", 0, "--dataset", "tiny", "--data", data, "--profile", path, "--study", study]
+    done = verb("toolkit.launch", *call, "--executor", "local")
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]
+    assert not study.exists()
+
+
 def test_profile_help_lists_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     from toolkit.executors.profile import Profile
 

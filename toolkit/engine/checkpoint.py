@@ -9,7 +9,7 @@ import torch
 from toolkit.engine.learner import Clock, Learner, head_names
 from toolkit.engine.starts import FINAL, find_final
 from toolkit.errors import ToolkitError
-from toolkit.files import atomic
+from toolkit.files import TEMPORARY, atomic
 from toolkit.study.result import Evaluation
 from toolkit.study.study import Study
 from toolkit.study.task import Start
@@ -39,8 +39,10 @@ def save_final(study: Study, learner: Learner) -> None:
 
 
 def drop(study: Study, task_id: str) -> None:
-    """Remove a task's checkpoint to resume from, if there is one."""
-    (study.checkpoint_folder(task_id) / LATEST).unlink(missing_ok=True)
+    """Remove a task's checkpoint to resume from, if there is one, and what a killed save left."""
+    folder = study.checkpoint_folder(task_id)
+    for path in (folder / LATEST, *folder.glob(f"{TEMPORARY}*")):
+        path.unlink(missing_ok=True)
 
 
 def resume(study: Study, learner: Learner) -> bool:
@@ -90,10 +92,11 @@ def _head(learner: Learner) -> dict[str, Any]:
 def _write(path: Path, state: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary:
-            torch.save(state, temporary)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise ToolkitError(f"{path} cannot be written ({error})") from error
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
+    except (OSError, RuntimeError) as error:  # torch raises over what the disk said: a full one, say
+        said = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise ToolkitError(f"{path} cannot be written ({said})") from error
 
 
 def _read(path: Path, learner: Learner) -> dict[str, Any]:

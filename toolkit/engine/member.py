@@ -50,12 +50,14 @@ class Member:
         if self.learner.team.leads:
             checkpoint.save(self.study, self.learner)
 
-    def try_to_save(self) -> None:
+    def try_to_save(self) -> bool:
         """Write a checkpoint; where that fails it is said, and the one before stays."""
         try:
             self.save()
         except ToolkitError as error:
             complain(error)
+            return False
+        return True
 
     def keep_weights(self) -> None:
         """Write the final weights; a result is worth more than they are, so a failure is only said."""

@@ -231,10 +231,10 @@ class Pack:
     def _preempt(self) -> None:
         for member in self.alive:
             member.where.phase = "preempted"
-            member.try_to_save()
+            kept = "checkpoint kept" if member.try_to_save() else "the checkpoint before is kept"
             self.place.heartbeat.beat(member.where)
             self.preempted.append(member.task.id)
-            note(member.task, f"stopped by {self.place.stop.reason} at epoch {member.learner.epoch}, checkpoint kept")
+            note(member.task, f"stopped by {self.place.stop.reason} at epoch {member.learner.epoch}, {kept}")
 
     def _save_at_times(self) -> None:
         if time.perf_counter() - self._saved > SAVE_EVERY_S:

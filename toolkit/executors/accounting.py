@@ -1,6 +1,6 @@
-"""What became of jobs that left the queue, where Slurm keeps an account of them (slurmdbd)."""
+"""What only Slurm's accounting (slurmdbd) knows: how jobs ended that left the queue, and what a user may submit."""
 
-import shutil
+import getpass
 import subprocess
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -18,16 +18,18 @@ CLOCKS_S = 60.0
 
 def endings(submitted: Collection[Submission]) -> Endings:
     """How the jobs of these submissions ended; empty where sacct is not here, has no account or no answer."""
-    if not submitted or not shutil.which("sacct"):
+    if not submitted:
         return {}
     first = datetime.fromtimestamp(min(submission.created for submission in submitted) - CLOCKS_S)
-    command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--starttime={first:%Y-%m-%dT%H:%M:%S}"]
-    command += [f"--name={','.join(s.name for s in submitted)}", "--format=JobName,JobID,State,ExitCode"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return parse(done.stdout) if done.returncode == 0 else {}
+    names = ",".join(submission.name for submission in submitted)
+    options = ["--allocations", f"--starttime={first:%Y-%m-%dT%H:%M:%S}", f"--name={names}"]
+    return parse(_ask("sacct", *options, "--format=JobName,JobID,State,ExitCode"))
+
+
+def submit_limit() -> int | None:
+    """Jobs that the user may have in the queue (MaxSubmitJobs of the association); None where no account says it."""
+    lines = _ask("sacctmgr", "show", "associations", f"user={getpass.getuser()}", "format=MaxSubmitJobs").splitlines()
+    return min((int(line) for line in lines if line.isdigit()), default=None)
 
 
 def parse(lines: str) -> Endings:
@@ -42,6 +44,16 @@ def parse(lines: str) -> Endings:
         for index in () if state in ALIVE else _indices(job):
             found[name][index] = state if code == "0:0" else f"{state} (exit {code})"
     return dict(found)
+
+
+def _ask(program: str, *arguments: str) -> str:
+    """What one of accounting's programs prints; nothing where it is not here, has no account or no answer."""
+    command = [program, "--noheader", "--parsable2", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _indices(job: str) -> Iterator[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError
+from toolkit.executors.accounting import submit_limit
 from toolkit.executors.container import HOST, Container, check, contain
 from toolkit.executors.profile import Profile
 from toolkit.executors.queue import config, slurm
@@ -56,6 +57,9 @@ def _slurm(profile: Profile) -> Iterator[Finding]:
         return
     shown = ", ".join(f"{key} {value}" for key, value in limits.items())
     yield Finding("slurm", int(limits.get("MaxArraySize", 0)) > 0, f"{shown}; longer arrays are split")
+    if (limit := submit_limit()) is not None:
+        asked, advice = profile.submit_limit or limit, f"{limit} of your jobs may be in the queue"
+        yield Finding("limit", asked <= limit, advice + ("" if asked <= limit else f", the profile says {asked}"))
     if profile.partition:
         unknown = [name for name in profile.partition.split(",") if name not in partitions]
         advice = f"{', '.join(unknown)} is none of {', '.join(partitions)}: change the profile"
@@ -112,7 +116,7 @@ def _seen(seen: Mapping[str, Any], data: Path) -> Iterator[Finding]:
     host, count, trouble = seen["host"], len(seen["datasets"]), seen["round_trip"]
     yield Finding("job", True, f"ran on {host} with {seen['cores']} cores, GPUs: {seen['gpus'] or 'none'}")
     yield Finding("data on node", count > 0, f"{count} datasets in {data}, seen from {host}")
-    yield Finding("training", not trouble, trouble or "wrote a dataset, read it and trained on it")
+    yield Finding("training", not trouble, trouble or "wrote a dataset, read it by FFCV and trained on it")
 
 
 def _options(profile: Profile) -> list[str]:

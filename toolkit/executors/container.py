@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import toolkit
@@ -109,6 +110,7 @@ def _quoted(fields: Iterable[str]) -> Iterable[str]:
         yield '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
 
 
+@cache
 def _file_digest(image: Path) -> str:
     with image.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -2,8 +2,9 @@
 
 import tomllib
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from toolkit.errors import UsageError
 from toolkit.names import unknown
@@ -25,7 +26,9 @@ class Profile(Noun):
     gres: str | None = Field(None, description="generic resources, for sites that name GPUs so (gpu:a100:1)")
     throttle: int = Field(256, ge=1, description="array elements of one launch that run at the same time")
     submit_limit: int | None = Field(
-        None, ge=1, description="jobs you may have in the queue; what exceeds it waits for the next launch"
+        None,
+        ge=1,
+        description="jobs you may have in the queue, if not what sacctmgr says; the rest waits for the next launch",
     )
     grace_s: int = Field(120, ge=10, description="warning before the time limit, seconds: time to save a checkpoint")
     max_requeues: int = Field(20, ge=0, description="how often an element that saved itself is queued again")
@@ -40,6 +43,14 @@ class Profile(Noun):
     sbatch: dict[str, str | int | bool] = Field(
         {}, description="other options of sbatch, without dashes; true for one without a value"
     )
+
+    @model_validator(mode="after")
+    def _leaves_time_to_train(self) -> Self:
+        if self.grace_s >= 60 * self.time_min:
+            raise ValueError(
+                f"grace_s {self.grace_s} is not below time_min {self.time_min} (minutes): no time to train"
+            )
+        return self
 
 
 def load_profile(path: str | None) -> Profile:

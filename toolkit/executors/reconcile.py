@@ -14,6 +14,7 @@ from typing import Any
 from toolkit.engine.cost import estimate, size_of
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors import debug, local
+from toolkit.executors.accounting import submit_limit
 from toolkit.executors.container import ENGINES, HOST, Container, check, contain
 from toolkit.executors.plan import make_elements
 from toolkit.executors.profile import Profile, load_profile
@@ -125,7 +126,7 @@ def carry_out(plan: Plan, display: local.Display) -> dict[str, Any]:
     taken = sum(len(submission.tasks) for submission in submitted)
     say(f"study {plan.study.path}: {len(plan.tasks)} tasks, {taken} to run")
     if taken < len(tasks):
-        say(f"{len(tasks) - taken} tasks exceed submit_limit {plan.profile.submit_limit}: launch again later")
+        say(f"{len(tasks) - taken} tasks exceed submit_limit {_limit(plan.profile)}: launch again later")
     for submission in submitted:
         if plan.executor == "local":
             local.run(plan.study, submission, plan.jobs, display, plan.container)
@@ -230,14 +231,17 @@ def _submit_arrays(arrays: Arrays, first: Elements, second: Elements, sources: C
 
 def _room(profile: Profile) -> int | None:
     """Array elements that the user's limit leaves; None: no limit is known."""
-    if profile.submit_limit is None:
+    limit = _limit(profile)
+    if limit is None:
         return None
     queued = sum(map(len, read_queue().values()))
-    if queued >= profile.submit_limit:
-        raise ToolkitError(
-            f"{queued} jobs are in the queue, submit_limit is {profile.submit_limit}: launch again later"
-        )
-    return profile.submit_limit - queued
+    if queued >= limit:
+        raise ToolkitError(f"{queued} jobs are in the queue, submit_limit is {limit}: launch again later")
+    return limit - queued
+
+
+def _limit(profile: Profile) -> int | None:
+    return submit_limit() if profile.submit_limit is None else profile.submit_limit
 
 
 def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ loses nothing, and the image needs no submitit.
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +73,8 @@ class Arrays:
         path = record_path(self.study, submission)
         submission.write(path)
         try:
-            job = self._submitit(submission, part.throttle, after)._submit_command(self._command(submission))
+            with redirect_stderr(StringIO()):  # submitit prints sbatch's words, which the error repeats
+                job = self._submitit(submission, part.throttle, after)._submit_command(self._command(submission))
         except FailedJobError as error:
             path.unlink()
             raise ToolkitError(f"sbatch refused the array: {' '.join(str(error).split())}") from error

@@ -55,8 +55,15 @@ def failures(look: Overview) -> Group:
     return Group(
         *lines,
         Text(f"the log of one: python -m toolkit.logs {where} TASK", style="dim"),
-        Text(f"run failed ones again: python -m toolkit.launch --study {where} --retry failed", style="dim"),
+        Text(f"run them again: python -m toolkit.launch --study {where}{_retry(look)}", style="dim"),
     )
+
+
+def _retry(look: Overview) -> str:
+    """The option that asks for what needs to be asked for; lost tasks run again without it."""
+    states = {state.state for state in look.trouble().values()}
+    kinds = [kind for kind, of in {"failed": {"failed", "damaged"}, "diverged": {"diverged"}}.items() if states & of]
+    return f" --retry {' '.join(kinds)}" if kinds else ""
 
 
 def _failure(look: Overview, task_id: str) -> list[Text]:

@@ -37,4 +37,4 @@ def first_problem(error: ValidationError) -> str:
     """The first of a validation's problems, as ``field: reason`` in one line."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return f"{place + ': ' if place else ''}{problem['msg']}"
+    return f"{place + ': ' if place else ''}{problem['msg'].removeprefix('Value error, ')}"
