@@ -64,7 +64,7 @@ WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 
 
 @cache
-def _uncompiled(kind: type) -> type:
+def _uncompiled(kind: Any) -> Any:
     """An optimizer of torch's without the wrappers that tell its compiler to look away.
 
     At their first call they import that compiler, which takes longer than torch itself; nothing here is compiled.
