@@ -65,10 +65,8 @@ def thumbnail(image: Encoded, side: int) -> Image.Image:
     """A picture of the image whose longer side has ``side`` pixels."""
     factor = side / max(image.width, image.height)
     size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
-    if image.mode == JPG:
-        pixels = _decode_jpeg(image.data, _scale((image.width, image.height), size))
-    else:
-        pixels = decode(image)
+    scale = _scale((image.width, image.height), size)
+    pixels = _decode_jpeg(image.data, scale) if image.mode == JPG else decode(image)
     return Image.fromarray(pixels).resize(size)
 
 
