@@ -12,6 +12,7 @@ from PIL import Image
 from data_prep.beton import Beton
 from data_prep.contents import Sample
 from data_prep.images import decode
+from data_prep.sheet import contact_sheet
 from data_prep.writer import About, write_dataset
 from tests.data_prep.pictures import jpeg, photo, samples
 from toolkit.errors import ToolkitError, UsageError
@@ -103,6 +104,22 @@ def test_splits_without_one_usable_image_and_unwritable_places(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ToolkitError, match="cannot be written"):
         write_dataset(tmp_path / "file" / "set", {"train": samples(3), "val": samples(3)}, About("abc"), workers=1)
+
+
+def test_no_file_opens_before_everything_else_is_written(tmp_path, monkeypatch):
+    looked_at = []
+
+    def look(beton, manifest):
+        for path in tmp_path.glob(".tmp-*/*.beton"):
+            with pytest.raises(ToolkitError, match="never written"):
+                Beton(path)
+            looked_at.append(path.name)
+        return contact_sheet(beton, manifest)
+
+    monkeypatch.setattr("data_prep.writer.contact_sheet", look)
+    write_dataset(tmp_path / "set", {"train": samples(6), "val": samples(3)}, About("abc"), workers=1)
+    assert sorted(looked_at) == ["train.beton", "val.beton"]
+    assert Beton(tmp_path / "set" / "train.beton").samples == 6
 
 
 @pytest.mark.parametrize("mode", ["jpg", "raw"])
