@@ -98,7 +98,7 @@ class Web(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _slow(self, seed: int) -> None:
-        time.sleep(3)
+        time.sleep(20)
         self._image(seed)
 
     def _missing(self, _seed: int) -> None:

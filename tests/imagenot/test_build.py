@@ -57,6 +57,9 @@ def test_reasons_of_dead_links_stay(built: Path) -> None:
     assert reasons["image"] == reasons["moved"] == {"success"}
     assert reasons["missing"] == reasons["noai"] == {"failed_to_download"}
     assert reasons["page"] == reasons["corrupt"] == {"failed_to_resize"}
+    assert reasons["slow"] == {"failed_to_download"}
+    slow = kinds.filter(pl.col("kind") == "slow")["error_message"]
+    assert slow.str.contains("timed out").all()
     noai = kinds.filter(pl.col("kind") == "noai")["error_message"]
     assert noai.str.contains("disallowed by X-Robots-Tag").all()
 
