@@ -42,7 +42,7 @@ test-cluster: setup ## the long fault run on the one-machine Slurm
 	containers/install-system.sh tests/apt-packages.txt
 	$(PY) -m pytest -m "long and cluster" -v
 
-test-long: setup ## the long tests that need no cluster (simulated coverage, a million rows)
+test-long: setup ## the long tests that need no cluster
 	$(PY) -m pytest -m "long and not cluster" -v
 
 lint: setup     ## ruff

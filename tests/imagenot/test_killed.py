@@ -71,10 +71,7 @@ def test_no_caption_is_encoded_twice(built: Path, tmp_path: Path) -> None:
 def test_killed_while_it_writes_the_dataset(built: Path, tmp_path: Path) -> None:
     build = copy_before(built, "write", tmp_path)
     data = tmp_path / "data"
-    process = subprocess.Popen(command("write", build, "--data", data), stderr=subprocess.DEVNULL)
-    wait_for(lambda: list(data.glob(".tmp*/*")))
-    process.kill()
-    process.wait()
+    start_and_kill(command("write", build, "--data", data), lambda: list(data.glob(".tmp*/*")))
     assert not (data / "tiny").exists()
     subprocess.run(command("write", build, "--data", data), check=True)
     hashes = [find_dataset("tiny", folder).manifest.content_hash for folder in (data, built.parent / "data")]
@@ -82,11 +79,18 @@ def test_killed_while_it_writes_the_dataset(built: Path, tmp_path: Path) -> None
     assert not list(data.glob(".tmp*"))
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 500) -> None:
+def start_and_kill(arguments: list[str], when: Callable[[], object], seconds: float = 500) -> list[psutil.Process]:
+    """Kill it when the condition holds; the processes that it had started."""
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    try:
+        while not when():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        return psutil.Process(process.pid).children(recursive=True)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_killed_while_it_fetches(built: Path, tmp_path: Path, site: tuple[str, list[str]]) -> None:
@@ -94,11 +98,10 @@ def test_killed_while_it_fetches(built: Path, tmp_path: Path, site: tuple[str, l
     build = copy_before(built, "download", tmp_path)
     room, address, asked = build / "download", *site
     start = len(asked)
-    process = subprocess.Popen(command("download", build, "--set", "shard_urls=24"), stderr=subprocess.DEVNULL)
-    wait_for(lambda: (room / "00-00000.json").exists() and len(set(asked[start:]) - urls_of(room, "00-00000")) > 2)
-    below = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
+    below = start_and_kill(
+        command("download", build, "--set", "shard_urls=24"),
+        lambda: (room / "00-00000.json").exists() and len(set(asked[start:])) > 24 + 2,
+    )
     assert len(below) >= 2 and not psutil.wait_procs(below, timeout=20)[1]
     before, restart = finished(room), len(asked)
     subprocess.run(command("download", build), check=True)
