@@ -83,7 +83,8 @@ def _stage(folder: Path, address: str, images: int) -> None:
     from data_prep.imagenot import download, options
     from data_prep.imagenot.build import Build
 
-    build = Build(folder, options.changed(options.Options(), "download", PATIENT | {"shard_urls": images}))
+    wanted = options.changed(options.Options(), "select", {"per_class": images})
+    build = Build(folder, options.changed(wanted, "download", PATIENT | {"shard_urls": images}))
     build.save(build.options)
     build.room("select").mkdir()
     selected(address, images).write_parquet(build.room("select") / "selected.parquet")
