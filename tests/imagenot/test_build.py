@@ -141,6 +141,17 @@ def test_classes_with_too_few_are_named(built: Path, tmp_path: Path, capsys: pyt
         main(["choose", str(tmp_path / "copy"), "--classes", "4"])
 
 
+def test_new_classes_are_drawn_from_those_with_enough(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["choose", str(built), "--classes", "2", "--seed", "1"]) == 0
+    listing = tmp_path / "new.txt"
+    listing.write_text(capsys.readouterr().out)
+    assert set(listing.read_text().split()) < {synset.wnid for synset in CHOSEN}
+    assert main(["classes", str(tmp_path / "new"), "--set", f"wnids={listing}"]) == 0
+    assert "classes 2" in capsys.readouterr().out
+
+
 def test_against_another_dataset(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(built, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "clean")

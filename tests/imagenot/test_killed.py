@@ -1,5 +1,6 @@
 """Every stage, killed and started again until it is through: the same output, and no finished shard done twice."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,9 @@ import polars as pl
 import psutil
 import pytest
 
+from data_prep.imagenot.__main__ import main
 from data_prep.imagenot.options import STAGES
-from tests.imagenot.small import CHOSEN, PER_CLASS, command
+from tests.imagenot.small import CHOSEN, PER_CLASS, command, many_shards
 from toolkit.study.dataset import find_dataset
 
 
@@ -56,6 +58,18 @@ def test_killed_at_every_rename(built: Path, tmp_path: Path, stage: str, kills: 
         same = pl.read_parquet(again).equals(pl.read_parquet(path)) if path.suffix == ".parquet" else None
         assert same if same is not None else again.read_bytes() == path.read_bytes(), path
     assert not list((build / stage).glob(".tmp*"))
+
+
+def test_workers_end_with_the_stage(tmp_path: Path) -> None:
+    build, source = tmp_path / "build", many_shards(tmp_path, 8)
+    assert main(["classes", str(build)]) == 0
+    arguments = command("match", build, "--source", source, "--jobs", 2, "--set", "batch_rows=100")
+    below = start_and_kill(arguments, lambda: (build / "match" / "00000.json").exists())
+    assert len(below) >= 2 and not psutil.wait_procs(below, timeout=60)[1]
+    finished_then = finished(build / "match")
+    assert main(["match", str(build), "--jobs", "2"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished_then} == finished_then
+    assert sum(json.loads(path.read_bytes())["rows"] for path in (build / "match").glob("0*.json")) == 8 * 3000
 
 
 def test_no_caption_is_encoded_twice(built: Path, tmp_path: Path) -> None:
@@ -104,7 +118,7 @@ def test_killed_while_it_fetches(built: Path, tmp_path: Path, site: tuple[str, l
     )
     assert len(below) >= 2 and not psutil.wait_procs(below, timeout=20)[1]
     before, restart = finished(room), len(asked)
-    subprocess.run(command("download", build), check=True)
+    subprocess.run(command("download", build, "--set", "shard_urls=10000"), check=True)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert asked[restart:] and not seeds(asked[restart:]) & seeds(urls(first))
     assert_fetched_as(built, room)
