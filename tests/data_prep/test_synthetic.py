@@ -1,12 +1,14 @@
 import json
 
 import numpy as np
+import orjson
 import pytest
 
 from data_prep.beton import Beton
 from data_prep.images import decode
 from data_prep.synthetic import Picture, main
 from toolkit.errors import UsageError
+from toolkit.launch import main as launch
 from toolkit.study.dataset import find_dataset
 
 SMALL = ["--train", "30", "--val", "20", "--classes", "3", "--size", "16", "--workers", "1"]
@@ -88,3 +90,21 @@ def test_wrong_calls_are_refused_before_anything_is_written(tmp_path, wrong):
     with pytest.raises(UsageError, match="--"):
         main(["--data", str(tmp_path / "new"), *wrong])
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.long
+def test_the_families_reverse_the_order_of_two_nets(tmp_path):
+    """A narrow last stage against a net that divides contrast away, trained as `make demo` trains them."""
+    narrow, contrast_free = "anynetx-500/1", "timm/test_efficientnet_gn"
+    main(["--data", str(tmp_path)])
+    nets, datasets = ["--array", "1", "--models", contrast_free], ["--dataset", "demo-textures", "demo-shapes"]
+    study = ["--study", str(tmp_path / "study"), "--data", str(tmp_path), "--recipe", "quick", "--executor", "local"]
+    assert launch([*nets, *datasets, *study]) == 0
+    results = [orjson.loads(path.read_bytes()) for path in (tmp_path / "study" / "results").glob("[!.]*.json")]
+    wrong = {
+        (result["task"]["dataset"], result["task"]["architecture"]): result["evaluations"][-1]["wrong_top1"]
+        for result in results
+    }
+    margin = 50  # of 500 pictures: over four standard errors of a difference
+    assert wrong["demo-textures", narrow] + margin < wrong["demo-textures", contrast_free]
+    assert wrong["demo-shapes", contrast_free] + margin < wrong["demo-shapes", narrow]
