@@ -23,7 +23,7 @@ $(STAMP): containers/requirements.lock pyproject.toml containers/install-system.
 
 demo: setup     ## two small datasets, ten nets on each, a report: minutes on two cores
 	@test -f data/demo-shapes/dataset.json || $(MAKE) --no-print-directory demo-data
-	$(PY) -m toolkit.launch --array 0-7 --models torchvision/resnet18 torchvision/shufflenet_v2_x1_0 \
+	$(PY) -m toolkit.launch --array 0-7 --models torchvision/shufflenet_v2_x1_0 timm/test_efficientnet_gn \
 	  --dataset demo-textures demo-shapes --recipe quick --study demo --executor local
 	$(PY) -m toolkit.status demo
 	$(PY) -m toolkit.report demo --out report/demo
