@@ -2,14 +2,15 @@
 
 A file is a header, the field descriptors, one metadata record a sample, pages of image data, and an allocation
 table. FFCV's own writer lets every worker append pages as they fill, so its bytes differ from run to run, and writes
-a header that opens before any label is there. Here one process lays the samples down in order, and the header comes
-last: a file that was cut short has zeros where readers look for the version, and opens nowhere.
+a header that opens before any label is there. Here one process says where each sample goes, in order, and the header
+comes last: a file that was cut short has zeros where readers look for the version, and opens nowhere.
 """
 
 import hashlib
+import itertools
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
@@ -22,7 +23,10 @@ from toolkit.errors import ToolkitError
 VERSION = 2
 PAGE_SIZE = 1 << 23
 """Bytes. FFCV's default; no image crosses a page, so none is larger."""
+FLUSHED = 1 << 28
+"""Bytes after which the disk is told to begin."""
 JPG, RAW = 0, 1
+Buffer = bytes | bytearray
 
 HEADER = np.dtype(
     [
@@ -59,50 +63,96 @@ class Encoded(NamedTuple):
         return hashlib.sha256(self.data).digest()
 
 
+def content_of(labels: Sequence[int], images: Sequence[Encoded]) -> NDArray[np.void]:
+    """The `CONTENT` records, (n,), of labelled images."""
+    records = np.zeros(len(images), CONTENT)
+    records["label"] = labels
+    for name in ("mode", "width", "height"):
+        records[name] = [getattr(image, name) for image in images]
+    records["sha256"] = np.frombuffer(b"".join(image.sha256 for image in images), np.uint8).reshape(-1, 32)
+    return records
+
+
 class BetonWriter:
-    """Writes one file, sample after sample. Until `finish` has returned, no reader opens it."""
+    """Lays out one file: where each sample goes, the tables, and at the very end the header.
+
+    The images themselves are written by `put`, from whatever process has them. Until `seal` no reader opens the file.
+    """
 
     def __init__(self, path: Path, capacity: int) -> None:
         """Make ``path``, with room for ``capacity`` samples; fewer may be added."""
-        self._file: BinaryIO = path.open("xb")
+        self.path = path
+        self._file: BinaryIO = path.open("xb", buffering=0)
         self._metadata = np.zeros(capacity, METADATA)
         self._allocations = np.zeros(capacity, ALLOCATION)
         self._content = np.zeros(capacity, CONTENT)
-        self._end = _next_page(METADATA_START + self._metadata.nbytes)
-        self._file.seek(self._end)
+        self._end = self._on_disk = _next_page(METADATA_START + self._metadata.nbytes)
+        self._pool, self._flushing = ThreadPoolExecutor(1), Future[None]()
+        self._flushing.set_result(None)
+        self._is_sealed = False
         self.samples = 0
 
-    def add(self, label: int, image: Encoded, sha256: bytes) -> None:
-        """Append a sample. ``sha256`` is ``image.sha256``, which a worker has computed already."""
-        size = len(image.data)
-        if self._end % PAGE_SIZE + size > PAGE_SIZE:
-            self._end = _next_page(self._end)
-            self._file.seek(self._end)
-        self._file.write(image.data)
-        number = self.samples
-        self._metadata[number] = ((image.mode, image.width, image.height, self._end), label)
-        self._allocations[number] = (number, self._end, size)
-        digest = np.frombuffer(sha256, np.uint8)
-        self._content[number] = (label, image.mode, image.width, image.height, digest)
-        self._end += size
-        self.samples += 1
-
-    def finish(self) -> NDArray[np.void]:
-        """Write tables and, once those are on disk, the header. Returns the `CONTENT` records of the samples."""
-        table = _next_page(self._end)
-        self._file.seek(table)
-        self._file.write(self._allocations[: self.samples].tobytes())
-        self._file.seek(HEADER.itemsize)
-        self._file.write(_field_descriptors().tobytes() + self._metadata[: self.samples].tobytes())
-        self._sync()
-        self._file.seek(0)
-        self._file.write(_header(self.samples, table).tobytes())
-        self._sync()
+    @property
+    def content(self) -> NDArray[np.void]:
+        """The `CONTENT` records of the samples so far; a digest may be filled in later."""
         return self._content[: self.samples]
 
-    def _sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    @property
+    def header(self) -> NDArray[np.void]:
+        """What `seal` will write: with it `Beton` opens the file before anybody else can."""
+        return _header(self.samples, _next_page(self._end))
+
+    def add(self, content: NDArray[np.void], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Append samples, given as `CONTENT` records and the bytes of each; returns where `put` shall write them."""
+        new = slice(self.samples, self.samples + len(content))
+        positions = self._positions(sizes)
+        self._content[new] = content
+        for name in ("mode", "width", "height"):
+            self._metadata["image"][name][new] = content[name]
+        self._metadata["image"]["data_ptr"][new] = self._allocations["ptr"][new] = positions
+        self._metadata["label"][new] = content["label"]
+        self._allocations["sample_id"][new] = np.arange(new.start, new.stop)
+        self._allocations["size"][new] = sizes
+        self.samples = new.stop
+        return positions
+
+    def flush(self) -> None:
+        """Have the disk begin with what was put so far, if that is much, while others go on."""
+        if self._end - self._on_disk > FLUSHED and self._flushing.done():
+            self._flushing.result()
+            self._on_disk = self._end
+            self._flushing = self._pool.submit(os.fdatasync, self._file.fileno())
+
+    def finish(self) -> None:
+        """Write the tables, and have everything on the disk. Raises `ToolkitError` when they don't read back."""
+        self._flushing.result()
+        descriptor, table = self._file.fileno(), _next_page(self._end)
+        _write(descriptor, [self._allocations[: self.samples].tobytes()], table)
+        _write(descriptor, [_field_descriptors().tobytes(), self._metadata[: self.samples].tobytes()], HEADER.itemsize)
+        os.fsync(descriptor)
+        with Beton(self.path, self.header) as written:
+            same = np.array_equal(written.metadata, self._metadata[: self.samples])
+            if not same or not np.array_equal(written.allocations, self._allocations[: self.samples]):
+                raise _unlike(self.path)
+
+    def seal(self) -> None:
+        """Write the header: from now on readers open the file. Closing has it on the disk."""
+        _write(self._file.fileno(), [self.header.tobytes()], 0)
+        self._is_sealed = True
+
+    def _positions(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where samples of these sizes go: one after another, none across the end of a page."""
+        ends, positions = np.cumsum(sizes), np.empty(len(sizes), np.int64)
+        first = placed = 0
+        while first < len(sizes):
+            after = int(np.searchsorted(ends, placed + PAGE_SIZE - self._end % PAGE_SIZE, "right"))
+            if after == first:
+                self._end = _next_page(self._end)
+                continue
+            positions[first:after] = self._end - placed + ends[first:after] - sizes[first:after]
+            self._end += int(ends[after - 1]) - placed
+            first, placed = after, int(ends[after - 1])
+        return positions
 
     def __enter__(self) -> Self:
         return self
@@ -110,26 +160,62 @@ class BetonWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._pool.shutdown()
+        if self._is_sealed:
+            os.fsync(self._file.fileno())
         self._file.close()
+
+
+def put(path: Path, images: Sequence[Buffer], positions: Sequence[int]) -> None:
+    """Write encoded images to where `BetonWriter.add` said, and compare what then is there with them.
+
+    Raises `ToolkitError` when it is something else, OSError when the disk is full.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        sizes = [len(image) for image in images]
+        ends = [position + size for position, size in zip(positions, sizes, strict=True)]
+        starts = [i for i in range(len(images)) if i == 0 or positions[i] != ends[i - 1]]
+        runs = itertools.pairwise([*starts, len(images)])
+        for first, after in runs:
+            _write(descriptor, images[first:after], positions[first])
+        for image, position, size in zip(images, positions, sizes, strict=True):
+            if os.pread(descriptor, size, position) != image:
+                raise _unlike(path)
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, parts: Sequence[Buffer], position: int) -> None:
+    written, size = os.pwritev(descriptor, parts, position), sum(map(len, parts))
+    while written < size:  # a full disk, or a limit: the next call tells which
+        written += os.pwrite(descriptor, b"".join(parts)[written:], position + written)
+
+
+def _unlike(path: Path) -> ToolkitError:
+    return ToolkitError(f"{path} does not read back as it was written: the disk or the memory is at fault")
 
 
 class Beton:
     """A file opened for reading. Opening checks all tables against each other, so that no later read goes astray."""
 
-    def __init__(self, path: Path) -> None:
-        """Open ``path``. Raises `ToolkitError` with the first thing that is wrong with its tables."""
+    def __init__(self, path: Path, header: NDArray[np.void] | None = None) -> None:
+        """Open ``path``, with a ``header`` that is not in it yet if one is given.
+
+        Raises `ToolkitError` with the first thing that is wrong with its tables.
+        """
         self.path = path
         try:
             self._file = path.open("rb", buffering=0)
         except OSError as error:
             raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
         self.bytes = os.fstat(self._file.fileno()).st_size
-        header = self._table(0, 1, HEADER)[0]
-        self._check_header(header)
-        self.samples = int(header["num_samples"])
+        first: np.void = (self._table(0, 1, HEADER) if header is None else header)[0]
+        self._check_header(first)
+        self.samples = int(first["num_samples"])
         self.metadata = self._table(METADATA_START, self.samples, METADATA)
-        self.allocations = self._table(int(header["alloc_table_ptr"]), self.samples, ALLOCATION)
-        self._check_tables(int(header["alloc_table_ptr"]))
+        self.allocations = self._table(int(first["alloc_table_ptr"]), self.samples, ALLOCATION)
+        self._check_tables(int(first["alloc_table_ptr"]))
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -144,14 +230,19 @@ class Beton:
 
     def content(self, threads: int = 1) -> NDArray[np.void]:
         """The `CONTENT` records of all samples, (n,), from the bytes that are in the file now."""
-        records = np.zeros(self.samples, CONTENT)
-        records["label"] = self.labels
-        for name in ("mode", "width", "height"):
-            records[name] = self.metadata["image"][name]
+        records = self.records(np.arange(self.samples))
         ranges = (range(i, min(i + 256, self.samples)) for i in range(0, self.samples, 256))
         with ThreadPoolExecutor(threads) as pool:
             digests = b"".join(pool.map(self._digests, ranges))
         records["sha256"] = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+        return records
+
+    def records(self, numbers: NDArray[np.int64]) -> NDArray[np.void]:
+        """The `CONTENT` records of samples, (n,), without their digests: what the tables say."""
+        records = np.zeros(len(numbers), CONTENT)
+        records["label"] = self.labels[numbers]
+        for name in ("mode", "width", "height"):
+            records[name] = self.metadata["image"][name][numbers]
         return records
 
     def gaps(self) -> Iterator[tuple[int, int]]:
@@ -166,6 +257,11 @@ class Beton:
     def read(self, start: int, end: int) -> bytes:
         """The file's bytes from ``start`` to ``end``."""
         return os.pread(self._file.fileno(), end - start, start)
+
+    def read_into(self, view: memoryview, start: int) -> None:
+        """Fill ``view`` with the file's bytes from ``start`` on."""
+        if os.preadv(self._file.fileno(), [view], start) != len(view):
+            raise self._broken(f"it cannot be read at byte {start}")
 
     def _digests(self, numbers: range) -> bytes:
         return b"".join(self.image(number).sha256 for number in numbers)
@@ -240,7 +336,7 @@ def _next_page(position: int) -> int:
 
 
 def _header(samples: int, table: int) -> NDArray[np.void]:
-    return np.array((VERSION, len(FIELDS), PAGE_SIZE, samples, table), HEADER)
+    return np.array([(VERSION, len(FIELDS), PAGE_SIZE, samples, table)], HEADER)
 
 
 def _field_descriptors() -> NDArray[np.void]:

@@ -1,7 +1,8 @@
 """Copies the samples of a subset out of its parent's files: encoded bytes as they are, labels as the plan says."""
 
-import functools
-from collections.abc import Callable, Sequence
+import hashlib
+import itertools
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,18 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.beton import Beton, BetonWriter, Encoded
+from data_prep.beton import PAGE_SIZE, Beton, BetonWriter, put
 from data_prep.folder import new_folder
 from data_prep.plans import Plan, take
 from data_prep.progress import progress
-from data_prep.workers import available_cores, threads
-from data_prep.workers import workers as processes
+from data_prep.workers import available_cores, in_threads
 from data_prep.writer import About, Colours, every, finish_dataset
 from toolkit.errors import UsageError
 from toolkit.study.dataset import Dataset, Manifest, Metric, Parent
 
-CHUNK = 256
-"""Images a thread reads at a time."""
 TOP5_ABOVE = 10
 """Subsets of more classes count the parent's error, smaller ones top-1 (as the paper's IN-100 and IN-10)."""
 
@@ -40,77 +38,80 @@ def write_subset(
     or the disk is full.
     """
     workers = workers or available_cores()
-    with ExitStack() as stack:
-        betons = {name: stack.enter_context(Beton(parent.beton(name))) for name in parent.manifest.splits}
-        taken = {name: take(beton.labels, plan, name == "train") for name, beton in betons.items()}
+    with ExitStack() as files:
+        parents = {name: files.enter_context(Beton(parent.beton(name))) for name in parent.manifest.splits}
+        taken = {name: take(beton.labels, plan, name == "train") for name, beton in parents.items()}
         for name, (numbers, _) in taken.items():
             if not len(numbers):
                 raise UsageError(f"split {name} of {parent.manifest.name} has no image of these classes")
-        folder = stack.enter_context(new_folder(path, overwrite))
-        with progress(path.name, sum(len(numbers) for numbers, _ in taken.values())) as advance:
-            records = {
-                name: _copy(betons[name], folder / f"{name}.beton", *of_split, workers, advance)
-                for name, of_split in taken.items()
+        total = sum(len(numbers) for numbers, _ in taken.values())
+        with new_folder(path, overwrite) as folder, progress(path.name, total) as advance:
+            betons = {
+                name: files.enter_context(BetonWriter(folder / f"{name}.beton", len(numbers)))
+                for name, (numbers, _) in taken.items()
             }
-        colours = _measure(folder / "train.beton", workers)
-        about = _about(parent.manifest, plan, metric)
-        return finish_dataset(folder, path.name, about, parent.manifest.encoding, records, colours)
+            for name, (numbers, labels) in taken.items():
+                _copy(parents[name], betons[name], numbers, labels, workers, advance)
+            colours = _measure(parents["train"], taken["train"][0], workers)
+            about = _about(parent.manifest, plan, metric)
+            return finish_dataset(folder, path.name, about, parent.manifest.encoding, betons, colours)
 
 
-class _Part(NamedTuple):
-    """Some samples of a file."""
+class _Page(NamedTuple):
+    """Consecutive samples of the copy that lie within one page."""
 
-    beton: Beton
-    numbers: Sequence[int]
-    labels: Sequence[int]
-
-
-class _Range(NamedTuple):
-    """Some samples of a file, for a process that opens it itself."""
-
+    parent: Beton
     path: Path
-    numbers: Sequence[int]
+    samples: slice
+    pointers: NDArray[np.int64]
+    """Where the parent has them."""
+    sizes: NDArray[np.int64]
+    position: int
+    """Where the first one goes."""
 
 
 def _copy(
-    beton: Beton,
-    path: Path,
+    parent: Beton,
+    copy: BetonWriter,
     numbers: NDArray[np.int64],
     labels: NDArray[np.int64],
     workers: int,
     advance: Callable[[int], None],
-) -> NDArray[np.void]:
-    parts = (
-        _Part(beton, numbers[i : i + CHUNK].tolist(), labels[i : i + CHUNK].tolist())
-        for i in range(0, len(numbers), CHUNK)
+) -> None:
+    content = parent.records(numbers)
+    content["label"] = labels
+    pointers, sizes = (parent.allocations[name][numbers].astype(np.int64) for name in ("ptr", "size"))
+    positions = copy.add(content, sizes)
+    starts = np.flatnonzero(np.diff(positions // PAGE_SIZE, prepend=-1, append=-1)).tolist()
+    pages = (
+        _Page(parent, copy.path, slice(i, j), pointers[i:j], sizes[i:j], int(positions[i]))
+        for i, j in itertools.pairwise(starts)
     )
-    with BetonWriter(path, len(numbers)) as copy, threads(workers) as pool:
-        for part, images in pool.in_order(_read, parts):
-            for label, (image, sha256) in zip(part.labels, images, strict=True):
-                copy.add(label, image, sha256)
-            advance(len(part.numbers))
-        return copy.finish()
+    for page, digests in in_threads(_copy_page, pages, workers):
+        copy.content["sha256"][page.samples] = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+        copy.flush()
+        advance(len(page.sizes))
 
 
-def _read(part: _Part) -> list[tuple[Encoded, bytes]]:
-    images = [part.beton.image(number) for number in part.numbers]
-    return [(image, image.sha256) for image in images]
+def _copy_page(page: _Page) -> bytes:
+    """Copy it, compare it with the parent, and return the digests of its images, one after another."""
+    ends = np.cumsum(page.sizes)
+    images = bytearray(int(ends[-1]))
+    view = memoryview(images)
+    gaps = np.flatnonzero(page.pointers[1:] != page.pointers[:-1] + page.sizes[:-1]) + 1
+    for first, after in itertools.pairwise([0, *gaps.tolist(), len(ends)]):
+        page.parent.read_into(view[ends[first] - page.sizes[first] : ends[after - 1]], int(page.pointers[first]))
+    put(page.path, [images], [page.position])
+    bounds = itertools.pairwise([0, *ends.tolist()])
+    return b"".join(hashlib.sha256(view[start:end]).digest() for start, end in bounds)
 
 
-def _measure(path: Path, count: int) -> Colours:
-    with Beton(path) as beton:
-        numbers = range(0, beton.samples, every(beton.samples))
-    tasks = (_Range(path, numbers[i : i + CHUNK]) for i in range(0, len(numbers), CHUNK))
+def _measure(parent: Beton, numbers: NDArray[np.int64], workers: int) -> Colours:
     colours = Colours.none()
-    with processes(count) as pool:
-        for _, more in pool.in_order(_colours, tasks):
-            colours = colours.plus(more)
+    measured = numbers[:: every(len(numbers))].tolist()
+    for _, of_image in in_threads(lambda number: Colours.of(parent.image(number)), measured, workers):
+        colours = colours.plus(of_image)
     return colours
-
-
-def _colours(part: _Range) -> Colours:
-    with Beton(part.path) as beton:
-        return functools.reduce(Colours.plus, (Colours.of(beton.image(number)) for number in part.numbers))
 
 
 def _about(parent: Manifest, plan: Plan, metric: Metric | None) -> About:

@@ -1,7 +1,7 @@
 """One image: from whatever a researcher's disk holds to the bytes that go into a ``.beton``.
 
-TurboJPEG is the library FFCV decodes with, so it judges which JPEGs may pass through as they are. Everything else goes
-through Pillow.
+TurboJPEG is the library FFCV decodes with, so it judges which JPEGs may pass through as they are; `data_prep.jpeg`
+spares it those that are beyond doubt. Everything else goes through Pillow.
 """
 
 import io
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data_prep.beton import JPG, PAGE_SIZE, RAW, Encoded
+from data_prep.jpeg import whole
 from toolkit.study.dataset import Encoding
 
 Pixels = NDArray[np.uint8]
@@ -42,10 +43,12 @@ def encode(content: bytes | Pixels, encoding: Encoding, raw: bool = False) -> En
     Raises `BadImage` with the reason.
     """
     raw = raw or encoding.write_mode == "raw"
+    if isinstance(content, bytes) and not raw and (size := _size_of_fitting(content, encoding)):
+        return _checked(Encoded(JPG, *size, content))
     if isinstance(content, bytes) and (size := _jpeg_size(content)):
         target = target_size(*size, encoding)
         if size == target and not raw:
-            _decode_jpeg(content, scale=8)  # to see that its stream is whole; at 1/8 it costs a third
+            _decode_jpeg(content, scale=8)  # what libjpeg has to say of its stream
             return _checked(Encoded(JPG, *size, content))
         pixels = _decode_jpeg(content, _scale(size, target))
     else:
@@ -90,6 +93,16 @@ def _turbo() -> Any:
     return turbojpeg.TurboJPEG()
 
 
+def _size_of_fitting(content: bytes, encoding: Encoding) -> tuple[int, int] | None:
+    """Width and height of a JPEG that can pass through beyond doubt; None for anything else."""
+
+    def fits(width: int, height: int) -> bool:
+        return target_size(width, height, encoding) == (width, height) and width * height <= MAX_PIXELS
+
+    found = whole(content, fits)
+    return None if found is None or (found.has_exif and _is_turned(content)) else (found.width, found.height)
+
+
 def _jpeg_size(content: bytes) -> tuple[int, int] | None:
     """Width and height of a JPEG that TurboJPEG turns into RGB and that lies upright; None for anything else."""
     if not content.startswith(b"\xff\xd8"):
@@ -106,7 +119,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 
 def _is_turned(content: bytes) -> bool:
-    if b"Exif\0\0" not in content[: 1 << 17]:
+    if content.find(b"Exif\0\0", 0, 1 << 17) < 0:
         return False
     with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
         return image.getexif().get(ORIENTATION, 1) not in (0, 1)

@@ -1,7 +1,5 @@
 """The contact sheet: some images of each class, read from the finished file, so that a person can check the labels."""
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -14,19 +12,18 @@ ROWS, COLUMNS = 25, 8
 TILE, MARGIN, NAME_WIDTH = 96, 4, 200  # pixels
 
 
-def contact_sheet(folder: Path, manifest: Manifest) -> Image.Image:
-    """A row of images a class, after its name, from the first split's file in ``folder``."""
+def contact_sheet(beton: Beton, manifest: Manifest) -> Image.Image:
+    """A row of images a class, after its name, from ``beton``, the first split's file."""
     classes = manifest.classes
     rows = np.unique(np.linspace(0, len(classes) - 1, min(ROWS, len(classes))).round().astype(int)).tolist()
     step = TILE + MARGIN
     sheet = Image.new("RGB", (NAME_WIDTH + COLUMNS * step, len(rows) * step + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
-    with Beton(folder / next(iter(manifest.splits.values())).file) as beton:
-        for row, label in enumerate(rows):
-            top = MARGIN + row * step
-            draw.text((MARGIN, top), _caption(manifest, label), fill="black")
-            for column, number in enumerate(_evenly(np.flatnonzero(beton.labels == label))):
-                sheet.paste(_tile(beton, number), (NAME_WIDTH + column * step, top))
+    for row, label in enumerate(rows):
+        top = MARGIN + row * step
+        draw.text((MARGIN, top), _caption(manifest, label), fill="black")
+        for column, number in enumerate(_evenly(np.flatnonzero(beton.labels == label))):
+            sheet.paste(_tile(beton, number), (NAME_WIDTH + column * step, top))
     return sheet
 
 

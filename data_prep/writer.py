@@ -1,12 +1,15 @@
 """Writes a dataset folder: one ``.beton`` a split, ``dataset.json``, and a contact sheet, all of it or nothing.
 
-Worker processes read, decode, shrink and encode; this process lays the results down in the order of the samples, so
-that the bytes do not depend on the number of workers. A sample that cannot be used is left out and listed, up to a
-limit. Everything happens in a folder with a temporary name, which gets its own name when all of it was read back.
+Worker processes read, decode, shrink and encode; this process says where in the file each result goes, in the order
+of the samples, so that the bytes do not depend on the number of workers; the worker that has it writes it there and
+reads it back. A sample that cannot be used is left out and listed, up to a limit. Everything happens in a folder with
+a temporary name, whose files get their headers, and then itself its name, when all else is on the disk.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.beton import Beton, BetonWriter, Encoded, content_hash
+from data_prep.beton import Beton, BetonWriter, Encoded, content_hash, content_of, put
 from data_prep.contents import Sample, read
 from data_prep.folder import new_folder
 from data_prep.images import BadImage, decode, encode, histogram
@@ -27,7 +30,7 @@ from toolkit.study.dataset import MANIFEST, Encoding, Manifest, Metric, Parent, 
 
 CHUNK = 32
 """Samples a worker is handed at a time."""
-MEASURED = 2_000
+MEASURED = 1_000
 """Mean and standard deviation are taken over this many training images, evenly spread, to twice as many."""
 AS_IT_IS = Encoding()
 """JPEG, at the source's size."""
@@ -102,13 +105,18 @@ def write_dataset(
             raise UsageError(f"split {name} of {path.name} has no images")
     total = sum(map(len, splits.values()))
     with (
+        ExitStack() as files,
         new_folder(path, overwrite) as folder,
         open_workers(workers or available_cores()) as pool,
         progress(path.name, total) as advance,
     ):
+        betons = {
+            name: files.enter_context(BetonWriter(folder / f"{name}.beton", len(of))) for name, of in splits.items()
+        }
         run = _Run(pool, encoding, total // 1000 if max_bad is None else max_bad, advance)
-        records = {name: run.write(folder / f"{name}.beton", samples) for name, samples in splits.items()}
-        return finish_dataset(folder, path.name, about, encoding, records, run.colours, run.skipped)
+        for name, samples in splits.items():
+            run.write(betons[name], samples)
+        return finish_dataset(folder, path.name, about, encoding, betons, run.colours, run.skipped)
 
 
 def finish_dataset(
@@ -116,15 +124,16 @@ def finish_dataset(
     name: str,
     about: About,
     encoding: Encoding,
-    records: Mapping[str, NDArray[np.void]],
+    betons: Mapping[str, BetonWriter],
     colours: Colours,
     skipped: Sequence[Skipped] = (),
 ) -> Manifest:
-    """Read the splits back, compare them with ``records`` (`CONTENT`, by split), add contact sheet and manifest.
+    """Finish the files, add contact sheet and manifest, and seal the files last.
 
     Raises `ToolkitError` when a file does not hold what was meant to be in it.
     """
-    splits = {split: _read_back(folder / f"{split}.beton", of, len(about.classes)) for split, of in records.items()}
+    for beton in betons.values():
+        beton.finish()
     mean, std = colours.moments()
     manifest = Manifest(
         name=name,
@@ -132,21 +141,25 @@ def finish_dataset(
         source=about.source,
         classes=tuple(about.classes),
         class_names=tuple(about.class_names),
-        splits=splits,
+        splits={split: _split(beton, len(about.classes)) for split, beton in betons.items()},
         encoding=encoding,
-        image_size=(_largest(records, "height"), _largest(records, "width")),
+        image_size=(_largest(betons, "height"), _largest(betons, "width")),
         mean=mean,
         std=std,
         mean_over=colours.images,
         metric=about.metric,
-        content_hash=content_hash(records),
+        content_hash=content_hash({split: beton.content for split, beton in betons.items()}),
         skipped=tuple(skipped),
         split_rule=about.split_rule,
         parent=about.parent,
         provenance=dict(about.provenance),
     )
-    contact_sheet(folder, manifest).save(folder / "contact-sheet.png")
+    first = next(iter(betons.values()))
+    with Beton(first.path, first.header) as written:
+        contact_sheet(written, manifest).save(folder / "contact-sheet.png", compress_level=1)
     manifest.write(folder / MANIFEST)
+    for unsealed in betons.values():
+        unsealed.seal()
     return manifest
 
 
@@ -155,26 +168,33 @@ def every(samples: int) -> int:
     return max(1, samples // MEASURED)
 
 
-class _Written(NamedTuple):
-    """A sample as a worker hands it back."""
-
-    label: int
-    image: Encoded
-    sha256: bytes
-    colours: Colours | None
-
-
 class _Task(NamedTuple):
     """What a worker is handed: consecutive samples of a split, from number ``first`` on."""
 
     first: int
-    samples: list[Sample]
+    samples: Sequence[Sample]
     encoding: Encoding
     measure_every: int
     """Every so many samples, one is measured; 0: none."""
 
     def __str__(self) -> str:
         return printable(self.samples[0].key)
+
+
+class _Made(NamedTuple):
+    """What a worker tells of a task's samples; their bytes it keeps."""
+
+    content: NDArray[np.void]
+    sizes: NDArray[np.int64]
+    skipped: Sequence[Skipped]
+    colours: Colours
+
+
+class _Places(NamedTuple):
+    """Where in a file the bytes of a task go."""
+
+    path: Path
+    positions: Sequence[int]
 
 
 class _Run:
@@ -185,9 +205,10 @@ class _Run:
         self.skipped: list[Skipped] = []
         self.colours = Colours.none()
 
-    def write(self, path: Path, samples: Sequence[Sample]) -> NDArray[np.void]:
-        """Write one split; returns its `CONTENT` records."""
-        measure_every = every(len(samples)) if path.stem == "train" else 0
+    def write(self, beton: BetonWriter, samples: Sequence[Sample]) -> None:
+        """Write one split."""
+        split = beton.path.stem
+        measure_every = every(len(samples)) if split == "train" else 0
         tasks = (
             _Task(
                 first,
@@ -197,45 +218,57 @@ class _Run:
             )
             for first in range(0, len(samples), CHUNK)
         )
-        with BetonWriter(path, len(samples)) as beton:
-            for task, outcomes in self.pool.in_order(_encode, tasks):
-                for outcome in outcomes:
-                    self._take(beton, outcome)
-                self.advance(len(task.samples))
-            if not beton.samples:
-                raise ToolkitError(f"none of the {len(samples)} images of split {path.stem} can be used")
-            return beton.finish()
+        for task, made in self.pool.in_order(_encode, tasks):
+            positions = beton.add(made.content, made.sizes)
+            self.pool.follow_up(_put, _Places(beton.path, positions.tolist()))
+            self._note(made)
+            beton.flush()
+            self.advance(len(task.samples))
+        if not beton.samples:
+            raise ToolkitError(f"none of the {len(samples)} images of split {split} can be used")
 
-    def _take(self, beton: BetonWriter, outcome: _Written | Skipped) -> None:
-        if isinstance(outcome, Skipped):
-            self._skip(outcome)
-            return
-        beton.add(outcome.label, outcome.image, outcome.sha256)
-        if outcome.colours is not None:
-            self.colours = self.colours.plus(outcome.colours)
-
-    def _skip(self, bad: Skipped) -> None:
-        self.skipped.append(bad)
+    def _note(self, made: _Made) -> None:
+        self.colours = self.colours.plus(made.colours)
+        self.skipped += made.skipped
         if len(self.skipped) > self.max_bad:
+            bad = self.skipped[self.max_bad]
             raise ToolkitError(
-                f"{len(self.skipped)} bad images, at most {self.max_bad} may be left out (--max-bad); "
+                f"{self.max_bad + 1} bad images, at most {self.max_bad} may be left out (--max-bad); "
                 f"the last is {bad.source}: {bad.reason}"
             )
 
 
-def _encode(task: _Task) -> list[_Written | Skipped]:
-    return [_encode_one(sample, number, task) for number, sample in enumerate(task.samples, task.first)]
+_kept: deque[list[bytes]] = deque()
+"""In a worker: the bytes of tasks that have no place yet, oldest first. Places are assigned in the same order."""
 
 
-def _encode_one(sample: Sample, number: int, task: _Task) -> _Written | Skipped:
+def _encode(task: _Task) -> _Made:
+    labels, images, skipped, colours = [], [], [], Colours.none()
+    for number, sample in enumerate(task.samples, task.first):
+        image = _encode_one(sample, number, task)
+        if isinstance(image, Skipped):
+            skipped.append(image)
+            continue
+        labels.append(sample.label)
+        images.append(image)
+        if task.measure_every and number % task.measure_every == 0:
+            colours = colours.plus(Colours.of(image))
+    _kept.append([image.data for image in images])
+    sizes = np.array([len(image.data) for image in images], np.int64)
+    return _Made(content_of(labels, images), sizes, skipped, colours)
+
+
+def _encode_one(sample: Sample, number: int, task: _Task) -> Encoded | Skipped:
     try:
-        image = encode(read(sample.content), task.encoding, _raw(number, task.encoding))
-        measured = task.measure_every and number % task.measure_every == 0
-        return _Written(sample.label, image, image.sha256, Colours.of(image) if measured else None)
+        return encode(read(sample.content), task.encoding, _raw(number, task.encoding))
     except BadImage as reason:
         return Skipped(source=printable(sample.key), reason=str(reason))
     except Exception as error:  # a decoder may raise anything on a damaged file, and no image may end the run
         return Skipped(source=printable(sample.key), reason=f"{type(error).__name__}: {error}")
+
+
+def _put(places: _Places) -> None:
+    put(places.path, _kept.popleft(), places.positions)
 
 
 def _raw(number: int, encoding: Encoding) -> bool:
@@ -248,13 +281,11 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _read_back(path: Path, records: NDArray[np.void], classes: int) -> Split:
-    with Beton(path) as beton:
-        if not np.array_equal(beton.content(threads=available_cores()), records):
-            raise ToolkitError(f"{path} does not read back as it was written: the disk or the memory is at fault")
-        counts = np.bincount(beton.labels, minlength=classes)
-        return Split(file=path.name, bytes=beton.bytes, samples=beton.samples, class_counts=tuple(counts.tolist()))
+def _split(beton: BetonWriter, classes: int) -> Split:
+    counts = np.bincount(beton.content["label"], minlength=classes)
+    size = beton.path.stat().st_size
+    return Split(file=beton.path.name, bytes=size, samples=beton.samples, class_counts=tuple(counts.tolist()))
 
 
-def _largest(records: Mapping[str, NDArray[np.void]], side: str) -> int:
-    return max(int(of[side].max()) for of in records.values())
+def _largest(betons: Mapping[str, BetonWriter], side: str) -> int:
+    return max(int(beton.content[side].max()) for beton in betons.values())

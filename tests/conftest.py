@@ -5,9 +5,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from slurm.cluster import Cluster, missing_parts
+from tests.containers.slim import apptainer, site_bind, slim_image
 
 
 def real_part(missing: str) -> None:
@@ -35,3 +37,19 @@ def cluster(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluste
     running_cluster.slurm("scancel", "--state=PENDING", "--partition=main")
     running_cluster.slurm("scancel", "--partition=main")
     return running_cluster
+
+
+@pytest.fixture(scope="session")
+def image_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A profile whose tasks run in the slim image, with this environment's packages bound in."""
+    options = {
+        "apptainer": str(apptainer()),
+        "image": str(slim_image()),
+        "image_options": ["--userns"],
+        "binds": [site_bind()],
+        "cpus": 1,
+        "time_min": 30,
+    }
+    path = tmp_path_factory.mktemp("profile") / "image.toml"
+    path.write_text("\n".join(f"{key} = {orjson.dumps(value).decode()}" for key, value in options.items()))
+    return path

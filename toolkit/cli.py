@@ -46,6 +46,20 @@ def print_json(document: Any) -> None:
     sys.stdout.write(orjson.dumps(document, default=str, option=options).decode() + "\n")
 
 
+def pack_size(text: str) -> int:
+    """The argument of ``--pack``: how many nets at a time; 0 for "auto"."""
+    if text == "auto":
+        return 0
+    return positive(text)
+
+
+def positive(text: str) -> int:
+    """An argument that is a number of things, one at least."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    return int(text)
+
+
 def parser(prog: str, doc: str | None, **kwargs: Any) -> argparse.ArgumentParser:
     """An argument parser whose help is the module's docstring as it was written."""
     return argparse.ArgumentParser(

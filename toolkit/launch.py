@@ -5,6 +5,7 @@
     python -m toolkit.launch --study NAME                    # go on with what the study has declared
     python -m toolkit.launch --study NAME --retry failed     # and run failed tasks again
     python -m toolkit.launch --study NAME --cancel           # end it; what runs saves itself
+    python -m toolkit.launch --published tuggener2022 --dry-run    # what that whole study would cost
 
 Launching is reconciliation: what is declared and has no result is submitted, unless it is in the queue already. All
 settings are checked before anything is queued.
@@ -15,7 +16,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import pack_size, parser, positive, print_json, run
 
 if TYPE_CHECKING:
     from toolkit.executors.reconcile import Plan
@@ -32,6 +33,8 @@ def main(argv: Sequence[str]) -> int:
 
         print(profile_help())
         return 0
+    if given.published:
+        return _show_published(given)
     from toolkit.executors.reconcile import cancel, carry_out, make_plan
     from toolkit.render.states import PoolDisplay
 
@@ -63,6 +66,25 @@ def _show(plan: "Plan", as_json: bool) -> int:
     return 0
 
 
+def _show_published(given: argparse.Namespace) -> int:
+    from toolkit.errors import UsageError
+    from toolkit.executors.published import published_cost
+
+    if not given.dry_run:
+        raise UsageError("--published tells what a study would cost: give --dry-run with it; to train, name --dataset")
+    document = published_cost(given)
+    if given.json:
+        print_json(document)
+        return 0
+    rows = document.pop("datasets")
+    print("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
+    print(f"\n{'dataset':14}{'images':>10}{'epochs':>8}{'images seen':>16}{'multiply-adds':>15}{'hours':>12}")
+    for name, row in rows.items():
+        counts = f"{row['train']:>10,}{row['epochs']:>8}{row['images']:>16,}{row['flops']:>15.2e}{row['hours']:>12,.1f}"
+        print(f"{name:14}{counts}")
+    return 0
+
+
 def _tell_cancelled(document: Mapping[str, Any], as_json: bool) -> int:
     if as_json:
         print_json(document)
@@ -85,12 +107,17 @@ def _parser() -> argparse.ArgumentParser:
         "--set", nargs="+", default=[], dest="changes", metavar="FIELD=VALUE", help="fields of the recipe to change"
     )
     what.add_argument("--init-from", metavar="DATASET", help="start from the same nets trained on it in this study")
+    what.add_argument(
+        "--published", metavar="STUDY", help="cost of a shipped study on its own datasets (with --dry-run)"
+    )
     what.add_argument("--study", default="study", metavar="NAME", help="folder runs/NAME, or a path (%(default)s)")
     how = p.add_argument_group("how to run it")
     how.add_argument("--executor", choices=EXECUTORS, help="slurm where sbatch is, else local")
-    how.add_argument("--jobs", type=_positive, metavar="N", help="local: workers (one a GPU, else one a core)")
-    how.add_argument("--per-job", type=_positive, default=1, metavar="N", help="tasks of one array element or worker")
-    how.add_argument("--pack", type=_positive, default=1, metavar="K", help="tasks trained side by side on one loader")
+    how.add_argument("--jobs", type=positive, metavar="N", help="local: workers (one a GPU, else one a core)")
+    how.add_argument("--per-job", type=positive, metavar="N", help="tasks of one array element or worker (1, or K)")
+    how.add_argument(
+        "--pack", type=pack_size, default=1, metavar="K", help="tasks trained side by side on one loader, or auto"
+    )
     how.add_argument("--profile", metavar="FILE", help="slurm: cluster profile; examples in slurm/profiles/")
     how.add_argument("--image", metavar="SIF", help="run each task in this image (docker:NAME or podman:NAME: local)")
     how.add_argument("--profile-help", action="store_true", help="list the keys of a profile")
@@ -99,13 +126,6 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--dry-run", action="store_true", help="show the plan and the sbatch script, do nothing")
     how.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return p
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return number
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from toolkit.cli import parser, run
+from toolkit.cli import pack_size, parser, run
 from toolkit.engine.stop import StopFlag, on_signals
 from toolkit.engine.threads import prepare
 from toolkit.errors import ToolkitError, UsageError
@@ -95,23 +95,18 @@ def _arguments(argv: Sequence[str]) -> Namespace:
     arguments.add_argument("tasks", nargs="+", metavar="TASK_ID", help="ids, or unique beginnings of ids")
     arguments.add_argument("--data", type=Path, help="folder of datasets (TOOLKIT_DATA, else ./data)")
     arguments.add_argument(
-        "--pack", type=_pack, default=1, metavar="K", help="nets trained side by side from one loader, or auto"
+        "--pack", type=pack_size, default=1, metavar="K", help="nets trained side by side from one loader, or auto"
     )
     arguments.add_argument("--workers", type=int, default=0, metavar="N", help="threads (0: the allocation's cores)")
     arguments.add_argument("--corrupt", choices=("fail", "skip"), default="fail", help="samples that don't decode")
     return arguments.parse_args(argv)
 
 
-def _pack(text: str) -> int:
-    """A pack's size; 0 for "auto"."""
-    return 0 if text == "auto" else int(text)
-
-
 def main(argv: Sequence[str]) -> int:
     """The command line."""
     given = _arguments(argv)
-    if given.pack < 0 or given.workers < 0:
-        raise UsageError("--pack must be a number of nets or auto, --workers at least 0")
+    if given.workers < 0:
+        raise UsageError("--workers must be at least 0")
     study = Study.open(given.study)
     ids = [study.task(task).id for task in given.tasks]
     with on_signals() as stop:

@@ -8,14 +8,18 @@ on, so that shards of different options never meet in one room.
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from data_prep.imagenot.options import STAGES, Options, read_options
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, write_atomic
+from toolkit.files import TEMPORARY, atomic, write_atomic
+
+if TYPE_CHECKING:
+    import polars as pl
 
 OPTIONS = "build.json"
 ORIGIN = "made-from.json"
@@ -23,6 +27,12 @@ HARMLESS = {("match", "batch_rows"), ("score", "batch"), ("download", "threads")
 """Options that say how the work is done, not what comes out."""
 
 Counts = dict[str, int]
+Advance = Callable[[int], None]
+"""Told of rows, captions, kB or images as they are done."""
+
+
+def unseen(_: int) -> None:
+    """The `Advance` that tells nobody."""
 
 
 class Build:
@@ -57,10 +67,20 @@ class Build:
         """The folder of a stage."""
         return self.path / stage
 
+    def folders(self) -> list[Path]:
+        """All folders on this machine that the stages by shards read or write."""
+        sources = [source.removeprefix("file://") for source in self.options.match.sources]
+        places = [*(Path(source).parent for source in sources), Path(self.options.classes.wordnet)]
+        places += [Path(self.options.score.model), *map(Path, self.options.clean.against)]
+        return [self.path, *dict.fromkeys(place for place in places if place.is_dir())]
+
     def fingerprint(self, stage: str) -> str:
-        """SHA-256 over the options of this stage and of all before it."""
+        """SHA-256 over the options of this stage and of all before it.
+
+        Those at their defaults are left out, so that an option added later does not make a build's shards foreign.
+        """
         upto = STAGES[: STAGES.index(stage) + 1]
-        sections = self.options.model_dump(mode="json", include=set(upto))
+        sections = self.options.model_dump(mode="json", include=set(upto), exclude_defaults=True)
         for name, option in HARMLESS:
             sections.get(name, {}).pop(option, None)
         return hashlib.sha256(orjson.dumps(sections, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -69,6 +89,7 @@ class Build:
         """Enter a stage's room. Raises `UsageError` when other options filled it."""
         origin = self.room(stage) / ORIGIN
         if not any(self.room(stage).glob("[!.]*.parquet")):
+            self.remove_leftovers(stage, ORIGIN)
             write(origin, orjson.dumps(self.fingerprint(stage)))
         if orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
             raise UsageError(
@@ -77,10 +98,11 @@ class Build:
             )
 
     def renew(self, stage: str) -> None:
-        """Enter the room of a stage that is one step: what other options left there is removed."""
+        """Enter the room of a stage that is one step: what other options, or a killed run, left there is removed."""
         origin = self.room(stage) / ORIGIN
         if origin.exists() and orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
             shutil.rmtree(self.room(stage))
+        self.remove_leftovers(stage)
         self.claim(stage)
 
     def is_finished(self, stage: str, shard: str) -> bool:
@@ -104,9 +126,9 @@ class Build:
             )
         return path
 
-    def remove_leftovers(self, stage: str, shard: str) -> None:
-        """Remove what a killed run of this shard left under a temporary name."""
-        for leftover in self.room(stage).glob(f"{TEMPORARY}*-{shard}*"):
+    def remove_leftovers(self, stage: str, name: str = "") -> None:
+        """Remove what a killed run left under temporary names, of one shard or file or of all."""
+        for leftover in self.room(stage).glob(f"{TEMPORARY}*-{name}*"):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
@@ -127,8 +149,19 @@ def write(path: Path, content: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> ToolkitError:
+def write_table(path: Path, table: "pl.DataFrame") -> None:
+    """Write parquet atomically. Raises `ToolkitError` when the disk is full or the place cannot be written."""
+    import polars as pl
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as temporary:
+            table.write_parquet(temporary)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: Exception) -> ToolkitError:
     """The error for a file that cannot be written."""
-    return ToolkitError(
-        f"{path} cannot be written ({error.strerror or error}); make room and start again: finished shards stay"
-    )
+    reason = getattr(error, "strerror", None) or error
+    return ToolkitError(f"{path} cannot be written ({reason}); make room and start again: finished shards stay")

@@ -57,7 +57,10 @@ def find_classes(section: options.Classes, wordnet: WordNet) -> list[Synset]:
     wnids = read_wnids(section.wnids)
     if both := sorted(set(wnids) & set(excluded)):
         raise UsageError(f"{section.wnids}: {len(both)} wnids are excluded ones ({section.exclude}), such as {both[0]}")
-    return [wordnet.synset(wnid) for wnid in wnids]
+    try:
+        return [wordnet.synset(wnid) for wnid in wnids]
+    except UsageError as error:
+        raise UsageError(f"{section.wnids}: {error}; take it out, or correct it") from error
 
 
 def read_wnids(source: str) -> list[str]:

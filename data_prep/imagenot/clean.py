@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.imagenot import download, options
-from data_prep.imagenot.build import Build, Counts, cannot_write
+from data_prep.imagenot.build import Advance, Build, Counts, unseen, write_table
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,19 +40,18 @@ def shards(build: Build) -> list[str]:
     return [shard for shard in download.shards(build) if build.is_finished("download", shard)]
 
 
-def run(build: Build, shard: str) -> None:
+def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Look at every image of one tar."""
     import polars as pl
 
     tar = build.need("download", f"{shard}/00000.tar")
-    looks = [_look(key, start, content, build.options.clean) for key, start, content in read_tar(tar)]
+    looks = []
+    for key, start, content in read_tar(tar):
+        looks.append(_look(key, start, content, build.options.clean))
+        advance(1)
     schema = {"key": pl.String, "start": pl.Int64, "size": pl.Int64, "reason": pl.String, "phash": pl.UInt64}
     output = build.room("clean") / f"{shard}.parquet"
-    try:
-        with atomic(output) as temporary:
-            pl.DataFrame(looks, schema=schema, orient="row").sort("key").write_parquet(temporary)
-    except OSError as error:
-        raise cannot_write(output, error) from error
+    write_table(output, pl.DataFrame(looks, schema=schema, orient="row").sort("key"))
     build.finish("clean", shard, {"images": len(looks)})
 
 
@@ -61,6 +59,7 @@ def finish(build: Build) -> Counts:
     """From all looks: what is kept (``kept.parquet``, at most the set's number a class) and ``removed.parquet``."""
     import polars as pl
 
+    build.remove_leftovers("clean")
     section = build.options.clean
     images = all_looks(build).sort("rank", "class")
     readable = images["reason"].is_null().to_numpy()
@@ -79,12 +78,8 @@ def finish(build: Build) -> Counts:
     kept = images.filter(pl.col("reason").is_null())
     within = kept.filter(pl.int_range(pl.len()).over("class") < build.options.select.per_class)
     out = images.filter(pl.col("reason").is_not_null())
-    try:
-        for name, frame in (("kept", within), ("removed", out)):
-            with atomic(build.room("clean") / f"{name}.parquet") as temporary:
-                frame.drop("reason" if name == "kept" else "phash").write_parquet(temporary)
-    except OSError as error:
-        raise cannot_write(build.room("clean"), error) from error
+    write_table(build.room("clean") / "kept.parquet", within.drop("reason"))
+    write_table(build.room("clean") / "removed.parquet", out.drop("phash"))
     reasons = dict.fromkeys(REASONS, 0) | dict(out["reason"].value_counts().iter_rows())
     return {"images": len(images), **reasons, "surplus": len(kept) - len(within), "kept": len(within)}
 

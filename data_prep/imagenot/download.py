@@ -7,23 +7,25 @@ finished: start the stage again until it says that nothing is missing.
 
 import json
 import math
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from data_prep.imagenot.build import Build, Counts, cannot_write
+from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, unseen, write_table
 from data_prep.imagenot.select import shuffled
 from toolkit.errors import ToolkitError
-from toolkit.files import atomic, temporary_name
+from toolkit.files import temporary_name
 
 if TYPE_CHECKING:
     import polars as pl
 
 CARRIED = ["id", "class", "rank", "score", "license", "sample_id", "similarity"]
 """Columns that img2dataset lays beside each image."""
-FETCH = "import json, sys, img2dataset; img2dataset.download(**json.load(sys.stdin))"
 
 
 def shards(build: Build) -> list[str]:
@@ -49,11 +51,7 @@ def plan(build: Build) -> int:
     if len(asked):
         number = len(_rounds(build))
         path = build.room("download") / f"round-{number:02d}.parquet"
-        try:
-            with atomic(path) as temporary:
-                _sharded(asked, build.options.download.shard_urls).write_parquet(temporary)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        write_table(path, _sharded(asked, build.options.download.shard_urls))
     return len(asked)
 
 
@@ -81,7 +79,7 @@ def next_round(
     )
 
 
-def run(build: Build, shard: str) -> None:
+def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Fetch one shard into a folder ``SHARD``: a tar of images, and a table with the status of every URL."""
     import polars as pl
 
@@ -92,8 +90,8 @@ def run(build: Build, shard: str) -> None:
     folder = temporary_name(room / shard)
     try:
         folder.mkdir(parents=True)
-        rows.select("url", "caption", *CARRIED).write_parquet(folder / "urls.parquet")
-        _fetch(build, folder, room / f"{shard}.log")
+        write_table(folder / "urls.parquet", rows.select("url", "caption", *CARRIED))
+        _fetch(build, folder, room / f"{shard}.log", advance)
         counts = _check(folder, len(rows), room / f"{shard}.log")
         shutil.rmtree(room / shard, ignore_errors=True)
         folder.replace(room / shard)
@@ -151,21 +149,39 @@ def _sharded(rows: "pl.DataFrame", size: int) -> "pl.DataFrame":
     return mixed.with_columns(shard=pl.int_range(pl.len()) % math.ceil(len(rows) / size))
 
 
-def _fetch(build: Build, folder: Path, log: Path) -> None:
+def _fetch(build: Build, folder: Path, log: Path, advance: Advance) -> None:
     with log.open("wb") as output:
-        done = subprocess.run(
-            [sys.executable, "-c", FETCH],
-            input=json.dumps(_arguments(build, folder)).encode(),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode:
+        status = _img2dataset(arguments(build, folder), output, folder / "00000.tar", advance)
+    if status:
         last = next(iter(log.read_text(errors="replace").strip().splitlines()[-1:]), "it said nothing")
         raise ToolkitError(f"img2dataset failed: {last} (all of it: {log})")
 
 
-def _arguments(build: Build, folder: Path) -> dict[str, Any]:
+def _img2dataset(arguments: dict[str, Any], log: IO[bytes], tar: Path, advance: Advance) -> int:
+    """Its exit status; meanwhile ``advance`` is told how many kB were added to the tar. See `fetch`."""
+    command = [sys.executable, "-m", "data_prep.imagenot.fetch"]
+    seen = 0
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, process_group=0) as process:
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(arguments).encode() + b"\n")
+            process.stdin.flush()
+            while process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.5)
+                size = tar.stat().st_size // 1000 if tar.exists() else 0
+                advance(size - seen)
+                seen = size
+        except BrokenPipeError:  # it ended at once, and its log says why
+            process.wait()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode
+
+
+def arguments(build: Build, folder: Path) -> dict[str, Any]:
+    """What img2dataset is called with, for the ``urls.parquet`` in ``folder``."""
     section = build.options.download
     return {
         "url_list": str(folder / "urls.parquet"),

@@ -1,6 +1,6 @@
 """LAION's metadata: parquet files in batches, columns found by the schema, and the filters that need no caption."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from data_prep.imagenot import options
@@ -34,6 +34,8 @@ class Batch(NamedTuple):
     """The number of the first row in the file."""
     rows: "pl.DataFrame"
     """With all columns of `COLUMNS`; what the file has not is null."""
+    has: frozenset[str]
+    """Those that the file has."""
 
 
 def find_sources(patterns: Iterable[str]) -> list[str]:
@@ -75,7 +77,7 @@ def read_batches(source: str, rows: int) -> Iterator[Batch]:
             names = find_columns(source, parquet.schema_arrow.names)
             for batch in parquet.iter_batches(batch_size=rows, columns=list(names.values())):
                 frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
-                yield Batch(first, frame.select(*_columns(names)))
+                yield Batch(first, frame.select(*_columns(names, frame)), frozenset(names))
                 first += len(frame)
     except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -98,39 +100,38 @@ def find_columns(source: str, present: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _columns(names: dict[str, str]) -> "Iterator[pl.Expr]":
+def _columns(names: dict[str, str], frame: "pl.DataFrame") -> "Iterator[pl.Expr]":
     import polars as pl
 
     for ours in COLUMNS:
         column = pl.col(names[ours]) if ours in names else pl.lit(None)
+        if ours == "sample_id" and ours in names and frame.schema[names[ours]].is_float():
+            column = column.cast(pl.Int64, strict=False)  # a number all the same, and listed as 12, not 12.0
         yield column.cast(pl.String if ours in TEXTS else pl.Float64, strict=False).alias(ours)
 
 
-def check_filters(source: str, rows: "pl.DataFrame", section: options.Match) -> None:
-    """Raise `ToolkitError` when a filter that is asked for has nothing in the file to go by."""
-    lacks = {name for name in COLUMNS if rows[name].null_count() == len(rows)}
-    if (section.safe or section.max_punsafe < 1) and {"nsfw", "punsafe"} <= lacks:
+def check_filters(source: str, has: Collection[str], section: options.Match) -> None:
+    """Raise `ToolkitError` when a filter that is asked for finds no column in the file to go by."""
+    if (section.safe or section.max_punsafe < 1) and not {"nsfw", "punsafe"} & set(has):
         raise ToolkitError(f"{source} has neither NSFW nor punsafe: --set safe= --set max_punsafe=1 goes without")
-    if section.min_side and {"width", "height"} & lacks:
+    if section.min_side and not {"width", "height"} <= set(has):
         raise ToolkitError(f"{source} has no WIDTH and HEIGHT: --set min_side=0 goes without")
 
 
-def drop_reason(section: options.Match) -> "pl.Expr":
+def drop_reason(section: options.Match, has: Collection[str]) -> "pl.Expr":
     """Why a row is dropped (one of `REASONS`), or null when it stays.
 
-    A row without the tag that a filter asks for does not pass it, unless the whole column is not there.
+    A row without the tag that a filter asks for does not pass it, unless the file ``has`` not that column.
     """
     import polars as pl
 
     sides = pl.min_horizontal("width", "height"), pl.max_horizontal("width", "height")
-    is_given = {name: pl.col(name).is_not_null().any() for name in ("nsfw", "punsafe", "language")}
     conditions = {
         "broken": ~pl.col("url").str.contains(r"^(?i)https?://[^\s]+$").fill_null(False) | pl.col("caption").is_null(),
-        "unsafe": (is_given["nsfw"] & ~pl.col("nsfw").is_in(section.safe).fill_null(False) & bool(section.safe))
-        | (is_given["punsafe"] & (pl.col("punsafe").fill_null(1) > section.max_punsafe)),
-        "language": is_given["language"]
-        & ~pl.col("language").is_in(section.languages).fill_null(False)
-        & bool(section.languages),
+        "unsafe": (~pl.col("nsfw").is_in(section.safe).fill_null(False) & bool("nsfw" in has and section.safe))
+        | ((pl.col("punsafe").fill_null(1) > section.max_punsafe) & ("punsafe" in has)),
+        "language": ~pl.col("language").is_in(section.languages).fill_null(False)
+        & bool("language" in has and section.languages),
         "small": (sides[0].fill_null(0) < section.min_side),
         "aspect": (sides[1] > section.max_aspect * sides[0]).fill_null(False),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_prep.imagenot import classes, options
-from data_prep.imagenot.build import Build, Counts, cannot_write, total
+from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, total, unseen
 from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, check_filters, drop_reason, read_batches
 from data_prep.imagenot.lemmas import phrases
 from data_prep.imagenot.matcher import Matcher
@@ -25,7 +25,7 @@ def shards(build: Build) -> list[str]:
     return [f"{number:05d}" for number in range(len(build.options.match.sources))]
 
 
-def run(build: Build, shard: str) -> None:
+def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Match one source file, batch after batch, and write the rows that are left."""
     import pyarrow.parquet as pq
 
@@ -37,10 +37,11 @@ def run(build: Build, shard: str) -> None:
     try:
         with atomic(output) as temporary, pq.ParquetWriter(temporary, schema(), compression="zstd") as writer:
             for batch in read_batches(source, section.batch_rows):
-                check_filters(source, batch.rows, section)
+                check_filters(source, batch.has, section)
                 matched, counted = match_rows(shard, batch, section, matcher, wnids)
                 writer.write_table(matched.to_arrow().cast(schema()))
                 counts.append(counted)
+                advance(len(batch.rows))
     except OSError as error:
         raise cannot_write(output, error) from error
     build.finish("match", shard, total(counts))
@@ -61,7 +62,7 @@ def match_rows(
     import polars as pl
 
     rows = batch.rows.with_columns(
-        drop_reason(section).alias("reason"),
+        drop_reason(section, batch.has).alias("reason"),
         pl.format(f"{shard}-{{}}", pl.int_range(batch.first, batch.first + pl.len()).cast(pl.String).str.zfill(10))
         .alias("id"),
     )  # fmt: skip

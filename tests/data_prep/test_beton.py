@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep import beton
-from data_prep.beton import JPG, RAW, Beton, BetonWriter, Encoded, content_hash
+from data_prep.beton import JPG, RAW, Beton, BetonWriter, Encoded, content_hash, content_of, put
 from data_prep.images import decode, encode
 from data_prep.writer import About, write_dataset
 from tests.data_prep.pictures import photo, samples
@@ -16,9 +16,19 @@ from toolkit.study.dataset import Encoding
 
 def write(path, images, labels, capacity=None):
     with BetonWriter(path, capacity or len(images)) as file:
-        for image, label in zip(images, labels, strict=True):
-            file.add(label, image, image.sha256)
-        return file.finish()
+        add(file, images, labels)
+        file.finish()
+        file.seal()
+        return file.content
+
+
+def add(file, images, labels):
+    """In two goes, so that a page is continued."""
+    half = len(images) // 2
+    for images_of, labels_of in ((images[:half], labels[:half]), (images[half:], labels[half:])):
+        sizes = np.array([len(image.data) for image in images_of], np.int64)
+        positions = file.add(content_of(labels_of, images_of), sizes)
+        put(file.path, [image.data for image in images_of], positions.tolist())
 
 
 def raw(seed, width, height):
@@ -93,8 +103,8 @@ def test_images_that_fill_pages_and_a_file_with_room_left(tmp_path):
 def test_an_unfinished_file_opens_nowhere(ffcv, tmp_path):
     path = tmp_path / "x.beton"
     with BetonWriter(path, 3) as file:
-        for i in range(3):
-            file.add(i, raw(i, 20, 20), raw(i, 20, 20).sha256)
+        add(file, [raw(i, 20, 20) for i in range(3)], range(3))
+        file.finish()
     with pytest.raises(ToolkitError, match=r"never written|truncated"):
         Beton(path)
     with pytest.raises((AssertionError, ValueError, IndexError)):

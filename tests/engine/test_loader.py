@@ -6,7 +6,7 @@ import pytest
 from tests.engine.betons import pictures, write_beton
 from toolkit.engine.beton import Beton
 from toolkit.engine.loader import AHEAD, Loader, Pool
-from toolkit.engine.pictures import CorruptSample
+from toolkit.engine.pictures import CorruptSample, Decoder
 from toolkit.errors import ToolkitError
 from toolkit.study import Recipe
 
@@ -81,6 +81,21 @@ def test_damage_reaches_the_loop_with_the_samples_number(tmp_path, pool):
     batches = Loader(beton, pool).evaluate(20, 24, 1.0)
     assert len([next(batches), next(batches)]) == 2
     with pytest.raises(CorruptSample, match="sample 41 of"):
+        next(batches)
+
+
+def test_any_exception_of_a_thread_reaches_the_loop_with_the_samples_number(beton, pool, monkeypatch):
+    picture = Decoder.picture
+
+    def failing(self, beton, sample, *rest):
+        if sample == 41:
+            raise MemoryError("no room")
+        picture(self, beton, sample, *rest)
+
+    monkeypatch.setattr(Decoder, "picture", failing)
+    batches = Loader(beton, pool, "skip").evaluate(20, 24, 1.0)
+    assert len([next(batches), next(batches)]) == 2
+    with pytest.raises(ToolkitError, match=r"sample 41 of .* could not be loaded \(MemoryError: no room\)"):
         next(batches)
 
 

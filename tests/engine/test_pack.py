@@ -82,7 +82,16 @@ def test_an_image_that_goes_away_is_no_failure_of_the_task(study, declare, data,
     assert sorted(outcome.done + outcome.diverged) == sorted(task.id for task in tasks)
 
 
-def test_a_net_without_memory_beside_others_runs_after_them(study, declare, data, monkeypatch):
+def no_memory_on_a_gpu():
+    raise torch.cuda.OutOfMemoryError("no memory")
+
+
+def no_memory_on_a_cpu():
+    torch.empty(1 << 60)
+
+
+@pytest.mark.parametrize("fail", [no_memory_on_a_gpu, no_memory_on_a_cpu])
+def test_a_net_without_memory_beside_others_runs_after_them(study, declare, data, monkeypatch, fail):
     tasks = [declare(name) for name in NETS[:2]]
     original = learner_module.Learner.train_batch
     beside: list = []
@@ -90,7 +99,7 @@ def test_a_net_without_memory_beside_others_runs_after_them(study, declare, data
     def train_batch(self, images, labels):
         if self.task.architecture == NETS[1] and not beside:
             beside.append(self)
-            raise torch.cuda.OutOfMemoryError("no memory")
+            fail()
         original(self, images, labels)
 
     monkeypatch.setattr(learner_module.Learner, "train_batch", train_batch)

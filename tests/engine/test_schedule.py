@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.conftest import TINY, changed
-from toolkit.engine.cost import MEASURED, estimate
+from toolkit.engine.cost import MEASURED, estimate, size_of
 from toolkit.engine.schedule import learning_rate, resolution_at
 from toolkit.engine.sizing import LARGEST, Need, pack_size
 from toolkit.errors import UsageError
@@ -58,18 +58,46 @@ def test_cost_counts_three_passes_in_training_and_one_in_evaluation():
     from toolkit.anynet import architecture
 
     one = architecture("anynetx-500/17").complexity(16, 2).flops
-    cost = estimate([task("anynetx-500/17"), task("anynetx-500/17", epochs=3)], lambda _: MANIFEST)
+    cost = estimate([task("anynetx-500/17"), task("anynetx-500/17", epochs=3)], lambda _: size_of(MANIFEST))
     assert cost.images == 5000 and cost.flops == 5 * (3 * 1000 + 100) * one
     assert cost.hours == pytest.approx(cost.flops / MEASURED.macs_per_s / 3600) and cost.device == MEASURED.device
 
 
 def test_a_measured_rate_can_be_given(monkeypatch):
     monkeypatch.setenv("TOOLKIT_RATE", "some GPU=2e12")
-    cost = estimate([task("anynetx-500/17")], lambda _: MANIFEST)
+    cost = estimate([task("anynetx-500/17")], lambda _: size_of(MANIFEST))
     assert cost.device == "some GPU" and cost.hours == pytest.approx(cost.flops / 2e12 / 3600)
     monkeypatch.setenv("TOOLKIT_RATE", "fast")
     with pytest.raises(UsageError, match="NAME=MULTIPLY-ADDS A SECOND"):
-        estimate([task("anynetx-500/17")], lambda _: MANIFEST)
+        estimate([task("anynetx-500/17")], lambda _: size_of(MANIFEST))
+
+
+TRAINED = """
+import sys, torch
+from toolkit.engine.schedule import make_optimizer
+from toolkit.study import Recipe
+def end(make):
+    torch.manual_seed(0)
+    net = torch.nn.Linear(3, 2)
+    optimizer = make(net.parameters())
+    for _ in range(4):
+        optimizer.zero_grad(set_to_none=True)
+        net(torch.ones(5, 3)).square().sum().backward()
+        optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+    return net.weight
+{0}
+"""
+
+
+@pytest.mark.parametrize("name, optimizer", [("sgd", "SGD"), ("adamw", "AdamW")])
+def test_optimizers_are_torchs_without_its_compiler(name, optimizer):
+    ours = f"make_optimizer(Recipe(lr=0.01, weight_decay=0.1, momentum=0.9, optimizer='{name}'), p)"
+    momentum = "momentum=0.9, nesterov=True, " if name == "sgd" else ""
+    theirs = f"torch.optim.{optimizer}(p, lr=0.01, weight_decay=0.1, {momentum}fused=True)"
+    asked = f"w = end(lambda p: {ours}); print('torch._dynamo' in sys.modules, end(lambda p: {theirs}).equal(w))"
+    done = subprocess.run([sys.executable, "-c", TRAINED.format(asked)], capture_output=True, text=True, check=False)
+    assert done.stdout == "False True\n", done.stderr
 
 
 def test_cost_is_light():

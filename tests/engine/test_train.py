@@ -32,6 +32,17 @@ def test_a_task_from_declaration_to_result(study, declare, data, capsys):
     assert "done, error" in capsys.readouterr().err
 
 
+def test_the_mean_error_by_class_weighs_classes_alike(study, tmp_path):
+    counts = write_dataset(tmp_path / "uneven", val=5).splits["val"].class_counts
+    assert counts == (2, 1, 1, 1)
+    task = Task(architecture=NET, dataset="uneven", dataset_hash="hash-of-uneven", recipe=TINY)
+    study.declare([task])
+    train(study, [task.id], data=tmp_path, workers=1)
+    last = study.result(task.id).evaluations[-1]
+    shares = [wrong / count for wrong, count in zip(last.wrong_by_class, counts, strict=True)]
+    assert last.mean_class_error == pytest.approx(sum(shares) / 4)
+
+
 def test_what_has_a_result_is_not_run_again(study, declare, data):
     task = declare()
     train(study, [task.id], data=data, workers=1)
@@ -127,7 +138,7 @@ def test_a_batch_larger_than_the_set(study, declare, data):
 
 
 def test_wrong_calls(study, data):
-    for arguments, words in ((["nope"], "is no task"), (["nope", "--pack", "-1"], "--pack")):
+    for arguments, words in ((["nope"], "is no task"), (["nope", "--workers", "-1"], "--workers")):
         with pytest.raises(UsageError, match=words):
             main([str(study.path), *arguments, "--data", str(data)])
 
@@ -190,5 +201,6 @@ def test_the_revision_is_found_without_a_git_program(tmp_path):
 
 def test_packs_sized_by_measurement(study, declare, data, capsys):
     tasks = [declare(NET), declare("anynetx-500/3")]
-    assert main([str(study.path), *(t.id for t in tasks), "--data", str(data), "--pack", "auto", "--workers", "1"]) == 0
+    main([str(study.path), *(t.id for t in tasks), "--data", str(data), "--pack", "auto", "--workers", "1"])
+    assert all(len(study.result(task.id).evaluations) == 2 for task in tasks)
     assert "as measured on this net" in capsys.readouterr().err

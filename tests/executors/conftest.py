@@ -8,7 +8,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.containers.slim import apptainer, site_bind, slim_image
 from toolkit.study import Study
 from toolkit.study.submission import process_lives
 
@@ -24,22 +23,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = verb("data_prep.synthetic", "--data", root, "--name", name, "--family", family, *options)
         assert done.returncode == 0, done.stderr
     return root
-
-
-@pytest.fixture(scope="session")
-def image_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A profile whose tasks run in the slim image, with this environment's packages bound in."""
-    options = {
-        "apptainer": str(apptainer()),
-        "image": str(slim_image()),
-        "image_options": ["--userns"],
-        "binds": [site_bind()],
-        "cpus": 1,
-        "time_min": 30,
-    }
-    path = tmp_path_factory.mktemp("profile") / "image.toml"
-    path.write_text("\n".join(f"{key} = {orjson.dumps(value).decode()}" for key, value in options.items()))
-    return path
 
 
 def environment() -> dict[str, str]:

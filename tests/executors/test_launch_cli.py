@@ -46,6 +46,10 @@ def refuse(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
         (["--array", "0", "--jobs", "0"], "no positive number"),
         ([], "has declared nothing"),
         (["--recipe", "quick"], "give one"),
+        (["--published", "tuggener2022", "--dry-run"], "leave --dataset out"),
+        (["--published", "tuggener"], "give --dry-run"),
+        (["--published", "tuggener", "--dry-run"], "did you mean tuggener2022"),
+        (["--array", "0", "--set", "batch=65"], "batch of 65 is larger than"),
     ],
 )
 def test_a_wrong_call_is_one_line(
@@ -137,6 +141,19 @@ def test_a_dry_run_writes_nothing_and_prints_one_document(data: Path, tmp_path: 
     assert document["tasks"] == document["to_run"] == 10 * 2 * 2
     assert document["elements"] == 4 * 3
     assert not study.exists()
+
+
+def test_a_published_study_is_costed_without_its_datasets(tmp_path: Path) -> None:
+    call = ["--published", "tuggener2022", "--dry-run", "--json", "--data", tmp_path]
+    document = orjson.loads(verb("toolkit.launch", *call).stdout)
+    assert (document["tasks"], len(document["datasets"])) == (500 * 13, 13)
+    assert document["datasets"]["cifar10"]["images"] == 500 * 30 * 50_000
+    imagenet = document["datasets"]["imagenet"]
+    passes = 500 * 10 * (3 * 1_300_000 + 50_000)
+    assert 360e6 <= imagenet["flops"] / passes <= 400e6  # what the population is sampled for
+    assert document["hours"] > imagenet["hours"] > 0 and "measured" in document["hours_on"]
+    few = orjson.loads(verb("toolkit.launch", *call, "--array", "0-4", "--set", "epochs=1").stdout)
+    assert few["tasks"] == 65 and few["datasets"]["cifar10"]["images"] == 5 * 50_000
 
 
 def test_the_default_executor_is_said(data: Path, tmp_path: Path) -> None:

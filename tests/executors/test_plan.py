@@ -45,7 +45,15 @@ def test_elements_hold_every_task_once_and_share_a_loader(cells: list[tuple[int,
 
 def test_an_element_holds_a_whole_pack() -> None:
     tasks = {t.id: t for t in (task(i, "a", 0) for i in range(8))}
+    assert [len(element) for element in make_elements(tasks, pack=4)] == [4, 4]
     assert [len(element) for element in make_elements(tasks, per_job=1, pack=4)] == [4, 4]
+    assert [len(element) for element in make_elements(tasks)] == [1] * 8
+
+
+def test_an_element_that_sizes_its_packs_holds_what_they_are_made_of() -> None:
+    tasks = {t.id: t for t in (task(i, "a", 0) for i in range(20))}
+    assert [len(element) for element in make_elements(tasks, pack=0)] == [8, 8, 4]
+    assert [len(element) for element in make_elements(tasks, per_job=10, pack=0)] == [10, 10]
 
 
 @given(st.integers(1, 3000), st.integers(1, 1001), st.integers(1, 300))

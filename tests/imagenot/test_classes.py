@@ -40,6 +40,9 @@ def test_lists_that_cannot_be(tmp_path: Path) -> None:
     listing.write_text(read_wnids("imagenet")[5])
     with pytest.raises(UsageError, match="1 wnids are excluded"):
         find_classes(Classes(wnids=str(listing)), WORDNET)
+    listing.write_text("n02084071 n02084072")
+    with pytest.raises(UsageError, match=r"odd 'list'\.txt: 'n02084072' is no noun synset .*; take it out"):
+        find_classes(Classes(wnids=str(listing), exclude="none"), WORDNET)
     with pytest.raises(UsageError, match="no list of wnids"):
         read_wnids(str(tmp_path / "none"))
     with pytest.raises(UsageError, match="install WordNet"):

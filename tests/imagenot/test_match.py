@@ -84,7 +84,7 @@ def test_filters_and_counts(tmp_path: Path) -> None:
     found = pl.read_parquet(build.room("match") / "00000.parquet")
     assert found["id"].to_list() == ["00000-0000000000", "00000-0000000001"]
     assert found["class"].to_list() == ["n07739125"] * 2
-    assert found["sample_id"].to_list() == ["1000000000.0", "1000000007.0"]
+    assert found["sample_id"].to_list() == ["1000000000", "1000000007"]
 
 
 def test_releases_name_their_columns_differently(tmp_path: Path) -> None:
@@ -99,6 +99,15 @@ def test_releases_name_their_columns_differently(tmp_path: Path) -> None:
     assert build.counts("match", "00000")["matched"] == 3
     assert build.counts("match", "00001")["matched"] == 1
     assert build.counts("match", "00001")["unsafe"] == 2
+
+
+def test_a_batch_without_any_tag_is_no_file_without_tags(tmp_path: Path) -> None:
+    tags = {"NSFW": ["UNLIKELY", None, "UNLIKELY"], "LANGUAGE": ["en", "en", None], "WIDTH": [400, 400, None]}
+    rows(["an apple"] * 3, **tags).write_parquet(tmp_path / "a.parquet")
+    build = a_build(tmp_path, [str(tmp_path / "a.parquet")], batch_rows=1)
+    match.run(build, "00000")
+    counts = build.counts("match", "00000")
+    assert (counts["unsafe"], counts["language"], counts["matched"]) == (1, 1, 1)
 
 
 def test_missing_columns_are_named() -> None:

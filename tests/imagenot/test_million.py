@@ -1,16 +1,101 @@
-"""A shard of a million rows: the rate against the loop, the counts, and the memory it takes."""
+"""A million rows of every kind through match: each row's fate as it was made, within bounded memory."""
 
-import resource
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
-from toolkit.benchmarks.match import measure
+from data_prep.imagenot.__main__ import main
+from data_prep.imagenot.build import Build
+from data_prep.imagenot.classes import Class
+from data_prep.imagenot.lemmas import phrases, words
+from tests.imagenot.laion import IMAGENOT, WORDNET, gloss_captions, rows
+
+ROWS, FEW = 1_000_000, 100_000
+KINDS = {"fine": 0.8, "broken": 0.05, "unsafe": 0.05, "language": 0.05, "small": 0.03, "aspect": 0.02}
+SPOILT = {
+    "broken": [{"TEXT": None}, {"URL": None}, {"URL": "ftp://example.org/a.jpg"}, {"URL": "no address"}],
+    "unsafe": [{"NSFW": "NSFW"}, {"NSFW": "UNSURE"}, {"NSFW": None}],
+    "language": [{"LANGUAGE": "de"}, {"LANGUAGE": "zh"}, {"LANGUAGE": None}],
+    "small": [{"WIDTH": 120}, {"HEIGHT": 30}, {"WIDTH": None, "HEIGHT": None}],
+    "aspect": [{"WIDTH": 2900}, {"HEIGHT": 1900}],
+}
+"""What makes a row of each kind be dropped, in one of several ways."""
+MATCH = """
+import re, sys
+from data_prep.imagenot.__main__ import main
+status = main(sys.argv[1:])
+print("peak", re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+sys.exit(status)
+"""
 
 
-@pytest.mark.long
-def test_a_million_rows(tmp_path: Path) -> None:
-    document = measure(tmp_path, 1_000_000, 10_000)
-    assert document["stage_over_loop"] > 30
-    assert 0.02 < document["matched_share"] < 0.2
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 * 2**20  # KiB; the captions in memory are the test's
+def base_captions() -> list[str]:
+    """Names with glosses of all nouns, classes in plural and in capitals, near misses, other languages."""
+    lemmas = [synset.lemmas[i % len(synset.lemmas)] for i, synset in enumerate(IMAGENOT * 3)]
+    near = [f"un{lemma} {lemma}ish x{lemma}" for lemma in lemmas] + [" of ".join(lemma.split(" ")) for lemma in lemmas]
+    other = [f"ein Foto: {lemma.upper()}s, красивая 写真" for lemma in lemmas]
+    return [*gloss_captions(list(WORDNET.synsets()), 20_000), *(f"The {lemma}s!" for lemma in lemmas), *near, *other]
+
+
+def classes_in(captions: list[str]) -> list[set[int]]:
+    """The labels of the classes of which each caption holds a phrase, by the rule, word by word."""
+    known = [Class(wnid=s.wnid, lemmas=s.lemmas, definition=s.definition) for s in IMAGENOT]
+    table = phrases(known, WORDNET.plurals(), 3)
+    longest = max(map(len, table))
+    found = []
+    for caption in captions:
+        text = words(caption)
+        runs = (text[i:j] for i in range(len(text)) for j in range(i + 1, min(i + longest, len(text)) + 1))
+        found.append(set[int]().union(*(table.get(run, set()) for run in runs)))
+    return found
+
+
+def make(folder: Path, n: int) -> pl.DataFrame:
+    """Write metadata of ``n`` rows; what is expected of each: ``kind``, and ``class`` of those that match."""
+    rng = np.random.default_rng(n)
+    base = base_captions()
+    drawn = rng.integers(len(base), size=n)
+    fate = [("matched" if len(of) == 1 else "several" if of else "no_class", of) for of in classes_in(base)]
+    kinds = rng.choice(list(KINDS), n, p=list(KINDS.values()))
+    columns: dict[str, list] = {
+        "TEXT": [f"{base[i]} ({number})" for number, i in enumerate(drawn)], "NSFW": ["UNLIKELY"] * n,
+        "URL": [f"https://example.org/{number}.jpg" for number in range(n)], "LANGUAGE": ["en"] * n,
+        "WIDTH": rng.integers(200, 600, n).tolist(), "HEIGHT": rng.integers(200, 600, n).tolist(),
+    }  # fmt: skip
+    for row in np.flatnonzero(kinds != "fine"):
+        for column, value in SPOILT[kinds[row]][row % len(SPOILT[kinds[row]])].items():
+            columns[column][row] = value
+    folder.mkdir()
+    rows([""] * n, **columns).write_parquet(folder / "laion.parquet", row_group_size=100_000)
+    expected = [fate[i][0] if kind == "fine" else kind for i, kind in zip(drawn, kinds, strict=True)]
+    labels = [min(fate[i][1]) if is_ == "matched" else None for i, is_ in zip(drawn, expected, strict=True)]
+    wnids = [None if label is None else IMAGENOT[label].wnid for label in labels]
+    return pl.DataFrame({"kind": expected, "class": wnids}).with_row_index("row")
+
+
+def match(folder: Path) -> int:
+    """Match ``folder``/laion.parquet in a process of its own; the most memory it held, in MiB."""
+    build = str(folder / "build")
+    assert main(["classes", build]) == 0
+    command = [sys.executable, "-c", MATCH, "match", build, "--source", str(folder / "laion.parquet")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return int(done.stdout.split("peak ")[1]) // 1024
+
+
+def test_a_million_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = make(tmp_path / "million", ROWS)
+    make(tmp_path / "few", FEW)
+    few, many = match(tmp_path / "few"), match(tmp_path / "million")
+    build = Build.open(tmp_path / "million" / "build")
+    counts = build.counts("match", "00000")
+    assert counts == {"rows": ROWS, **dict(expected["kind"].value_counts().iter_rows())}
+    found = pl.read_parquet(build.room("match") / "00000.parquet")
+    assert found["id"].str.slice(6).cast(pl.UInt32).to_list() == expected.filter(kind="matched")["row"].to_list()
+    assert found["class"].to_list() == expected["class"].drop_nulls().to_list()
+    with capsys.disabled():
+        print(f"\nmatch: {few} MiB at most for {FEW:,} rows, {many} MiB for {ROWS:,};", counts)
+    assert many < 1.5 * few

@@ -12,7 +12,7 @@ USUAL_REFERENCE = "imagenet"
 
 
 class Subset(NamedTuple):
-    """A dataset of some of the reference's classes: ``imagenet-10``, or ``imagenet-10.3`` for its fourth draw."""
+    """A dataset of some of the reference's classes: ``imagenet-10``, or ``imagenet-10.3`` for its third draw."""
 
     name: str
     classes: int

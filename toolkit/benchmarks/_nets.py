@@ -1,121 +1,136 @@
-"""The part of the sweep benchmark that needs torch: its import is part of the start-up that is measured."""
+"""The part of the sweep benchmark that needs torch: the population's first nets, trained in the ways to compare."""
 
+import os
+import signal
 import time
-from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 from torchvision import datasets, transforms
 
-from toolkit.benchmarks._scenery import write_beton
 from toolkit.engine import device
 from toolkit.engine.cost import BACKWARD
 from toolkit.engine.learner import Learner
 from toolkit.engine.loader import Loader, Pool
 from toolkit.engine.session import opened
 from toolkit.engine.team import Team
-from toolkit.study import Recipe, Task, find_dataset
+from toolkit.study import Dataset, Task
+
+Batches = Iterator[Any]
 
 
 class Bench:
-    """A dataset on disk, and the first nets of the population."""
+    """Nets, one a task, that are trained for nothing; the tasks share dataset, recipe and seed."""
 
-    def __init__(self, given: Namespace, folder: Path, height: int, width: int, side: int) -> None:
-        self.given, self.folder = given, folder
-        self.height, self.width, self.side = height, width, side
-        self.recipe = Recipe(batch=given.batch, resolution=self.side, epochs=10)
+    def __init__(self, dataset: Dataset, tasks: Sequence[Task], workers: int) -> None:
+        self.dataset, self.recipe, self.workers = dataset, tasks[0].recipe, workers
         self.team = Team(device.choose())
         self.device_name = device.describe(self.team.device)
-        self.pool = Pool(given.workers)
+        self.feed = device.Feed(dataset.manifest, self.team.device)
+        self.loader = Loader(opened(dataset, "train"), Pool(workers))
+        self.steps = self.loader.steps(self.recipe.batch)
+        self.nets = [Learner(task, dataset.manifest, self.steps, self.team) for task in tasks]
+        [self.held] = self.loaded(1)
+        self.train(self.nets, self.in_memory(2))  # the first sight of a shape is slow
 
-    def warm_up(self) -> None:
-        """Write the images, and pay what the first net of a process pays."""
-        images = max(self.given.batch * 4, 256)
-        write_beton(self.folder, images, 8, self.height, self.width)
-        dataset = find_dataset("dataset", self.folder)
-        self.manifest, self.loader = dataset.manifest, Loader(opened(dataset, "train"), self.pool)
-        self.feed = device.Feed(self.manifest, self.team.device)
-        nets = self.nets(1)
-        self.train(nets, self.batches(2))
-        complexity = nets[0].architecture.complexity(self.side, 8)
-        assert complexity is not None
-        self.macs_per_image = (1 + BACKWARD) * complexity.flops
+    def macs_per_image(self) -> float:
+        """Multiply-adds of a training image, in the mean over the nets."""
+        classes = len(self.dataset.manifest.classes)
+        counts = [net.architecture.complexity(self.recipe.resolution, classes) for net in self.nets]
+        return (1 + BACKWARD) * sum(count.flops for count in counts if count) / len(counts)
 
-    def nets(self, k: int) -> list[Learner]:
-        """The population's first ``k`` nets."""
-        tasks = (
-            Task(architecture=f"anynetx-500/{i}", dataset="dataset", dataset_hash="", recipe=self.recipe)
-            for i in range(k)
+    def in_memory(self, count: int) -> Batches:
+        """The same batch again and again."""
+        return (self.held for _ in range(count))
+
+    def loaded(self, count: int) -> Batches:
+        """Augmented batches from a loader that starts cold."""
+        epochs = range(-(-count // self.steps))
+        batches = (b for e in epochs for b in self.loader.train(self.recipe, 0, e, self.recipe.resolution))
+        return (self.feed(batch) for batch, _ in zip(batches, range(count), strict=False))
+
+    def by_torchvision(self, images: Path) -> Batches:
+        """Endless batches of a folder of image files, by a DataLoader whose workers stay."""
+        manifest = self.dataset.manifest
+        chain = transforms.Compose(
+            [
+                transforms.RandomResizedCrop(self.recipe.resolution),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(manifest.mean, manifest.std),
+            ]
         )
-        return [Learner(task, self.manifest, 10**6, self.team) for task in tasks]
+        loader = torch.utils.data.DataLoader(
+            datasets.ImageFolder(images, chain),
+            self.recipe.batch,
+            shuffle=True,
+            drop_last=True,
+            num_workers=self.workers,
+            persistent_workers=True,
+        )
+        while True:
+            for pictures, labels in loader:
+                on_device = pictures.to(self.team.device, memory_format=torch.channels_last)
+                yield on_device, labels.to(self.team.device)
 
-    def batches(self, steps: int) -> Iterator[Any]:
-        """Augmented batches, epoch after epoch."""
-        epoch = 0
-        while steps > 0:
-            for batch in self.loader.train(self.recipe, 0, epoch, self.side):
-                yield self.feed(batch)
-                steps -= 1
-                if not steps:
-                    return
-            epoch += 1
-
-    def train(self, nets: list[Learner], batches: Iterator[Any]) -> None:
+    def train(self, nets: Sequence[Learner], batches: Batches) -> None:
         """One update of each net on each batch, to the end of the device's work."""
         for images, labels in batches:
             for net in nets:
                 net.train_batch(images, labels)
+                net.step %= self.steps
         for net in nets:
             net.loss_sum.item()
 
-    def timed(self, nets: list[Learner], batches: Iterator[Any]) -> tuple[float, float]:
-        """Seconds of the wall clock and of this process's cores that `train` takes."""
-        began, cpu = time.perf_counter(), time.process_time()
-        self.train(nets, batches)
-        return time.perf_counter() - began, time.process_time() - cpu
+    def train_singly(self, batches: Callable[[], Batches]) -> None:
+        """The nets one after another, each on batches of its own."""
+        for net in self.nets:
+            self.train([net], batches())
 
-    def rates(self, k: int, imports: float) -> dict[str, float]:
-        """Model-images a second of the arithmetic, of the sweep, and of the sweep in a fresh process."""
-        steps, work = self.given.steps, k * self.given.steps * self.given.batch
-        held = next(self.batches(1))
-        nets = self.nets(k)
-        self.train(nets, iter([held]))  # the first sight of a shape is slow, for either
-        alone, alone_cpu = self.timed(nets, (held for _ in range(steps)))
-        began = time.perf_counter()
-        nets = self.nets(k)
-        building = time.perf_counter() - began
-        together, together_cpu = self.timed(nets, self.batches(steps))
-        together += building
+    def rates(self, steps: int, rounds: int, images: Path | None) -> dict[str, dict[str, float]]:
+        """Model-images a second of each way of training, and their share of the arithmetic's: medians of the rounds.
+
+        In a round every way makes ``steps`` updates of all nets; the order is turned round from one to the next.
+        ``images``: files for torchvision's loading, as a further way.
+        """
+        ways = {
+            "arithmetic": lambda: self.train(self.nets, self.in_memory(steps)),
+            "pack": lambda: self.train(self.nets, self.loaded(steps)),
+            "one by one": lambda: self.train_singly(lambda: self.loaded(steps)),
+        }
+        if images:
+            endless = self.by_torchvision(images)
+            ways["torchvision"] = lambda: self.train_singly(lambda: (next(endless) for _ in range(steps)))
+        rounds_s = [_timed(ways, forwards=bool(i % 2)) for i in range(rounds)]
+        work = len(self.nets) * steps * self.recipe.batch
         return {
-            "arithmetic": work / alone,
-            "sweep": work / together,
-            "fresh_process": work / (together + imports),
-            "share": alone / together,
-            "cpu_share": alone_cpu / together_cpu,
+            name: {
+                "rate": median(work / spent[name] for spent in rounds_s),
+                "share": median(spent["arithmetic"] / spent[name] for spent in rounds_s),
+            }
+            for name in ways
         }
 
-    def peer(self) -> float:
-        """Model-images a second of one net under a plain loop with torchvision's loading."""
-        chain = transforms.Compose(
-            [
-                transforms.RandomResizedCrop(self.side),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(self.manifest.mean, self.manifest.std),
-            ]
-        )
-        tree = datasets.ImageFolder(self.folder / "tree", chain)
-        loader = torch.utils.data.DataLoader(
-            tree, self.given.batch, shuffle=True, drop_last=True, num_workers=self.given.workers
-        )
-        [net] = self.nets(1)
-        images, began = 0, time.perf_counter()
-        while images < self.given.steps * self.given.batch:
-            for pictures, labels in loader:
-                pictures = pictures.to(self.team.device, memory_format=torch.channels_last)
-                net.train_batch(pictures, labels.to(self.team.device))
-                images += len(labels)
-        net.loss_sum.item()
-        return images / (time.perf_counter() - began)
+    def stop_and_compute(self) -> None:
+        """Stop (SIGSTOP); woken, do the arithmetic of all epochs and evaluations on the one batch in memory."""
+        os.kill(os.getpid(), signal.SIGSTOP)
+        evaluations = self.dataset.manifest.splits["val"].samples // self.recipe.batch
+        for _ in range(self.recipe.epochs):
+            self.train(self.nets, self.in_memory(self.steps))
+            for net in self.nets:
+                net.start_evaluation()
+                for images, labels in self.in_memory(evaluations):
+                    net.evaluate_batch(images, labels)
+                net.loss_sum.item()
+
+
+def _timed(ways: dict[str, Callable[[], None]], forwards: bool) -> dict[str, float]:
+    seconds = {}
+    for name in list(ways) if forwards else reversed(ways):
+        began = time.perf_counter()
+        ways[name]()
+        seconds[name] = time.perf_counter() - began
+    return seconds

@@ -6,18 +6,23 @@ import numpy as np
 import numpy.typing as npt
 
 
-def scenery(height: int, width: int, seed: int) -> npt.NDArray[np.uint8]:
-    """An RGB image (height, width, 3) whose amplitudes fall with the frequency, most of it grey."""
+def scenery(height: int, width: int, seed: int, slope: float = 1.0) -> npt.NDArray[np.uint8]:
+    """An RGB image (height, width, 3) whose amplitudes fall with the frequency to the power of ``slope``, mostly grey.
+
+    A higher slope means less detail, and so fewer bytes as a JPEG.
+    """
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf
-    planes = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((4, height, width))) / frequency, (height, width))
+    planes = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((4, height, width))) / frequency**slope, (height, width))
     planes /= planes.std(axis=(1, 2), keepdims=True)
     mixed = planes[0] + 0.35 * planes[1:]
     return np.clip(128 + 48 * np.moveaxis(mixed, 0, 2), 0, 255).astype(np.uint8)
 
 
-def write_tree(root: Path, images: int, classes: int, height: int, width: int, quality: int = 90) -> list[Path]:
+def write_tree(
+    root: Path, images: int, classes: int, height: int, width: int, quality: int = 90, slope: float = 1.0
+) -> list[Path]:
     """A folder a class with JPEG files; returns the files. Image i is of class i modulo ``classes``."""
     import cv2
 
@@ -25,7 +30,7 @@ def write_tree(root: Path, images: int, classes: int, height: int, width: int, q
     for i in range(images):
         file = root / f"class-{i % classes}" / f"{i:05d}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.ascontiguousarray(scenery(height, width, i)[:, :, ::-1])
+        pixels = np.ascontiguousarray(scenery(height, width, i, slope)[:, :, ::-1])
         file.write_bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
         files.append(file)
     return files

@@ -27,19 +27,20 @@ def main(argv: Sequence[str]) -> int:
     arguments.add_argument("--rows", type=int, default=1_000_000, help="rows of the shard (default 1000000)")
     arguments.add_argument("--loop-rows", type=int, default=20_000, help="rows the loop is timed on (default 20000)")
     arguments.add_argument("--encode", type=int, default=2000, help="captions score is timed on (default 2000)")
+    arguments.add_argument("--model", default=ENCODER, help=f"score's encoder, a name or a folder (default {ENCODER})")
     arguments.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     given = arguments.parse_args(argv)
     os.environ["POLARS_MAX_THREADS"] = "1"  # read when polars is imported
     with tempfile.TemporaryDirectory() as folder:
-        document = measure(Path(folder), given.rows, given.loop_rows, given.encode)
+        document = measure(Path(folder), given.rows, given.loop_rows, given.encode, given.model)
     if given.json:
         print_json(document)
     else:
-        print("\n".join(f"{name:24} {value:,.4g}" for name, value in document.items() if value is not None))
+        print("\n".join(f"{name:24} {value:,.4g}" for name, value in document.items()))
     return 0
 
 
-def measure(folder: Path, rows: int, loop_rows: int, encoded: int = 0) -> dict[str, Any]:
+def measure(folder: Path, rows: int, loop_rows: int, encoded: int, model: str) -> dict[str, Any]:
     """Rates of the whole stage (file to file), of the matcher alone and of the loop, in rows a second, and of score."""
     import polars as pl
     import pyarrow as pa
@@ -73,20 +74,23 @@ def measure(folder: Path, rows: int, loop_rows: int, encoded: int = 0) -> dict[s
         "matcher_over_loop": rows / matcher_s / (loop_rows / loop_s),
         "core_hours_laion_5b": LAION_5B * stage_s / rows / 3600,
         "matched_share": matched / rows,
-        "encoded_captions_per_s": encoding_rate(captions[:encoded]),
+        **encoding_rates(model, captions[:encoded]),
         "bytes_per_matched_row": (build.room("match") / "00000.parquet").stat().st_size / matched,
     }
 
 
-def encoding_rate(captions: Sequence[str]) -> float | None:
-    """Captions a second that score encodes, the encoder already loaded; None for no captions."""
+def encoding_rates(model: str, captions: Sequence[str]) -> dict[str, float]:
+    """Captions a second that score encodes at each precision, the encoder already loaded; empty for no captions."""
+    from data_prep.imagenot import options
     from data_prep.imagenot.score import encode
 
-    if not captions:
-        return None
-    encode(ENCODER, captions[:32], 32)
-    _, seconds = _timed(partial(encode, ENCODER, captions, 256))
-    return len(captions) / seconds
+    rates = {}
+    for precision in ("float32", "bfloat16") if captions else ():
+        section = options.Score.model_validate({"model": model, "precision": precision})
+        encode(section, captions[:64])
+        _, seconds = _timed(partial(encode, section, captions))
+        rates[f"{precision}_captions_per_s"] = len(captions) / seconds
+    return rates
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:

@@ -1,29 +1,58 @@
 """Model-images a second (images times nets) when K nets share one loader, against the arithmetic alone.
 
-"arithmetic": the same nets on one batch that lies in memory. "sweep": the same number of updates through the
-loader, with building the nets and the first batch; the imports of a fresh process are added to every K alike.
-"of its CPU" is the arithmetic's share of the processor time: what "of it" comes to where no core is idle, and the one
-to read on a machine with other work.
---peer adds the nets one by one in a plain loop with torchvision's loading.
+Three ways of making the same updates take turns in one process: "arithmetic", the nets on one batch that lies in
+memory; "pack", the nets on batches from one loader; "one by one", each net on batches of its own. --peer adds the nets
+one by one with torchvision's loading. Every turn starts its loader cold; shares are medians over the rounds.
+
+Then whole runs, start-up included (--whole K, 0 for none): `toolkit.train` on K tasks as a pack, the same one by one
+in one process, and the same updates and evaluations as arithmetic alone, its own start-up left out. These processes
+take turns of a second, the others stopped meanwhile.
 """
 
+import sys
 import tempfile
-import time
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolkit.cli import parser, print_json, run
 from toolkit.engine.threads import allocation, prepare
+from toolkit.errors import ToolkitError
+from toolkit.study import Dataset, Recipe, Study, Task, find_dataset
 
-PICTURES = {"small": (40, 40, 32), "large": (256, 320, 224)}
-"""Height and width of an image, side of the crop, in pixels."""
+
+class Pictures(NamedTuple):
+    """A dataset to train on, and as much of it as two cores manage in minutes."""
+
+    size: int
+    """Side of an image, pixels."""
+    encoding: str
+    side: int
+    """Side of a crop, pixels."""
+    images: int
+    val: int
+    batch: int
+    epochs: int
+    steps: int
+    """Updates of each net in a turn."""
+    rounds: int
+
+
+PICTURES = {
+    "small": Pictures(40, "raw", 32, images=1024, val=500, batch=32, epochs=4, steps=4, rounds=5),  # the demo's set
+    "large": Pictures(256, "jpg", 224, images=128, val=32, batch=8, epochs=2, steps=2, rounds=3),
+}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Time every K and print the table."""
+    """Time every K and print the tables."""
     given = _arguments(argv)
+    prepare(given.workers)
+    if given.arithmetic:
+        _compute(Study.open(given.arithmetic), given.workers)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         document = measure(given, Path(folder))
     if given.json:
@@ -35,56 +64,153 @@ def main(argv: Sequence[str]) -> int:
 
 def _arguments(argv: Sequence[str]) -> Namespace:
     arguments = parser("toolkit.bench sweep", __doc__)
-    arguments.add_argument("--pictures", choices=PICTURES, default="small", help="40 pixels to 32, or 256x320 to 224")
-    arguments.add_argument("--packs", type=int, nargs="+", default=[1, 2, 4, 8], metavar="K", help="sizes of a pack")
-    arguments.add_argument("--batch", type=int, default=32)
-    arguments.add_argument("--steps", type=int, default=16, help="updates of each net (default 16)")
+    arguments.add_argument("--pictures", choices=PICTURES, default="small", help="the demo's, or JPEGs of 256 pixels")
+    arguments.add_argument(
+        "--packs", type=int, nargs="+", default=[1, 2, 4, 8, 16], metavar="K", help="sizes of a pack"
+    )
+    arguments.add_argument("--rounds", type=int, help="turns of each way (5; large: 3)")
+    arguments.add_argument("--steps", type=int, help="updates of each net in a turn (4; large: 2)")
+    arguments.add_argument("--batch", type=int, help="images a step (32; large: 8)")
+    arguments.add_argument("--images", type=int, help="training images, an epoch of the whole runs (1024; large: 128)")
+    arguments.add_argument("--epochs", type=int, help="of the whole runs (4; large: 2)")
+    arguments.add_argument("--whole", type=int, default=8, metavar="K", help="nets of the whole runs (8; 0: none)")
     arguments.add_argument("--workers", type=int, default=allocation(), help="threads (default: all cores)")
-    arguments.add_argument("--peer", action="store_true", help="time torchvision's loading, net by net, as well")
-    arguments.add_argument("--json", action="store_true", help="one JSON document instead of a table")
-    return arguments.parse_args(argv)
+    arguments.add_argument("--peer", action="store_true", help="with torchvision's loading, net by net, as well")
+    arguments.add_argument("--json", action="store_true", help="one JSON document instead of tables")
+    arguments.add_argument("--arithmetic", metavar="STUDY", help="stop, then compute what this study's tasks would")
+    given = arguments.parse_args(argv)
+    for name, value in PICTURES[given.pictures]._asdict().items():
+        if getattr(given, name, None) is None:
+            setattr(given, name, value)
+    return given
 
 
 def measure(given: Namespace, folder: Path) -> dict[str, Any]:
-    """Rates by K, in model-images a second, and the rate of multiply-adds of the largest pack."""
-    began = time.perf_counter()
-    prepare(given.workers)
+    """Rates by K in model-images a second, their shares of the arithmetic, and seconds of the whole runs."""
+    dataset = _write(given, folder)
+    images = _as_files(dataset, folder / "files") if given.peer else None
     from toolkit.benchmarks._nets import Bench
 
-    bench = Bench(given, folder, *PICTURES[given.pictures])
-    imports = time.perf_counter() - began
-    bench.warm_up()
-    rows = [{"k": k, **bench.rates(k, imports)} for k in given.packs]
-    document = {
-        "pictures": given.pictures,
-        "batch": given.batch,
-        "steps": given.steps,
-        "workers": given.workers,
-        "device": bench.device_name,
-        "imports_s": imports,
-        "macs_per_s": bench.macs_per_image * rows[-1]["arithmetic"],
-        "rows": rows,
+    document = {name: getattr(given, name) for name in ("pictures", "batch", "steps", "rounds", "workers")}
+    document["rows"] = []
+    for k in given.packs:
+        bench = Bench(dataset, _tasks(given, dataset, k), given.workers)
+        rates = bench.rates(given.steps, given.rounds, images)
+        document["rows"].append({"k": k, "ways": rates})
+        document["device"] = bench.device_name
+        document["macs_per_s"] = bench.macs_per_image() * rates["arithmetic"]["rate"]
+    return document | ({"whole": _whole(given, dataset, folder)} if given.whole else {})
+
+
+def _write(given: Namespace, folder: Path) -> Dataset:
+    """Textures as the demo's, of the size and number asked for."""
+    from data_prep.synthetic import main as synthesise
+
+    what = {"train": given.images, "val": given.val, "size": given.size, "write-mode": given.encoding}
+    options = [text for key, value in what.items() for text in (f"--{key}", str(value))]
+    with redirect_stdout(sys.stderr):
+        synthesise(["--family", "textures", "--name", "pictures", "--data", str(folder), *options])
+    return find_dataset("pictures", folder)
+
+
+def _as_files(dataset: Dataset, root: Path) -> Path:
+    """The training images as JPEG files, a folder a class; returns ``root``."""
+    import cv2
+
+    from toolkit.engine.beton import JPEG, Beton
+
+    beton = Beton(dataset.beton("train"))
+    for i, label in enumerate(beton.labels):
+        file, data = root / f"class-{label}" / f"{i:05d}.jpg", beton.encoded(i)
+        if beton.modes[i] != JPEG:
+            pixels = data.reshape(beton.heights[i], beton.widths[i], 3)[:, :, ::-1]
+            data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data.tobytes())
+    return root
+
+
+def _tasks(given: Namespace, dataset: Dataset, count: int) -> list[Task]:
+    """The population's first nets."""
+    recipe = Recipe(batch=given.batch, epochs=given.epochs, resolution=given.side, lr=0.01, crop_scale=(0.35, 1.0))
+    content = dataset.manifest.content_hash
+    return [
+        Task(architecture=f"anynetx-500/{i}", dataset="pictures", dataset_hash=content, recipe=recipe)
+        for i in range(count)
+    ]
+
+
+def _whole(given: Namespace, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Seconds of the whole runs of the same tasks, and the arithmetic's shares of them."""
+    from toolkit.benchmarks._turns import in_turns
+
+    tasks = _tasks(given, dataset, given.whole)
+    studies = {"pack": Study.create(folder / "together"), "one by one": Study.create(folder / "singly")}
+    commands = {"arithmetic": _python(given, __name__, f"--arithmetic={studies['pack'].path}")}
+    for name, study in studies.items():
+        study.declare(tasks)
+        what = [study.path, *(task.id for task in tasks), f"--data={folder}"]
+        commands[name] = _python(given, "toolkit.train", *what, f"--pack={given.whole if name == 'pack' else 1}")
+    runs = in_turns(commands, prepared="arithmetic")
+    for name, ended in runs.items():
+        if ended.status if name not in studies else not _trained(studies[name], tasks):
+            raise ToolkitError(f"{' '.join(commands[name][:3])} ended with {ended.status}: {ended.last_words}")
+    seconds = {name: ended.seconds for name, ended in runs.items()}
+    return {
+        "k": given.whole,
+        "epochs": given.epochs,
+        "images": given.images,
+        "val": given.val,
+        "seconds": seconds,
+        "shares": {name: seconds["arithmetic"] / spent for name, spent in seconds.items()},
     }
-    return document | ({"peer": bench.peer()} if given.peer else {})
+
+
+def _trained(study: Study, tasks: Sequence[Task]) -> bool:
+    """Whether all were trained to the end; on few pictures some may learn nothing."""
+    results = [study.result(task.id) for task in tasks]
+    return all(result and len(result.evaluations) == result.task.recipe.epochs for result in results)
+
+
+def _python(given: Namespace, module: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", module, *map(str, arguments), f"--workers={given.workers}"]
+
+
+def _compute(study: Study, workers: int) -> None:
+    from toolkit.benchmarks._nets import Bench
+
+    tasks = list(study.tasks().values())
+    Bench(find_dataset(tasks[0].dataset, study.path.parent), tasks, workers).stop_and_compute()
 
 
 def _show(document: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{document['pictures']} pictures, {document['steps']} updates of {document['batch']} images a net"
-    table = Table(title=f"{title}, {document['device']}")
-    for column in ("K", "arithmetic", "sweep", "of it", "of its CPU", "with imports"):
+    names = list(document["rows"][0]["ways"])
+    what = "{pictures} pictures, {rounds} rounds of {steps} updates of {batch} images a net".format(**document)
+    table = Table(title=f"{what}, {document['device']}")
+    for column in ("K", "arithmetic", *(text for name in names[1:] for text in (name, "of it"))):
         table.add_column(column, justify="right")
     for row in document["rows"]:
-        rates = (f"{row[key]:,.0f}" for key in ("arithmetic", "sweep"))
-        table.add_row(
-            str(row["k"]), *rates, f"{row['share']:.2f}", f"{row['cpu_share']:.2f}", f"{row['fresh_process']:,.0f}"
-        )
+        cells = [text for way in row["ways"].values() for text in (f"{way['rate']:,.0f}", f"{way['share']:.2f}")]
+        table.add_row(str(row["k"]), cells[0], *cells[2:])
     Console().print(table)
-    if "peer" in document:
-        Console().print(f"one by one with torchvision's loading: {document['peer']:,.0f}")
-    print(f"imports {document['imports_s']:.1f} s; for estimates: TOOLKIT_RATE='DEVICE={document['macs_per_s']:.2e}'")
+    if whole := document.get("whole"):
+        Console().print(_whole_table(whole))
+    print(f"for estimates: TOOLKIT_RATE='DEVICE={document['macs_per_s']:.2e}'")
+
+
+def _whole_table(whole: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    what = "{k} nets, {epochs} epochs of {images} images, each followed by evaluating {val}".format(**whole)
+    table = Table(title=f"whole runs, start-up included: {what}")
+    for column in ("run", "seconds", "arithmetic's share"):
+        table.add_column(column, justify="left" if column == "run" else "right")
+    for name, seconds in whole["seconds"].items():
+        table.add_row(name, f"{seconds:,.1f}", f"{whole['shares'][name]:.2f}")
+    return table
 
 
 if __name__ == "__main__":

@@ -29,7 +29,20 @@ class Rate(NamedTuple):
     basis: str
 
 
-MEASURED = Rate("one core of an AMD EPYC", 18e9, "measured: nets of anynetx-500 at 32 pixels, 750 images/s a core")
+MEASURED = Rate(
+    "one core of an AMD EPYC",
+    18e9,
+    "measured: nets of anynetx-500 at 32 pixels, 750 images/s a core; no GPU was to be had, TOOLKIT_RATE gives yours",
+)
+
+
+class Size(NamedTuple):
+    """What of a dataset decides the cost."""
+
+    train: int
+    """Images."""
+    val: int
+    classes: int
 
 
 class Cost(NamedTuple):
@@ -48,15 +61,20 @@ class Cost(NamedTuple):
     """Tasks whose net cannot be counted without building it: they are in ``images`` alone."""
 
 
-def estimate(tasks: Sequence[Task], find: Callable[[str], Manifest]) -> Cost:
-    """The cost of ``tasks``; ``find`` gives a dataset's manifest by name.
+def size_of(manifest: Manifest) -> Size:
+    """A dataset's size."""
+    return Size(manifest.splits["train"].samples, manifest.splits["val"].samples, len(manifest.classes))
+
+
+def estimate(tasks: Sequence[Task], find: Callable[[str], Size]) -> Cost:
+    """The cost of ``tasks``; ``find`` gives a dataset's size by name.
 
     The device is the one of ``TOOLKIT_RATE`` ("NAME=MULTIPLY-ADDS A SECOND", which ``toolkit.bench sweep`` prints),
     else the one measured here. Raises `UsageError` for a rate that cannot be read, and what ``find`` raises.
     """
-    manifests = {name: find(name) for name in {task.dataset for task in tasks}}
-    counted = [_flops(task, manifests[task.dataset]) for task in tasks]
-    images = sum(task.recipe.epochs * manifests[task.dataset].splits["train"].samples for task in tasks)
+    sizes = {name: find(name) for name in {task.dataset for task in tasks}}
+    counted = [_flops(task, sizes[task.dataset]) for task in tasks]
+    images = sum(task.recipe.epochs * sizes[task.dataset].train for task in tasks)
     flops = sum(count for count in counted if count is not None)
     rate = chosen_rate()
     return Cost(images, flops, flops / rate.macs_per_s / 3600, rate.device, rate.basis, counted.count(None))
@@ -74,16 +92,15 @@ def chosen_rate() -> Rate:
         raise UsageError(f"{RATE}={given!r}: write NAME=MULTIPLY-ADDS A SECOND, such as 'NAME=1e12'") from error
 
 
-def _flops(task: Task, manifest: Manifest) -> int | None:
-    recipe, classes = task.recipe, len(manifest.classes)
-    train, val = manifest.splits["train"].samples, manifest.splits["val"].samples
+def _flops(task: Task, size: Size) -> int | None:
+    recipe = task.recipe
     sides = [resolution_at(recipe, epoch) for epoch in range(recipe.epochs)]
-    seen = {side: _image(task.architecture, side, classes) for side in {*sides, recipe.resolution_at_evaluation}}
+    seen = {side: _image(task.architecture, side, size.classes) for side in {*sides, recipe.resolution_at_evaluation}}
     counts = {side: count for side, count in seen.items() if count is not None}
     if len(counts) < len(seen):
         return None
-    training = sum(train * (1 + BACKWARD) * counts[side] for side in sides)
-    return training + recipe.epochs * val * counts[recipe.resolution_at_evaluation]
+    training = sum(size.train * (1 + BACKWARD) * counts[side] for side in sides)
+    return training + recipe.epochs * size.val * counts[recipe.resolution_at_evaluation]
 
 
 @cache

@@ -49,18 +49,18 @@ class Tally:
     loss: Tensor
     wrong5: Tensor
     wrong_by_class: Tensor
-    images: Tensor
+    images_by_class: Tensor
 
     @classmethod
     def empty(cls, classes: int, device: torch.device) -> "Tally":
         """All zero."""
         count = {"dtype": torch.int64, "device": device}
         loss = torch.zeros((), dtype=torch.float64, device=device)
-        return cls(loss, torch.zeros((), **count), torch.zeros(classes, **count), torch.zeros((), **count))
+        return cls(loss, torch.zeros((), **count), torch.zeros(classes, **count), torch.zeros(classes, **count))
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: ``logits`` (batch, classes) and ``labels`` (batch,)."""
-        self.images += len(labels)
+        self.images_by_class += torch.bincount(labels, minlength=len(self.images_by_class))
         self.loss += cross_entropy(logits.float(), labels, reduction="sum").double()
         ranked = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
         hit = ranked == labels[:, None]
@@ -69,8 +69,13 @@ class Tally:
 
     def gather(self, team: Team) -> None:
         """Add up what the processes of a team counted."""
-        for counts in (self.loss, self.wrong5, self.wrong_by_class, self.images):
+        for counts in (self.loss, self.wrong5, self.wrong_by_class, self.images_by_class):
             team.total(counts)
+
+    def mean_class_error(self) -> float:
+        """Top-1 error in the mean over the classes that were seen."""
+        seen = self.images_by_class > 0
+        return float((self.wrong_by_class[seen].double() / self.images_by_class[seen]).mean())
 
 
 @dataclass(eq=False)
@@ -161,7 +166,7 @@ class Learner:
         tally = self._tally
         assert tally is not None
         tally.gather(self.team)
-        images = int(tally.images.item())
+        images = int(tally.images_by_class.sum().item())
         loss = tally.loss.item() / images
         if not math.isfinite(loss):
             raise Diverged("NonFiniteLoss", f"the validation loss is {loss} after epoch {self.epoch + 1}")
@@ -171,6 +176,7 @@ class Learner:
             images=images,
             wrong_top1=sum(by_class),
             wrong_top5=int(tally.wrong5.item()),
+            mean_class_error=tally.mean_class_error(),
             loss=loss,
             train_loss=self.train_loss(),
             seconds=seconds,

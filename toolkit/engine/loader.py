@@ -160,6 +160,9 @@ class _Pending:
                 decoder.picture(beton, sample, box, flip, out)
             except CorruptSample as error:
                 corrupt.append(error)
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                raise ToolkitError(f"sample {sample} of {beton.path} could not be loaded ({what})") from error
         return corrupt
 
     def batch(self) -> Batch:

@@ -178,16 +178,17 @@ class Pack:
             raise
         except Diverged as error:
             self._end(member, "diverged", error)
-        except torch.cuda.OutOfMemoryError as error:
-            self._leave(member)
-            self._never_began(member.task, error)
         except Exception as error:
-            self._end(member, "failed", error)
+            if _no_memory(error):
+                self._leave(member)
+                self._never_began(member.task, error)
+            else:
+                self._end(member, "failed", error)
 
     def _never_began(self, task: Task, error: Exception) -> None:
         """Record a failure; but a task without memory beside others waits for a smaller pack."""
         self._check_ground(error)
-        if isinstance(error, torch.cuda.OutOfMemoryError) and self.alive:
+        if _no_memory(error) and self.alive:
             torch.cuda.empty_cache()
             complain(f"task {task.id} ({task.architecture}) found no memory beside {len(self.alive)} others: later")
             self.postponed.append(task)
@@ -266,6 +267,11 @@ class Pack:
                 member.book_wait(began, now)
             yield batch
             began = time.perf_counter()
+
+
+def _no_memory(error: Exception) -> bool:
+    """A GPU's error has a class of its own; the CPU's allocator tells in words alone."""
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 @contextmanager

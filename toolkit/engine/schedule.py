@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable
+from functools import cache
+from inspect import unwrap
 from typing import Any
 
 from toolkit.study.recipe import Recipe
@@ -53,6 +55,21 @@ def make_optimizer(recipe: Recipe, parameters: Iterable[Any]) -> Any:
 
     groups = parameter_groups(recipe, parameters)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+        return _uncompiled(torch.optim.AdamW)(groups, lr=recipe.lr, fused=True)
     nesterov = recipe.nesterov and recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+    return _uncompiled(torch.optim.SGD)(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+
+
+WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+
+
+@cache
+def _uncompiled(kind: Any) -> Any:
+    """An optimizer of torch's without the wrappers that tell its compiler to look away.
+
+    At their first call they import that compiler, which takes longer than torch itself; nothing here is compiled.
+    """
+    import torch
+
+    bare = {name: unwrap(getattr(kind, name)) for name in WRAPPED}
+    return type(kind.__name__, (kind,), {**bare, "step": torch.no_grad()(unwrap(kind.step))})

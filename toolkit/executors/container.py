@@ -16,7 +16,7 @@ from pathlib import Path
 import toolkit
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors.profile import Profile
-from toolkit.executors.versions import compare
+from toolkit.executors.versions import TRAINING, compare
 
 CODE = Path(toolkit.__file__).parents[1]
 ENGINES = ("docker", "podman")
@@ -43,12 +43,12 @@ def contain(image: str, paths: Sequence[Path], profile: Profile, gpu: bool) -> C
     return _apptainer(Path(image), paths, profile, gpu)
 
 
-def check(container: Container, image: str) -> list[str]:
+def check(container: Container, image: str, needed: Sequence[str] = TRAINING) -> list[str]:
     """Start Python in the image and compare versions; returns what differs.
 
-    Raises `ToolkitError` when it does not start, `UsageError` when tasks would not run there.
+    Raises `ToolkitError` when it does not start, `UsageError` when it lacks a module of those that are needed.
     """
-    command = [*container.prefix, "python", "-m", "toolkit.executors.versions"]
+    command = [*container.prefix, "python", "-m", "toolkit.executors.versions", *needed]
     environment = {**os.environ, **container.environment}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -56,7 +56,7 @@ def check(container: Container, image: str) -> list[str]:
         raise UsageError(f"{command[0]} does not start ({error.strerror}): is it installed here?") from error
     if done.returncode:
         raise ToolkitError(f"image {image} does not start Python: {done.stderr.strip()}")
-    return compare(json.loads(done.stdout.splitlines()[-1]), image)
+    return compare(json.loads(done.stdout.splitlines()[-1]), image, needed)
 
 
 def folders(paths: Sequence[Path]) -> dict[Path, Path]:

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     submission = Submission.read(record)
     tasks = submission.elements[int(os.environ["SLURM_ARRAY_TASK_ID"])]
     study = record.parent.parent
-    return train([str(study), *tasks, "--data", submission.data, "--pack", str(submission.pack)])
+    return train([str(study), *tasks, "--data", submission.data, "--pack", str(submission.pack or "auto")])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from toolkit.errors import ToolkitError
 from toolkit.executors.accounting import Endings, endings
 from toolkit.executors.queue import queue_of
 from toolkit.study import Study, Task
-from toolkit.study.ranges import format_ranges
+from toolkit.study.ranges import format_names
 from toolkit.study.states import State, TaskState, task_states
 from toolkit.study.submission import Submission, submissions
 
@@ -65,7 +65,7 @@ class Overview:
         for task_id, task in self.tasks.items():
             group, _, member = task.architecture.partition("/")
             members[task.column, self.states[task_id].state, group].append(member)
-        return [(*key, _compact(names)) for key, names in members.items()]
+        return [(*key, format_names(names)) for key, names in members.items()]
 
     def document(self) -> dict[str, Any]:
         """The JSON document of ``status --json``."""
@@ -106,10 +106,3 @@ def _told(states: Mapping[str, TaskState], known: Endings) -> dict[str, TaskStat
 
 def _ending(state: TaskState, known: Endings) -> str:
     return known.get(state.submission or "", {}).get(state.element or 0, "")
-
-
-def _compact(members: list[str]) -> str:
-    """Numbers as ranges, names as they are."""
-    if all(member.isdigit() for member in members):
-        return format_ranges(map(int, members))
-    return ",".join(sorted(set(members)))

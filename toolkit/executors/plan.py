@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from toolkit.errors import UsageError
 from toolkit.study import Dataset, Task, load_recipe
 
 
@@ -17,9 +18,15 @@ def make_tasks(
 ) -> list[Task]:
     """Every architecture on every dataset with every seed; all of a dataset's tasks stand together.
 
-    Raises `UsageError` for an unknown recipe or field.
+    Raises `UsageError` for an unknown recipe or field, and for a batch that no dataset's epoch holds.
     """
     recipes = {d.manifest.name: load_recipe(recipe, d.manifest.name, changes) for d in datasets}
+    for dataset in datasets:
+        batch, images = recipes[dataset.manifest.name].batch, dataset.manifest.splits["train"].samples
+        if batch > images:
+            raise UsageError(
+                f"a batch of {batch} is larger than {dataset.path} ({images} images): --set batch={images}"
+            )
     return [
         Task(
             architecture=architecture,
@@ -33,15 +40,20 @@ def make_tasks(
     ]
 
 
-def make_elements(tasks: Mapping[str, Task], per_job: int, pack: int = 1) -> list[tuple[str, ...]]:
+PER_JOB_WHEN_MEASURED = 8
+"""Tasks of an element that sizes its packs itself: what packs can be made of (our choice)."""
+
+
+def make_elements(tasks: Mapping[str, Task], per_job: int | None = None, pack: int = 1) -> list[tuple[str, ...]]:
     """Task ids by array index: at most ``max(per_job, pack)`` in an element, all of one dataset, recipe and seed.
 
-    An element's tasks share one loader, so that compilation is paid once and packs can be formed.
+    An element's tasks share one loader, so that start-up is paid once and packs can be formed. ``pack`` 0: their
+    size is measured where they run. ``per_job`` None: one pack, or `PER_JOB_WHEN_MEASURED`.
     """
     groups: dict[tuple[str, str, int], list[str]] = defaultdict(list)
     for task_id, task in tasks.items():
         groups[task.dataset_hash, task.recipe.model_dump_json(), task.seed].append(task_id)
-    size = max(per_job, pack)
+    size = max(per_job or 1, pack) if per_job or pack else PER_JOB_WHEN_MEASURED
     return [tuple(ids[i : i + size]) for ids in groups.values() for i in range(0, len(ids), size)]
 
 

@@ -4,6 +4,7 @@ import getpass
 import shutil
 import subprocess
 from collections import defaultdict
+from collections.abc import Collection
 
 from toolkit.errors import ToolkitError
 from toolkit.study import Study
@@ -47,6 +48,14 @@ def queue_of(study: Study) -> Queue | None:
     if not any(submission.executor == "slurm" for submission in submissions(study)):
         return {}
     return read_queue() if slurm_here() else None
+
+
+def job_ids(names: Collection[str]) -> list[str]:
+    """Slurm's ids of the jobs of these names that are in the queue, an array's as one."""
+    if not names:
+        return []
+    mine = slurm("squeue", "--noheader", f"--user={getpass.getuser()}", f"--name={','.join(names)}", "--format=%F")
+    return sorted(set(mine.split()))
 
 
 def scancel(job_name: str) -> None:

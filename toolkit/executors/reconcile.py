@@ -6,21 +6,22 @@ import signal
 import socket
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.engine.cost import estimate
+from toolkit.engine.cost import estimate, size_of
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors import debug, local
 from toolkit.executors.accounting import submit_limit
 from toolkit.executors.container import ENGINES, HOST, Container, check, contain
 from toolkit.executors.plan import make_elements
 from toolkit.executors.profile import Profile, load_profile
-from toolkit.executors.queue import queue_of, read_queue, scancel, slurm_here
+from toolkit.executors.queue import job_ids, queue_of, read_queue, scancel, slurm_here
 from toolkit.executors.selection import say, select
 from toolkit.executors.slurm import Arrays
+from toolkit.executors.transfer import Waves, in_waves
 from toolkit.study import Study, Task, data_root, find_dataset
 from toolkit.study.states import UNFINISHED, Queue, State, TaskState, task_states
 from toolkit.study.study import study_path
@@ -41,6 +42,8 @@ RETRIES: Mapping[str, frozenset[State]] = {
     "all": frozenset({"failed", "damaged", "diverged", "lost"}),
 }
 
+Elements = list[tuple[str, ...]]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -52,7 +55,7 @@ class Plan:
     executor: ExecutorName
     profile: Profile
     data: Path
-    per_job: int
+    per_job: int | None
     pack: int
     jobs: int
     container: Container
@@ -67,7 +70,7 @@ class Plan:
             if task_id not in states or (states[task_id].state in self.wanted and not states[task_id].held)
         }
 
-    def elements(self, tasks: Mapping[str, Task]) -> list[tuple[str, ...]]:
+    def elements(self, tasks: Mapping[str, Task]) -> Elements:
         """What one array element or worker takes at a time."""
         return make_elements(tasks, self.per_job, self.pack)
 
@@ -101,10 +104,11 @@ def make_plan(given: Namespace) -> Plan:
 
 def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
-    tasks = plan.to_run(_states(plan))
-    elements = plan.elements(tasks)
+    waves = _waves(plan)
+    elements = plan.elements(waves.first) + plan.elements(waves.second)
     arrays = plan.arrays().describe(elements) if plan.executor == "slurm" and elements else {}
-    return {**_summary(plan, elements), **_cost(plan, tasks), **arrays}
+    waiting = {"waiting": f"{len(waves.second)} tasks, for what they start from"} if waves.second else {}
+    return {**_summary(plan, elements), **waiting, **_cost(plan, waves.first | waves.second), **arrays}
 
 
 def carry_out(plan: Plan, display: local.Display) -> dict[str, Any]:
@@ -114,19 +118,20 @@ def carry_out(plan: Plan, display: local.Display) -> dict[str, Any]:
     """
     Study.create(plan.study.path)
     with launch_lock(plan.study):
+        waves = _waves(plan)
+        tasks = waves.first | waves.second
         plan.study.declare(plan.tasks.values())
-        tasks = plan.to_run(_states(plan))
-        elements = plan.elements(tasks)
         _set_aside(plan.study, tasks)
-        submitted = _submit(plan, elements)
+        submitted = _submit(plan, waves)
     taken = sum(len(submission.tasks) for submission in submitted)
     say(f"study {plan.study.path}: {len(plan.tasks)} tasks, {taken} to run")
     if taken < len(tasks):
         say(f"{len(tasks) - taken} tasks exceed submit_limit {_limit(plan.profile)}: launch again later")
-    if submitted and plan.executor == "local":
-        local.run(plan.study, submitted[0], plan.jobs, display, plan.container)
-    elif submitted and plan.executor == "debug":
-        debug.run(plan.study, submitted[0])
+    for submission in submitted:
+        if plan.executor == "local":
+            local.run(plan.study, submission, plan.jobs, display, plan.container)
+        elif plan.executor == "debug":
+            debug.run(plan.study, submission)
     return _outcome(plan, submitted)
 
 
@@ -182,6 +187,13 @@ def _states(plan: Plan) -> dict[str, TaskState]:
     return task_states(plan.study, queue_of(plan.study)) if plan.study.room("tasks").is_dir() else {}
 
 
+def _waves(plan: Plan) -> Waves:
+    """The tasks to run; those whose start is still to be trained come second."""
+    states = _states(plan)
+    slurm = [s.name for s in submissions(plan.study) if s.executor == plan.executor == "slurm"]
+    return in_waves(plan.study, plan.to_run(states), states, slurm)
+
+
 def _set_aside(study: Study, tasks: Mapping[str, Task]) -> None:
     """Move results that are tried again out of the way (kept among the logs); their checkpoints start over."""
     for task_id in tasks:
@@ -190,14 +202,31 @@ def _set_aside(study: Study, tasks: Mapping[str, Task]) -> None:
             shutil.rmtree(study.checkpoint_folder(task_id), ignore_errors=True)
 
 
-def _submit(plan: Plan, elements: Sequence[tuple[str, ...]]) -> list[Submission]:
-    if not elements:
-        return []
-    if plan.executor == "slurm":
-        return plan.arrays().submit(elements[: _room(plan.profile)])
-    submission = new_submission(plan.study, plan.executor, elements, plan.data, plan.pack, plan.profile.image)
-    submission.write(record_path(plan.study, submission))
-    return [submission]
+def _submit(plan: Plan, waves: Waves) -> list[Submission]:
+    """Record the waves as submissions, and hand them to Slurm where it is the executor."""
+    first, second = plan.elements(waves.first), plan.elements(waves.second)
+    if plan.executor == "slurm" and first + second:
+        return _submit_arrays(plan.arrays(), first, second, waves.after)
+    submitted = [
+        new_submission(plan.study, plan.executor, elements, plan.data, plan.pack, plan.profile.image)
+        for elements in (first, second)
+        if elements
+    ]
+    for submission in submitted:
+        submission.write(record_path(plan.study, submission))
+    return submitted
+
+
+def _submit_arrays(arrays: Arrays, first: Elements, second: Elements, sources: Collection[str]) -> list[Submission]:
+    """Submit what the user's limit leaves room for, ``second`` to start when ``first`` and ``sources`` have ended."""
+    room = _room(arrays.profile)
+    submitted = arrays.submit(first[:room])
+    if second := second[: room and room - len(first[:room])]:
+        after = [*(submission.job for submission in submitted if submission.job), *job_ids(sources)]
+        if after:
+            say(f"{sum(map(len, second))} tasks wait for what they start from: jobs {', '.join(after)}")
+        submitted += arrays.submit(second, after)
+    return submitted
 
 
 def _room(profile: Profile) -> int | None:
@@ -229,7 +258,7 @@ def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What the tasks will take: training images, multiply-adds, and hours by a measured rate."""
-    cost = estimate(list(tasks.values()), lambda name: find_dataset(name, plan.data).manifest)
+    cost = estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest))
     uncounted = (
         {"uncounted": f"{cost.uncounted} tasks of nets that only building would count"} if cost.uncounted else {}
     )

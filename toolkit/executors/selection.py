@@ -27,10 +27,10 @@ def select(given: Namespace, study: Study, data: Path) -> list[Task]:
         return _declared(study, given.dataset, data)
     seeds = parse_ranges(given.seeds or "0", "--seeds")
     datasets = _datasets(given.dataset, data)
-    architectures = _architectures(given.array, given.population, given.models)
+    nets = architectures(given.array, given.population, given.models)
     if given.recipe is None:
         say(f"recipe {DEFAULT_RECIPE}, for a first look (--recipe names another)")
-    tasks = make_tasks(architectures, datasets, given.recipe or DEFAULT_RECIPE, given.changes, seeds)
+    tasks = make_tasks(nets, datasets, given.recipe or DEFAULT_RECIPE, given.changes, seeds)
     return started_from(tasks, study, given.init_from) if given.init_from else tasks
 
 
@@ -39,7 +39,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _architectures(array: str | None, population: str, models: Sequence[str]) -> list[str]:
+def architectures(array: str | None, population: str, models: Sequence[str]) -> list[str]:
+    """Members ``array`` of a population, then ``models``, each once. Raises `UsageError` for an unknown one."""
     from toolkit.anynet import POPULATIONS, architecture, load_population
 
     members = load_population(population).architectures

@@ -11,7 +11,7 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors.container import HOST, Container
@@ -41,8 +41,10 @@ class Arrays:
     pack: int = 1
     container: Container = HOST
 
-    def submit(self, elements: Sequence[tuple[str, ...]]) -> list[Submission]:
+    def submit(self, elements: Sequence[tuple[str, ...]], after: Sequence[str] = ()) -> list[Submission]:
         """Submit elements as one array, or several where the cluster's MaxArraySize asks for it.
+
+        They start when the jobs ``after`` have ended, well or not.
 
         The caller holds the study's lock. Each array's record is written before sbatch is called, under the name that
         the job gets, so that whatever happens in between the queue tells what was submitted. Raises `ToolkitError`
@@ -50,8 +52,8 @@ class Arrays:
         """
         submitted: list[Submission] = []
         for part in split(elements, array_size(), self.profile.throttle):
-            after = submitted[part.after].job if part.after is not None else None
-            submitted.append(self._submit(part, after))
+            before = submitted[part.after].job if part.after is not None else None
+            submitted.append(self._submit(part, [*after, *([before] if before else [])]))
         return submitted
 
     def describe(self, elements: Sequence[tuple[str, ...]]) -> dict[str, object]:
@@ -64,7 +66,7 @@ class Arrays:
         text = self._submitit(submission, throttle)._make_submission_file_text(self._command(submission), "")
         return f"{text}\n"
 
-    def _submit(self, part: Part, after: str | None) -> Submission:
+    def _submit(self, part: Part, after: Sequence[str]) -> Submission:
         from submitit.core.utils import FailedJobError
 
         submission = self._record(part)
@@ -83,41 +85,58 @@ class Arrays:
     def _record(self, part: Part) -> Submission:
         return new_submission(self.study, "slurm", part.elements, self.data, self.pack, self.profile.image)
 
-    def _submitit(self, submission: Submission, throttle: int, after: str | None = None) -> "submitit.SlurmExecutor":
-        import submitit
-
-        profile = self.profile
-        executor = submitit.SlurmExecutor(folder=_log_folder(self.study))
-        executor.update_parameters(
-            job_name=submission.name,
-            partition=profile.partition,
-            account=profile.account,
-            qos=profile.qos,
-            constraint=profile.constraint,
-            exclude=profile.exclude,
-            time=profile.time_min,
-            mem=None if profile.memory_gb is None else f"{round(profile.memory_gb * 1024)}M",
-            cpus_per_task=profile.cpus,
-            gpus_per_node=profile.gpus or None,
-            gres=profile.gres,
-            dependency=after and f"afterany:{after}",
+    def _submitit(self, submission: Submission, throttle: int, after: Sequence[str] = ()) -> "submitit.SlurmExecutor":
+        signal = {"requeue": True, "signal": f"{WARNING}@{self.profile.grace_s}", **self.profile.sbatch}
+        return array_executor(
+            self.profile,
+            self.container,
+            log_folder(self.study.room("logs")),
+            submission.name,
+            len(submission.elements),
             array_parallelism=throttle,
-            stderr_to_stdout=True,
-            wckey=None,
-            setup=[*profile.setup, *_exports(self.container)] or None,
-            teardown=_requeue_lines(profile.max_requeues),
-            additional_parameters={"requeue": True, "signal": f"{WARNING}@{profile.grace_s}", **profile.sbatch},
+            dependency=":".join(["afterany", *after]) if after else None,
+            teardown=_requeue_lines(self.profile.max_requeues),
+            additional_parameters=signal,
         )
-        executor.parameters["map_count"] = len(submission.elements)
-        return executor
 
     def _command(self, submission: Submission) -> str:
-        if self.container.prefix:
-            python = shlex.join([*self.container.prefix, "python"])
-        else:
-            python = self.profile.python or shlex.quote(sys.executable)
         record = shlex.quote(str(record_path(self.study, submission).absolute()))
-        return f"{python} -u -m toolkit.executors.element {record}"
+        return f"{python(self.profile, self.container)} -u -m toolkit.executors.element {record}"
+
+
+def array_executor(
+    profile: Profile, container: Container, logs: Path, name: str, elements: int, **more: Any
+) -> "submitit.SlurmExecutor":
+    """submitit's executor for an array of so many elements; ``more`` are parameters of its that the profile lacks."""
+    import submitit
+
+    executor = submitit.SlurmExecutor(folder=logs)
+    executor.update_parameters(
+        job_name=name,
+        partition=profile.partition,
+        account=profile.account,
+        qos=profile.qos,
+        constraint=profile.constraint,
+        exclude=profile.exclude,
+        time=profile.time_min,
+        mem=None if profile.memory_gb is None else f"{round(profile.memory_gb * 1024)}M",
+        cpus_per_task=profile.cpus,
+        gpus_per_node=profile.gpus or None,
+        gres=profile.gres,
+        stderr_to_stdout=True,
+        wckey=None,
+        setup=[*profile.setup, *_exports(container)] or None,
+        **more,
+    )
+    executor.parameters["map_count"] = elements
+    return executor
+
+
+def python(profile: Profile, container: Container) -> str:
+    """What starts Python on a node, in the image if there is one, quoted for the shell."""
+    if container.prefix:
+        return shlex.join([*container.prefix, "python"])
+    return profile.python or shlex.quote(sys.executable)
 
 
 def array_size() -> int:
@@ -143,8 +162,9 @@ def _exports(container: Container) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in container.environment.items()]
 
 
-def _log_folder(study: Study) -> Path:
-    folder = study.room("logs").absolute()
+def log_folder(path: Path) -> Path:
+    """The absolute folder for an array's logs. Raises `UsageError` for a path that Slurm would read as a pattern."""
+    folder = path.absolute()
     if any(character in str(folder) for character in "%\n\\"):
         raise UsageError(f"Slurm cannot write logs to {str(folder)!r}: no %, backslash or line break in the path")
     return folder

@@ -1,6 +1,6 @@
 """Versions of what a task's program is made of; run inside an image it tells what the image has.
 
-python -m toolkit.executors.versions
+python -m toolkit.executors.versions [MODULE ...]      those besides the shared ones; by default what training needs
 """
 
 import json
@@ -19,20 +19,20 @@ TRAINING = ("ffcv", "timm", "torch", "torchvision")
 """What only the task needs."""
 
 
-def versions() -> dict[str, str | None]:
+def versions(needed: Sequence[str] = TRAINING) -> dict[str, str | None]:
     """Version of each part; None: not installed here. Nothing heavy is imported."""
-    parts = {name: metadata.version(name) if find_spec(name) else None for name in (*SHARED, *TRAINING)}
+    parts = {name: metadata.version(name) if find_spec(name) else None for name in (*SHARED, *needed)}
     return {"python": platform.python_version(), "toolkit": toolkit.__version__, **parts}
 
 
-def compare(inside: Mapping[str, str | None], image: str) -> list[str]:
+def compare(inside: Mapping[str, str | None], image: str, needed: Sequence[str] = TRAINING) -> list[str]:
     """What differs between here and the image, one line each.
 
-    Raises `UsageError` when tasks would not run there, or not as the same toolkit.
+    Raises `UsageError` when it lacks a needed module, or is not of the same toolkit.
     """
-    here = versions()
-    if missing := [name for name in TRAINING if not inside[name]]:
-        raise UsageError(f"image {image} lacks {', '.join(missing)}: it cannot train; build it from containers/")
+    here = versions(())
+    if missing := [name for name in needed if not inside[name]]:
+        raise UsageError(f"image {image} lacks {', '.join(missing)}: build it anew from containers/, or name another")
     if inside["toolkit"] != here["toolkit"]:
         raise UsageError(f"image {image} has toolkit {inside['toolkit']}, here is {here['toolkit']}: build it anew")
     pairs = ((name, here[name], inside[name]) for name in ("python", *SHARED))
@@ -41,7 +41,7 @@ def compare(inside: Mapping[str, str | None], image: str) -> list[str]:
 
 def main(argv: Sequence[str]) -> int:
     """Print the versions as one JSON document."""
-    print(json.dumps(versions()))
+    print(json.dumps(versions(argv or TRAINING)))
     return 0
 
 

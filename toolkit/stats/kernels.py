@@ -1,25 +1,12 @@
-"""Compiled loops of the bootstrap. Compiled once; the machine code is kept on disk where a folder can be written."""
+"""Compiled loops of the bootstrap."""
 
-from collections.abc import Callable
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.compiled import compiled
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile ``function`` with numba, releasing the GIL, cached on disk; without a cache where none can be written.
-
-    numba looks for a place in NUMBA_CACHE_DIR, beside the source, and in the user's cache folder, and raises
-    RuntimeError when it may write to none of them (a read-only image without a home).
-    """
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return numba.njit(nogil=True)(function)
 
 
 @compiled

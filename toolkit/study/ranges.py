@@ -41,3 +41,22 @@ def format_ranges(indices: Iterable[int]) -> str:
         else:
             runs.append([index, index])
     return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in runs)
+
+
+def format_members(architectures: Iterable[str]) -> str:
+    """Architectures by where they come from, the members of populations as ranges.
+
+    >>> format_members(["anynetx-500/1", "anynetx-500/0", "timm/resnet50d"])
+    'anynetx-500/0-1, timm/resnet50d'
+    """
+    groups: dict[str, list[str]] = {}
+    for name in architectures:
+        group, _, member = name.partition("/")
+        groups.setdefault(group, []).append(member)
+    return ", ".join(f"{group}/{format_names(members)}" for group, members in groups.items())
+
+
+def format_names(members: Iterable[str]) -> str:
+    """Numbers as ranges, names as they are, each once."""
+    names = sorted(set(members))
+    return format_ranges(map(int, names)) if all(name.isdigit() for name in names) else ",".join(names)

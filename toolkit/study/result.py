@@ -20,6 +20,8 @@ class Evaluation(Noun):
     wrong_top1: int = Field(ge=0)
     wrong_top5: int = Field(ge=0)
     """Images whose class is not among the five highest scores (0 with five classes or fewer)."""
+    mean_class_error: float | None = None
+    """Top-1 error in the mean over classes, each weighted alike (those with images in the validation set)."""
     loss: float
     """Mean cross entropy (no label smoothing)."""
     train_loss: float | None = None

@@ -28,6 +28,7 @@ class Submission(Noun):
     elements: tuple[tuple[str, ...], ...]
     """Task ids by array index (or by what a local worker takes at a time)."""
     pack: int = 1
+    """Tasks side by side; 0: as many as measuring suggests."""
     data: str
     """Absolute path of the data root."""
     image: str | None = None

@@ -1,0 +1,122 @@
+"""Every stage, killed and started again until it is through: the same output, and no finished shard done twice."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+
+from data_prep.imagenot.options import STAGES
+from tests.imagenot.small import CHOSEN, PER_CLASS, command
+from toolkit.study.dataset import find_dataset
+
+
+def copy_before(built: Path, stage: str, folder: Path) -> Path:
+    """The build as it was before a stage: the options, and the rooms of the stages before."""
+    build = folder / "build"
+    build.mkdir()
+    shutil.copy(built / "build.json", build)
+    for name in STAGES[: STAGES.index(stage)]:
+        shutil.copytree(built / name, build / name)
+    return build
+
+
+def finished(room: Path) -> dict[Path, int]:
+    """When each finished shard's counts and output were written."""
+    shards = [path.stem for path in room.glob("[0-9]*.json")]
+    return {path: path.stat().st_mtime_ns for s in shards for path in (room / f"{s}.json", *room.glob(f"{s}.parquet"))}
+
+
+def run_and_kill(arguments: list[str], room: Path, check: Callable[[], None] = lambda: None) -> int:
+    """Kill before the second rename, start again, kill before the third, and so on; how often it was killed."""
+    for renames in count(1):
+        before = finished(room)
+        done = subprocess.run([sys.executable, "-m", "tests.imagenot.dying", str(renames), *arguments], timeout=500)
+        assert {path: path.stat().st_mtime_ns for path in before} == before
+        check()
+        if done.returncode != -signal.SIGKILL:
+            assert done.returncode == 0
+            return renames - 1
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("stage", "kills"), [("classes", 1), ("match", 2), ("select", 1), ("clean", 3)])
+def test_killed_at_every_rename(built: Path, tmp_path: Path, stage: str, kills: int) -> None:
+    build = copy_before(built, stage, tmp_path)
+    assert run_and_kill([stage, str(build)], build / stage) >= kills
+    for path in (built / stage).glob("*"):
+        again = build / stage / path.name
+        same = pl.read_parquet(again).equals(pl.read_parquet(path)) if path.suffix == ".parquet" else None
+        assert same if same is not None else again.read_bytes() == path.read_bytes(), path
+    assert not list((build / stage).glob(".tmp*"))
+
+
+def test_no_caption_is_encoded_twice(built: Path, tmp_path: Path) -> None:
+    build = copy_before(built, "score", tmp_path)
+    assert run_and_kill(["score", str(build)], build / "score") >= 2
+    for path in (built / "score").glob("*.parquet"):
+        assert pl.read_parquet(build / "score" / path.name).equals(pl.read_parquet(path))
+    # The counts too: what a killed run had scored in finished shards came from them, and the rest was encoded once.
+    for path in (built / "score").glob("*.json"):
+        assert (build / "score" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_killed_while_it_writes_the_dataset(built: Path, tmp_path: Path) -> None:
+    build = copy_before(built, "write", tmp_path)
+    data = tmp_path / "data"
+    process = subprocess.Popen(command("write", build, "--data", data), stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(data.glob(".tmp*/*")))
+    process.kill()
+    process.wait()
+    assert not (data / "tiny").exists()
+    subprocess.run(command("write", build, "--data", data), check=True)
+    hashes = [find_dataset("tiny", folder).manifest.content_hash for folder in (data, built.parent / "data")]
+    assert hashes[0] == hashes[1]
+    assert not list(data.glob(".tmp*"))
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 500) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_killed_while_it_fetches(built: Path, tmp_path: Path, site: tuple[str, list[str]]) -> None:
+    """Nothing goes on fetching; what was fetched is not asked for again, nor is anything but the shard in hand."""
+    build = copy_before(built, "download", tmp_path)
+    room, address, asked = build / "download", *site
+    start = len(asked)
+    process = subprocess.Popen(command("download", build, "--set", "shard_urls=24"), stderr=subprocess.DEVNULL)
+    wait_for(lambda: (room / "00-00000.json").exists() and len(set(asked[start:]) - urls_of(room, "00-00000")) > 2)
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    assert len(below) >= 2 and not psutil.wait_procs(below, timeout=20)[1]
+    before, restart = finished(room), len(asked)
+    subprocess.run(command("download", build), check=True)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not {address + path for path in asked[restart:]} & urls_of(room, "00-00000")
+    assert_fetched_as(built, room)
+
+
+def urls_of(room: Path, shard: str) -> set[str]:
+    return set(pl.read_parquet(room / shard / "00000.parquet", columns=["url"])["url"])
+
+
+def assert_fetched_as(built: Path, room: Path) -> None:
+    tables = [
+        pl.concat([pl.read_parquet(path, columns=["id", "class", "status"]) for path in folder.glob("*/00000.parquet")])
+        for folder in (room, built / "download")
+    ]
+    here, there = tables
+    assert here.join(there, on=["id", "class", "status"], how="anti").is_empty() and here["id"].is_unique().all()
+    alive = here.filter(pl.col("status") == "success").group_by("class").len()
+    assert len(alive) == len(CHOSEN) and (alive["len"] >= PER_CLASS).all()

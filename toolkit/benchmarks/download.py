@@ -1,0 +1,162 @@
+"""Fetch the same images from a server on this machine twice: as the stage download does, and with img2dataset alone.
+
+Rates are images for each second of processor time (all processes of the fetching side; the server is not counted) and
+images for each second that passed. The ratio is of the processor times in this one run.
+"""
+
+import multiprocessing
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from toolkit.benchmarks._scenery import scenery
+from toolkit.cli import parser, print_json, run
+from toolkit.errors import ToolkitError
+
+ALONE = "import json, sys, img2dataset; img2dataset.download(**json.load(sys.stdin))"
+DISTINCT = 64
+PATIENT = {"timeout_s": 300}
+"""On a machine with other work no image shall count as dead."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Time both and print the ratio."""
+    arguments = parser("toolkit.bench download", __doc__)
+    arguments.add_argument("--images", type=int, default=5000, help="URLs of the shard (default 5000)")
+    arguments.add_argument("--side", type=int, default=640, help="pixels of an image's longer side (default 640)")
+    arguments.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    given = arguments.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder, server(given.side) as address:
+        document = measure(Path(folder), address, given.images)
+    if given.json:
+        print_json(document)
+    else:
+        print("\n".join(f"{name:28} {value:,.4g}" for name, value in document.items()))
+    return 0
+
+
+def measure(folder: Path, address: str, images: int) -> dict[str, float]:
+    """Rates of the stage and of img2dataset, and the processor time of a shard of next to no images: the start."""
+    alone = partial(_alone, folder)
+    start = _timed(partial(_stage, folder / "start", address, 10))
+    stage = _timed(partial(_stage, folder / "stage", address, images))
+    peer = _timed(partial(alone, address, images))
+    return {
+        "images": images,
+        "stage_images_per_core_s": images / stage[0],
+        "img2dataset_images_per_core_s": images / peer[0],
+        "stage_over_img2dataset": peer[0] / stage[0],
+        "stage_images_per_s": images / stage[1],
+        "img2dataset_images_per_s": images / peer[1],
+        "start_of_a_shard_core_s": start[0],
+        "without_the_start_images_per_core_s": (images - 10) / (stage[0] - start[0]),
+    }
+
+
+def _timed(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds of processor time of this process and those it starts, and seconds that passed."""
+    before, began = _processor_s(), time.perf_counter()
+    work()
+    return _processor_s() - before, time.perf_counter() - began
+
+
+def _processor_s() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _stage(folder: Path, address: str, images: int) -> None:
+    from data_prep.imagenot import download, options
+    from data_prep.imagenot.build import Build
+
+    build = Build(folder, options.changed(options.Options(), "download", PATIENT | {"shard_urls": images}))
+    build.save(build.options)
+    build.room("select").mkdir()
+    selected(address, images).write_parquet(build.room("select") / "selected.parquet")
+    download.plan(build)
+    download.run(build, "00-00000")
+    if (found := build.counts("download", "00-00000")["success"]) != images:
+        raise ToolkitError(f"{found} of {images} images came: see {build.room('download') / '00-00000.log'}")
+
+
+def _alone(folder: Path, address: str, images: int) -> None:
+    import orjson
+
+    from data_prep.imagenot import download, options
+    from data_prep.imagenot.build import Build
+
+    place = folder / "alone"
+    place.mkdir()
+    selected(address, images).write_parquet(place / "urls.parquet")
+    build = Build(folder, options.changed(options.Options(), "download", PATIENT))
+    given = download.arguments(build, place)
+    subprocess.run([sys.executable, "-c", ALONE], input=orjson.dumps(given), capture_output=True, check=True)
+
+
+def selected(address: str, images: int) -> "Any":
+    """What select leaves: URLs of one class, in order of rank."""
+    import polars as pl
+
+    number = pl.int_range(images, eager=True)
+    same = {"class": "n00015388", "caption": "animal", "score": 0.6, "license": "?", "similarity": 0.3}
+    return pl.DataFrame(
+        {
+            "id": number.cast(pl.String),
+            "url": pl.select(pl.format(f"{address}/{{}}", number)).to_series(),
+            "rank": number,
+            "sample_id": number.cast(pl.String),
+        }
+    ).with_columns(**{name: pl.lit(value) for name, value in same.items()})
+
+
+@contextmanager
+def server(side: int) -> Iterator[str]:
+    """A web server of images in a process of its own; its address."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, side), daemon=True)
+    process.start()
+    yield f"http://127.0.0.1:{ours.recv()}"
+    process.terminate()
+    process.join()
+
+
+def _serve(pipe: Connection, side: int) -> None:
+    images = [_picture(number, side) for number in range(DISTINCT)]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = images[int(self.path[1:]) % DISTINCT]
+            self.send_response(200)
+            self.send_header("Content-Type", "image/jpeg")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        pipe.send(http.server_port)
+        http.serve_forever()
+
+
+def _picture(number: int, side: int) -> bytes:
+    import cv2
+
+    pixels = scenery(side * 3 // 4, side, number)
+    encoded: bytes = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    return encoded
+
+
+if __name__ == "__main__":
+    run(main)
