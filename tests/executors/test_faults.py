@@ -24,7 +24,7 @@ from toolkit.study.progress import Progress
 
 pytestmark = pytest.mark.cluster
 
-LIMITED = 800
+LIMITED = 1000
 """Epochs of a task that takes longer than its two minutes."""
 
 
