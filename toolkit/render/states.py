@@ -40,9 +40,8 @@ def overview(look: Overview) -> Group:
     if look.warning:
         parts.append(Text(f"warning: {look.warning}", style="yellow"))
     if look.trouble():
-        parts.append(
-            Text(f"reasons: python -m toolkit.status {shlex.quote(str(look.study.path))} --failed", style="dim")
-        )
+        hint = f"reasons: python -m toolkit.status {shlex.quote(str(look.study.path))} --failed"
+        parts.append(Text(hint, style="dim", no_wrap=True, overflow="ignore"))  # to be copied
     return Group(*parts)
 
 
