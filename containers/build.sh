@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the images without a daemon: the Dockerfile by buildah, then toolkit.sif from its archive by Apptainer.
 # Usage: build.sh [--slim] [--output FILE.sif] [--base IMAGE] [--mirror URL] [--suite NAME]
-#   --slim     only Python and system libraries; a virtual environment of the host is bound in (a minute, 6 GB less)
+#   --slim     only Python and system libraries; a virtual environment of the host is bound in (a minute, 3 GB less)
 #   --output   the image's file (default: toolkit.sif, or slim.sif); the Docker archive stays beside it as FILE.tar
 #   --base     the Dockerfile's base image (default: a Debian made here from the mirror, so no registry is needed)
 #   --mirror   Debian mirror (default: the one this machine's own apt uses)

@@ -1,7 +1,6 @@
 """Fixtures that several test folders share."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from slurm.cluster import PARTS, SEARCH, Cluster
+from slurm.cluster import Cluster, missing_parts
 from tests.containers.slim import apptainer, site_bind, slim_image
 
 
@@ -23,8 +22,7 @@ def real_part(missing: str) -> None:
 @pytest.fixture(scope="session")
 def running_cluster() -> Iterator[Cluster]:
     """A one-machine Slurm of two nodes with one CPU each, for the whole test session."""
-    missing = [name for name in PARTS if not shutil.which(name, path=SEARCH)]
-    if missing:
+    if missing := missing_parts():
         real_part(f"Slurm ({', '.join(missing)})")
     cluster = Cluster(Path(tempfile.mkdtemp(prefix="slurm-")))
     cluster.start(nodes=2, cpus=1, max_array_size=1001, requeue_s=5)

@@ -54,12 +54,12 @@ def _watch(look: "Overview") -> "Overview":
 def _print(look: "Overview", failed: bool) -> None:
     from rich.console import Console
 
-    from toolkit.render.states import failures, overview
+    from toolkit.render.states import failures, hint, overview
 
     console = Console()
     console.print(overview(look))
-    if failed:
-        console.print(failures(look), soft_wrap=True)  # commands are to be copied
+    if failed or look.trouble():
+        console.print(failures(look) if failed else hint(look), soft_wrap=True)  # commands are to be copied
 
 
 def _parser() -> argparse.ArgumentParser:

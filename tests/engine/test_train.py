@@ -78,6 +78,22 @@ def test_interrupted_anywhere_the_result_is_the_same(study, declare, data, tmp_p
     assert errors(study.result(task.id)) == errors(resumed)
 
 
+def test_of_two_runs_of_a_task_the_first_result_stays(study, declare, data):
+    """A node that Slurm gave up may live on, and its task come to an end beside the one that was started elsewhere."""
+    task = declare()
+    train(study, [task.id], data=data, workers=1)
+    first = study.result_path(task.id).read_bytes()
+    study.result_path(task.id).unlink()
+
+    class Elsewhere(StopFlag):
+        def __bool__(self):
+            study.result_path(task.id).write_bytes(first)
+            return False
+
+    assert train(study, [task.id], data=data, workers=1, stop=Elsewhere()).done == [task.id]
+    assert study.result_path(task.id).read_bytes() == first
+
+
 def test_named_models_train_at_the_size_they_want(study, declare, data):
     task = declare("torchvision/mobilenet_v3_small", recipe=changed(TINY, epochs=1))
     train(study, [task.id], data=data, workers=1)

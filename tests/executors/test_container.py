@@ -1,10 +1,15 @@
 import os
 import shlex
+import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
+import orjson
 import pytest
 
 from slurm.cluster import Cluster
+from tests.conftest import real_part
 from tests.executors.conftest import errors, launch, status, training, verb, wait_for
 from toolkit.errors import UsageError
 from toolkit.executors.container import CODE, check, contain, folders
@@ -112,9 +117,39 @@ def test_docker_gets_binds_user_and_environment(tmp_path: Path, monkeypatch: pyt
     data.mkdir()
     container = contain("docker:toolkit:1", [data], Profile(), gpu=True)
     command = shlex.join(container.prefix)
-    assert command.startswith("docker run --rm --interactive --init --pid=host")
+    assert command.startswith("docker run --rm --interactive --pid=host")
     assert f"--user={os.getuid()}:{os.getgid()} --gpus=all" in command
     assert f'--mount=type=bind,"source={data}","destination={data}"' in container.prefix
     assert "--env=TOOLKIT_IMAGE_DIGEST" in container.prefix
     assert container.environment["TOOLKIT_IMAGE_DIGEST"] == "sha256:abc"
     assert container.prefix[-1] == "toolkit:1"
+
+
+@pytest.fixture
+def podman_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An image with one file in it, in a storage of its own."""
+    if not shutil.which("podman"):
+        real_part("podman")
+    storage = tmp_path / "storage.conf"
+    storage.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/graph"\nrunroot = "{tmp_path}/run"\n')
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(storage))
+    with tarfile.open(tmp_path / "image.tar", "w") as tar:
+        tar.add(storage, "file")
+    subprocess.run(["podman", "import", "--quiet", tmp_path / "image.tar", "tiny:1"], check=True, capture_output=True)
+    return "podman:tiny:1"
+
+
+def test_podman_takes_the_command_line_for_what_it_means(podman_image: str, tmp_path: Path) -> None:
+    """Containers cannot start everywhere, but Podman makes one: it has then read every option."""
+    data = tmp_path / 'it\'s, "odd"'
+    data.mkdir()
+    container = contain(podman_image, [data], Profile(), gpu=False)
+    create = [*("create" if word == "run" else word for word in container.prefix), "python"]
+    environment = {**os.environ, **container.environment}
+    made = subprocess.run(create, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    name = made.stdout.strip()
+    (told,) = orjson.loads(subprocess.run(["podman", "inspect", name], capture_output=True, check=True).stdout)
+    assert {(mount["Source"], mount["Destination"]) for mount in told["Mounts"]} >= {(str(data), str(data))}
+    assert f"TOOLKIT_IMAGE_DIGEST={container.environment['TOOLKIT_IMAGE_DIGEST']}" in told["Config"]["Env"]
+    assert (told["HostConfig"]["PidMode"], told["Config"]["OpenStdin"]) == ("host", True)

@@ -191,6 +191,7 @@ def test_doctor_says_what_to_fix(cluster: Cluster, tmp_path: Path, profile: Path
     assert done.returncode == 1
     wrong = {finding["part"] for finding in orjson.loads(done.stdout) if not finding["good"]}
     assert wrong == {"partition", "data", "bind", "image"}
+    assert "preempt_send_user_signal" in done.stdout
 
 
 def test_the_log_of_a_task_is_found(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:

@@ -218,8 +218,12 @@ class Pack:
     def _record(self, result: Result) -> None:
         if not self.place.team.leads:
             return
+        path = self.place.study.result_path(result.id)
+        if path.exists():  # Slurm gave the task to another node, for it thought this one dead
+            note(result.task, "has its result already: another run of it came first")
+            return
         try:
-            result.write(self.place.study.result_path(result.id))
+            result.write(path)
         except ToolkitError as error:
             raise Unwritable(str(error)) from error
         outcome = result.failure.message if result.failure else f"error {result.error:.2%}"

@@ -51,6 +51,7 @@ def _slurm(profile: Profile) -> Iterator[Finding]:
         return
     try:
         limits = config("MaxArraySize", "MaxJobCount", "SLURM_VERSION")
+        preemption = config("PreemptMode", "SlurmctldParameters")
         partitions = slurm("sinfo", "--noheader", "--format=%R").split()
     except ToolkitError as error:
         yield Finding("slurm", False, f"{error}: is the controller up, and SLURM_CONF right?")
@@ -60,10 +61,19 @@ def _slurm(profile: Profile) -> Iterator[Finding]:
     if (limit := submit_limit()) is not None:
         asked, advice = profile.submit_limit or limit, f"{limit} of your jobs may be in the queue"
         yield Finding("limit", asked <= limit, advice + ("" if asked <= limit else f", the profile says {asked}"))
+    if profile.image and "REQUEUE" in preemption.get("PreemptMode", ""):
+        yield Finding("preemption", True, _warned(preemption.get("SlurmctldParameters", "")))
     if profile.partition:
         unknown = [name for name in profile.partition.split(",") if name not in partitions]
         advice = f"{', '.join(unknown)} is none of {', '.join(partitions)}: change the profile"
         yield Finding("partition", not unknown, advice if unknown else profile.partition)
+
+
+def _warned(parameters: str) -> str:
+    if "preempt_send_user_signal" in parameters:
+        return "a preempted task is warned by URG, and saves itself"
+    wish = "SlurmctldParameters=preempt_send_user_signal would let it save itself"
+    return f"SIGTERM may end what serves a mounted image: a task goes on from its last checkpoint; {wish}"
 
 
 def _folders(profile: Profile, data: Path) -> Iterator[Finding]:

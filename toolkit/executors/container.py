@@ -81,7 +81,8 @@ def _apptainer(image: Path, paths: Sequence[Path], profile: Profile, gpu: bool) 
 
 def _docker(engine: str, name: str, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:
     """Docker or Podman: process ids and host name are the host's, so that heartbeats can be checked."""
-    prefix = [engine, "run", "--rm", "--interactive", "--init", "--pid=host", "--uts=host", "--ipc=host"]
+    prefix = [engine, "run", "--rm", "--interactive", "--pid=host", "--uts=host", "--ipc=host"]
+    prefix += ["--userns=keep-id"] if engine == "podman" and os.getuid() else []  # else files would be another's
     prefix += [f"--user={os.getuid()}:{os.getgid()}", *(["--gpus=all"] if gpu else []), *profile.image_options]
     prefix += [f"--volume={bind}" for bind in profile.binds]
     prefix += [f"--mount={_mount(source, target)}" for target, source in folders(paths).items()]

@@ -39,11 +39,12 @@ def overview(look: Overview) -> Group:
     parts += [Text(line, style="dim") for line in _range_lines(look)]
     if look.warning:
         parts.append(Text(f"warning: {look.warning}", style="yellow"))
-    if look.trouble():
-        parts.append(
-            Text(f"reasons: python -m toolkit.status {shlex.quote(str(look.study.path))} --failed", style="dim")
-        )
     return Group(*parts)
+
+
+def hint(look: Overview) -> Text:
+    """Where to read why tasks failed, diverged or got lost."""
+    return Text(f"reasons: python -m toolkit.status {shlex.quote(str(look.study.path))} --failed", style="dim")
 
 
 def failures(look: Overview) -> Group:
