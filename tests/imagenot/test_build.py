@@ -85,14 +85,13 @@ def test_it_trains(built: Path, tmp_path: Path) -> None:
     assert last.train_loss < 1.2 < np.log(len(CHOSEN))  # each class has its tint
 
 
-def test_takedown(built: Path) -> None:
-    folder = built.parent / "data" / "tiny"
-    urls = pl.read_csv(folder / "urls.csv")
-    unwanted = built.parent / "unwanted.txt"
+def test_takedown(built: Path, tmp_path: Path) -> None:
+    urls = pl.read_csv(built.parent / "data" / "tiny" / "urls.csv")
+    unwanted = tmp_path / "unwanted.txt"
     unwanted.write_text(f"{urls['id'][0]}\n{urls['url'][1]}\n")
-    other = ["--data", str(built.parent / "other"), "--set", f"exclude={unwanted}"]
-    assert main(["write", str(built), *other]) == 0
-    left = pl.read_csv(built.parent / "other" / "tiny" / "urls.csv")
+    shutil.copytree(built, tmp_path / "copy")
+    assert main(["write", str(tmp_path / "copy"), "--data", str(tmp_path), "--set", f"exclude={unwanted}"]) == 0
+    left = pl.read_csv(tmp_path / "tiny" / "urls.csv")
     assert set(urls["id"]) - set(left["id"]) == set(urls["id"][:2])
 
 
