@@ -23,6 +23,7 @@ def test_the_sweep_benchmark_measures_packs(capsys):
     assert all(way["rate"] > 0 for way in ways.values())
     whole = document["whole"]["seconds"]
     assert list(whole) == ["arithmetic", "pack", "one by one"] and whole["pack"] > whole["arithmetic"] > 0
+    assert document["whole"]["cpu_s"]["pack"] > document["whole"]["cpu_s"]["arithmetic"] > 0
 
 
 LATE = """
@@ -35,6 +36,7 @@ OTHER = """
 import sys, time
 from pathlib import Path
 late, looks = Path("/proc", Path(sys.argv[1]).read_text(), "stat"), []
+x = sum(range(10**6))
 while len(looks) < 30 and late.exists():
     time.sleep(0.02)
     looks.append(late.read_text().rpartition(")")[2].split()[0] in "TZ")
@@ -49,4 +51,4 @@ def test_processes_in_turns_move_in_their_own_alone(monkeypatch, tmp_path):
     runs = _turns.in_turns(commands, prepared="late")
     assert runs["other"].status == 0, runs["other"].last_words
     assert (runs["failing"].status, runs["failing"].last_words) == (1, "no luck")
-    assert all(ended.seconds > 0 for ended in runs.values())
+    assert all(ended.seconds > 0 for ended in runs.values()) and runs["late"].cpu_s < runs["other"].cpu_s
