@@ -35,12 +35,14 @@ time.sleep(1)
 OTHER = """
 import sys, time
 from pathlib import Path
-late, looks = Path("/proc", Path(sys.argv[1]).read_text(), "stat"), []
-x = sum(range(10**6))
-while len(looks) < 30 and late.exists():
-    time.sleep(0.02)
-    looks.append(late.read_text().rpartition(")")[2].split()[0] in "TZ")
-sys.exit(f"{sum(looks)} of {len(looks)}" if sum(looks) <= len(looks) / 2 else 0)
+late, looks, x = Path("/proc", Path(sys.argv[1]).read_text(), "stat"), [], sum(range(10**6))
+try:
+    while len(looks) < 30:
+        time.sleep(0.02)
+        looks.append(late.read_text().rpartition(")")[2].split()[0] == "T")
+except FileNotFoundError:
+    pass  # it has ended
+sys.exit(0 if sum(looks) > len(looks) / 2 else f"{sum(looks)} of {len(looks)}")
 """
 
 
