@@ -15,8 +15,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,20 +66,16 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     workers, large, small = given.workers, given.large, given.small
     photographs = _tree(folder / "large", large, 1200, 1600, given.slope)
     fitting = _tree(folder / "small", small, 256, 320, given.slope)
-    with _peak_memory() as peak:
-        ours = {
-            "resize": large / _seconds(lambda: _write(photographs, folder / "a", workers)),
-            "pass": small / _seconds(lambda: _write(fitting, folder / "b", workers)),
-        }
-        seconds = _seconds(lambda: _subset(folder / "b", folder / "c", workers))
-        ours["subset"] = Manifest.read(folder / "c" / MANIFEST).splits["train"].samples / seconds
-    share = int(given.stock * small)
-    fewer = {
-        "resize": _tree(folder / "fewer-large", int(given.stock * large), 1200, 1600, given.slope),
-        "pass": _tree(folder / "fewer-small", share, 256, 320, given.slope),
-    }
-    stock = {task: _stock(tree, folder / "theirs.beton", workers) for task, tree in fewer.items()}
+    fewer_photographs = _tree(folder / "fewer-large", int(given.stock * large), 1200, 1600, given.slope)
+    fewer_fitting = _tree(folder / "fewer-small", int(given.stock * small), 256, 320, given.slope)
+    ours, stock, peak = {}, {}, [0]
+    ours["resize"] = large / _watched(lambda: _write(photographs, folder / "a", workers), peak)
+    stock["resize"] = _stock(fewer_photographs, folder / "theirs.beton", workers)
+    ours["pass"] = small / _watched(lambda: _write(fitting, folder / "b", workers), peak)
+    stock["pass"] = _stock(fewer_fitting, folder / "theirs.beton", workers)
     stock["subset"] = stock["pass"]  # a subset of an ImageFolder is written like any other part of it
+    seconds = _watched(lambda: _subset(folder / "b", folder / "c", workers), peak)
+    ours["subset"] = Manifest.read(folder / "c" / MANIFEST).splits["train"].samples / seconds
     return {
         "ours": ours,
         "stock": stock,
@@ -91,12 +87,11 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _peak_memory() -> Iterator[list[int]]:
-    """Yields a list whose one number is, in the end, the resident size in bytes of the largest process of ours."""
+def _watched(work: Callable[[], object], peak: list[int]) -> float:
+    """Seconds that ``work`` takes; ``peak[0]`` becomes the resident bytes of its largest process, if that is more."""
     import psutil
 
-    peak, done = [0], threading.Event()
+    done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.2):
@@ -107,7 +102,7 @@ def _peak_memory() -> Iterator[list[int]]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield peak
+        return _seconds(work)
     finally:
         done.set()
         watcher.join()
