@@ -17,13 +17,13 @@ $(STAMP): containers/requirements.lock pyproject.toml containers/install-system.
 	containers/install-system.sh containers/apt-packages.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet uv
-	$(VENV)/bin/uv pip install --quiet --python $(PY) -r containers/requirements.lock
+	$(VENV)/bin/uv pip install --quiet --no-deps --python $(PY) -r containers/requirements.lock
 	$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps -e .
 	touch $(STAMP)
 
 demo: setup     ## two small datasets, ten nets on each, a report: minutes on two cores
 	@test -f data/demo-shapes/dataset.json || $(MAKE) --no-print-directory demo-data
-	$(PY) -m toolkit.launch --array 0-7 --models torchvision/resnet18 torchvision/shufflenet_v2_x1_0 \
+	$(PY) -m toolkit.launch --array 0-7 --models torchvision/shufflenet_v2_x1_0 timm/test_efficientnet_gn \
 	  --dataset demo-textures demo-shapes --recipe quick --study demo --executor local
 	$(PY) -m toolkit.status demo
 	$(PY) -m toolkit.report demo --out report/demo
@@ -42,7 +42,7 @@ test-cluster: setup ## the long fault run on the one-machine Slurm
 	containers/install-system.sh tests/apt-packages.txt
 	$(PY) -m pytest -m "long and cluster" -v
 
-test-long: setup ## the long tests that need no cluster (simulated coverage, a million rows)
+test-long: setup ## the long tests that need no cluster
 	$(PY) -m pytest -m "long and not cluster" -v
 
 lint: setup     ## ruff
@@ -54,10 +54,10 @@ types: setup    ## mypy, strict
 
 lock:           ## pin all dependencies, with hashes, for setup (requirements.lock) and for the image (image.lock)
 	$(VENV)/bin/uv pip compile -q --generate-hashes --all-extras --python-version 3.11 --no-emit-index-url \
-	  --custom-compile-command 'make lock' pyproject.toml -o containers/requirements.lock
+	  --custom-compile-command 'make lock' --overrides containers/overrides.txt pyproject.toml -o containers/requirements.lock
 	$(VENV)/bin/uv pip compile -q --generate-hashes --extra train --extra imagenot --python-version 3.11 \
 	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --constraints containers/requirements.lock \
-	  --overrides containers/image-overrides.txt pyproject.toml -o containers/image.lock
+	  --overrides containers/overrides.txt --overrides containers/image-overrides.txt pyproject.toml -o containers/image.lock
 
 clean:          ## remove what setup and demo made
 	rm -rf $(VENV) data/demo-* runs/demo

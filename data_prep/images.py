@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data_prep.beton import JPG, PAGE_SIZE, RAW, Encoded
-from data_prep.jpeg import whole
 from toolkit.study.dataset import Encoding
 
 Pixels = NDArray[np.uint8]
@@ -62,6 +61,15 @@ def encode(content: bytes | Pixels, encoding: Encoding, raw: bool = False) -> En
     return _checked(Encoded(RAW if raw else JPG, *target, data))
 
 
+def thumbnail(image: Encoded, side: int) -> Image.Image:
+    """A picture of the image whose longer side has ``side`` pixels."""
+    factor = side / max(image.width, image.height)
+    size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
+    scale = _scale((image.width, image.height), size)
+    pixels = _decode_jpeg(image.data, scale) if image.mode == JPG else decode(image)
+    return Image.fromarray(pixels).resize(size)
+
+
 def decode(image: Encoded) -> Pixels:
     """The pixels of an encoded image. Raises `BadImage` when they cannot be had or have another size."""
     if image.mode == RAW:
@@ -95,6 +103,7 @@ def _turbo() -> Any:
 
 def _size_of_fitting(content: bytes, encoding: Encoding) -> tuple[int, int] | None:
     """Width and height of a JPEG that can pass through beyond doubt; None for anything else."""
+    from data_prep.jpeg import whole  # brings numba, which only those who write need
 
     def fits(width: int, height: int) -> bool:
         return target_size(width, height, encoding) == (width, height) and width * height <= MAX_PIXELS

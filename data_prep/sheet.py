@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from data_prep.beton import Beton
-from data_prep.images import decode
+from data_prep.images import thumbnail
 from toolkit.study.dataset import Manifest
 
 ROWS, COLUMNS = 25, 8
@@ -23,18 +23,12 @@ def contact_sheet(beton: Beton, manifest: Manifest) -> Image.Image:
         top = MARGIN + row * step
         draw.text((MARGIN, top), _caption(manifest, label), fill="black")
         for column, number in enumerate(_evenly(np.flatnonzero(beton.labels == label))):
-            sheet.paste(_tile(beton, number), (NAME_WIDTH + column * step, top))
+            sheet.paste(thumbnail(beton.image(number), TILE), (NAME_WIDTH + column * step, top))
     return sheet
 
 
 def _evenly(numbers: np.ndarray) -> list[int]:
     return numbers[np.unique(np.linspace(0, len(numbers) - 1, min(COLUMNS, len(numbers))).astype(int))].tolist()
-
-
-def _tile(beton: Beton, number: int) -> Image.Image:
-    image = Image.fromarray(decode(beton.image(number)))
-    scale = TILE / max(image.size)
-    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
 
 
 def _caption(manifest: Manifest, label: int) -> str:

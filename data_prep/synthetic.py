@@ -1,12 +1,13 @@
 """Renders labelled images: datasets for trying things out, in two families that reward different nets.
 
-  textures  a class is a band of waves, of one length and crossing at one angle, all over the picture: what counts is
-            fine local structure, anywhere
-  shapes    a class is one large outline, filled, a little turned, moved and scaled, among small ones of no class: what
-            counts is the whole picture
+  textures  a class is how strong the fine grain is, all over the picture: one number, to be read before a net has
+            shrunk the picture. A narrow last stage holds it; group or layer norm divides it away
+  shapes    a class is one large outline, filled, a little turned, moved and scaled, among small ones of no class: one
+            of many, told from the whole picture. The last stages must be wide; contrast tells nothing
 
 Neither colour, brightness nor place tells anything of the class, and mirroring keeps it. Pictures depend on the seed,
-family, split and their number alone. Without arguments both families are written, as demo-textures and demo-shapes.
+family, number of classes, split and their number alone. Without arguments both families are written, as demo-textures
+and demo-shapes.
 """
 
 import argparse
@@ -29,7 +30,8 @@ FAMILIES: tuple[Family, ...] = ("textures", "shapes")
 Plane = NDArray[np.float64]
 SPLITS = ("train", "val")
 SMALLEST = 8  # pixels
-SPREAD = np.array([0.7548776662466927, 0.5698402909980532])  # steps that fill a square evenly (R2 sequence)
+CLASSES: dict[Family, int] = {"textures": 10, "shapes": 40}
+FINE = 4  # pixels: no wave of a texture's grain is longer
 
 
 class Picture(NamedTuple):
@@ -37,6 +39,7 @@ class Picture(NamedTuple):
 
     family: Family
     label: int
+    classes: int
     size: int
     """Side in pixels."""
     seed: int
@@ -48,23 +51,16 @@ class Picture(NamedTuple):
         family = FAMILIES.index(self.family)
         rng = default_rng([self.seed, family, self.split, self.number])
         if self.family == "textures":
-            plane = _texture(default_rng([self.seed]), self.label, rng, self.size)
+            plane = _texture(0.45 * 2.6 ** (self.label / self.classes), rng, self.size)
         else:
             plane = _shape(default_rng([self.seed, self.label]), rng, self.size)
         return _coloured(plane, rng)
 
 
-def _texture(of_family: Generator, label: int, rng: Generator, size: int) -> Plane:
-    """Noise through the class's band: waves of about one length, crossing at about one angle, and noise on top."""
-    place = (of_family.random(2) + label * SPREAD) % 1
-    length, angle = 2.5 * 3 ** place[0], place[1] * np.pi / 2
-    length, angle = length * rng.uniform(0.9, 1.1), angle + rng.uniform(-0.15, 0.15)
-    vertical, horizontal = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
-    away = np.hypot(np.abs(vertical) - np.sin(angle) / length, horizontal - np.cos(angle) / length)
-    plane = np.fft.irfft2(
-        np.fft.rfft2(rng.standard_normal((size, size))) * np.exp(-((away / 0.042) ** 2)), (size, size)
-    )
-    return 1.3 * plane / plane.std() + 0.3 * rng.standard_normal((size, size)) + 0.2 * _clouds(rng, size)
+def _texture(strength: float, rng: Generator, size: int) -> Plane:
+    """Noise of `FINE` waves, its strength the class's, over clouds."""
+    waves = np.fft.rfft2(rng.standard_normal((size, size))) * (_frequency(size) > 1 / FINE)
+    return strength * np.fft.irfft2(waves, (size, size)) + 0.3 * _clouds(rng, size)
 
 
 def _shape(of_class: Generator, rng: Generator, size: int) -> Plane:
@@ -96,16 +92,20 @@ def _filled(outline: Plane, rng: Generator, size: int, radius: float) -> Plane:
 
 def _clouds(rng: Generator, size: int) -> Plane:
     """Smooth noise whose power falls with the square of the frequency, unit variance."""
-    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    frequency = _frequency(size)
     frequency[0, 0] = np.inf
     plane = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) / frequency, (size, size))
     return plane / plane.std()
 
 
+def _frequency(size: int) -> Plane:
+    """Waves a pixel of each number that ``rfft2`` gives of a plane."""
+    return np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+
+
 def _coloured(plane: Plane, rng: Generator) -> NDArray[np.uint8]:
-    """The plane as brightness, with a tint and a contrast of the picture's own."""
-    middle, direction = rng.uniform(0.45, 0.55, 3), rng.uniform(0.15, 0.2) * rng.uniform(0.8, 1, 3)
-    return (255 * np.clip(middle + plane[..., None] * direction, 0, 1)).round().astype(np.uint8)
+    """The plane as brightness, with a tint of the picture's own."""
+    return (255 * np.clip(rng.uniform(0.45, 0.55, 3) + 0.17 * plane[..., None], 0, 1)).round().astype(np.uint8)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -113,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser("data_prep.synthetic", __doc__)
     options.add_argument("--family", choices=FAMILIES, help="write this one family (default: both)")
     options.add_argument("--name", help="the dataset's name (default: demo-FAMILY)")
-    options.add_argument("--classes", type=int, default=10, help="number of classes (default: 10)")
+    options.add_argument("--classes", type=int, help="number of classes (default: 10 textures, 40 shapes)")
     options.add_argument("--train", type=int, default=1024, help="training images, classes in turn (default: 1024)")
     options.add_argument("--val", type=int, default=500, help="validation images (default: 500)")
     options.add_argument("--size", type=int, default=40, help="side in pixels (default: 40)")
@@ -122,7 +122,8 @@ def main(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     if args.name and not args.family:
         raise UsageError("--name names one dataset: give --family textures or --family shapes with it")
-    if min(args.classes, args.train, args.val) < 1 or args.size < SMALLEST or args.seed < 0:
+    counts = [count for count in (args.classes, args.train, args.val) if count is not None]
+    if min(counts) < 1 or args.size < SMALLEST or args.seed < 0:
         raise UsageError(f"--classes, --train and --val are at least 1, --size at least {SMALLEST}, --seed at least 0")
     families = (args.family,) if args.family else FAMILIES
     for family in families:
@@ -136,17 +137,20 @@ def _write(args: argparse.Namespace, family: Family) -> tuple[Path, Manifest]:
     from data_prep.writer import About
 
     options = {key: getattr(args, key) for key in ("classes", "train", "val", "size", "seed")}
+    classes = options["classes"] = args.classes or CLASSES[family]
     splits = {
         split: [
             Sample(
-                f"{split}/{number}", label, Picture(family, label, args.size, args.seed, SPLITS.index(split), number)
+                f"{split}/{number}",
+                label,
+                Picture(family, label, classes, args.size, args.seed, SPLITS.index(split), number),
             )
-            for number, label in zip(range(options[split]), itertools.cycle(range(args.classes)))
+            for number, label in zip(range(options[split]), itertools.cycle(range(classes)))
         ]
         for split in SPLITS
     }
     about = About(
-        classes=[f"{family}-{label}" for label in range(args.classes)],
+        classes=[f"{family}-{label}" for label in range(classes)],
         title=f"Synthetic {family}",
         source="rendered by data_prep.synthetic; free for any use",
         provenance={"family": family, **options},

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, UsageError
 
 Main = Callable[[Sequence[str]], int]
 
@@ -60,9 +60,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def parser(prog: str, doc: str | None, **kwargs: Any) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a call in one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `UsageError`."""
+        raise UsageError(f"{message} ({self.prog} --help lists all options)")
+
+
+def parser(prog: str, doc: str | None, **kwargs: Any) -> Parser:
     """An argument parser whose help is the module's docstring as it was written."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f"python -m {prog}",
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -109,7 +109,10 @@ def _sources(patterns: Sequence[str]) -> list[str]:
 
 def _single(build: Build, stage: str) -> dict[str, Any]:
     """A stage of one step."""
-    counts: Counts = shards.module(stage).run(build)
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{stage} ..."):
+        counts: Counts = shards.module(stage).run(build)
     build.finish(stage, "summary", counts)
     return {stage: counts}
 

@@ -89,7 +89,6 @@ class Build:
         """Enter a stage's room. Raises `UsageError` when other options filled it."""
         origin = self.room(stage) / ORIGIN
         if not any(self.room(stage).glob("[!.]*.parquet")):
-            self.remove_leftovers(stage, ORIGIN)
             write(origin, orjson.dumps(self.fingerprint(stage)))
         if orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
             raise UsageError(

@@ -3,7 +3,6 @@
 import io
 import tarfile
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.imagenot import download, options
-from data_prep.imagenot.build import Advance, Build, Counts, unseen, write_table
+from data_prep.imagenot.build import Advance, Build, Counts, unseen, write, write_table
 from toolkit.errors import ToolkitError, UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +63,9 @@ def finish(build: Build) -> Counts:
     images = all_looks(build).sort("rank", "class")
     readable = images["reason"].is_null().to_numpy()
     hashes = images["phash"].to_numpy()
-    others = np.concatenate([np.zeros(0, np.uint64), *(hash_dataset(Path(path)) for path in section.against)])
+    others = np.concatenate(
+        [np.zeros(0, np.uint64), *(hash_dataset(Path(path), build.room("clean")) for path in section.against)]
+    )
     is_foreign = readable & near_any(hashes, others, section.distance)
     is_twin = np.zeros(len(images), bool)
     is_twin[readable & ~is_foreign] = duplicates(hashes[readable & ~is_foreign], section.distance)
@@ -142,23 +143,36 @@ def flatness(image: "Image") -> float:
     return float(np.sort(tones)[-2:].sum() / tones.sum())
 
 
-@lru_cache(maxsize=8)
-def hash_dataset(path: Path) -> Hashes:
-    """Perceptual hashes of all images of a dataset folder, all splits. Raises `UsageError` when it is none."""
+def hash_dataset(path: Path, room: Path) -> Hashes:
+    """Perceptual hashes of all images of a dataset folder, all splits; kept in ``room``.
+
+    Raises `UsageError` when it is no dataset.
+    """
+    from toolkit.study.dataset import find_dataset
+
+    dataset = find_dataset(path.name, path.parent)
+    kept = room / f"against-{dataset.manifest.content_hash[:16]}.npy"
+    if not kept.exists():
+        file = io.BytesIO()
+        np.save(file, np.concatenate([_hash_beton(dataset.beton(split)) for split in dataset.manifest.splits]))
+        write(kept, file.getvalue())
+    hashes: Hashes = np.load(kept)
+    return hashes
+
+
+def _hash_beton(path: Path) -> Hashes:
     from PIL import Image
 
     from data_prep import images
     from data_prep.beton import Beton
-    from toolkit.study.dataset import find_dataset
+    from data_prep.progress import progress
 
-    dataset = find_dataset(path.name, path.parent)
-    hashes: list[int] = []
-    for split in dataset.manifest.splits:
-        with Beton(dataset.beton(split)) as beton:
-            hashes += [
-                perceptual_hash(Image.fromarray(images.decode(beton.image(number)))) for number in range(beton.samples)
-            ]
-    return np.array(hashes, np.uint64)
+    with Beton(path) as beton, progress(f"hashing {path.parent.name}/{path.name}", beton.samples) as advance:
+        hashes = np.zeros(beton.samples, np.uint64)
+        for number in range(beton.samples):
+            hashes[number] = perceptual_hash(Image.fromarray(images.decode(beton.image(number))))
+            advance(1)
+    return hashes
 
 
 def duplicates(hashes: Hashes, distance: int) -> NDArray[np.bool_]:

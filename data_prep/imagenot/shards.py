@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from data_prep.imagenot.build import Build, write
+from data_prep.imagenot.build import ORIGIN, Build, write
 from toolkit.cli import complain, run
 from toolkit.errors import ToolkitError, UsageError
 
@@ -81,6 +81,7 @@ def run_local(build: Build, stage: str, indices: Sequence[int], jobs: int) -> No
 
     if not indices:
         return
+    build.remove_leftovers(stage, ORIGIN)
     outcomes = _pooled(build, stage, indices, jobs) if jobs > 1 else _in_turn(build, stage, indices)
     _through.value = 0
     failures = []

@@ -1,6 +1,8 @@
 """Nets that learn: the sampled population and the named models."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -112,3 +114,15 @@ def test_both_ways_of_counting_agree_but_for_the_bias() -> None:
     hooks, operations = count_by_hooks(net, 50), count_by_operations(net, 50)
     assert hooks.flops - operations.flops == 10
     assert hooks[1:] == operations[1:]
+
+
+def test_a_strided_shortcut_with_few_channels_learns_at_full_size() -> None:
+    """In a process of its own: where a strided 1x1 convolution does this, it takes the process down."""
+    code = """
+import torch
+from toolkit.anynet.model import Bottleneck
+block = Bottleneck(8, 16, 16, 16, 2).to(memory_format=torch.channels_last)
+for _ in range(3):
+    block(torch.randn(4, 8, 56, 56).to(memory_format=torch.channels_last).requires_grad_()).sum().backward()
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

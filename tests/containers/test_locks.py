@@ -44,6 +44,11 @@ def test_the_image_has_the_versions_the_host_has():
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "image.lock"])
+def test_there_is_one_opencv(lock):
+    assert [name for name in pins(CONTAINERS / lock) if name.startswith("opencv")] == ["opencv-python"]
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "image.lock"])
 def test_locks_name_no_index(lock):
     assert "://" not in (CONTAINERS / lock).read_text()
 

@@ -1,6 +1,7 @@
 """Our files against FFCV, which stays the judge of its format."""
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -109,6 +110,12 @@ def test_an_unfinished_file_opens_nowhere(ffcv, tmp_path):
         Beton(path)
     with pytest.raises((AssertionError, ValueError, IndexError)):
         ffcv.reader.Reader(str(path))
+
+
+def test_images_that_do_not_read_back_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "pread", lambda descriptor, size, position: bytes(size))
+    with BetonWriter(tmp_path / "x.beton", 1) as file, pytest.raises(ToolkitError, match="does not read back"):
+        add(file, [raw(1, 20, 20)], [0])
 
 
 def test_the_content_hash_is_what_its_docstring_says(tmp_path):

@@ -122,23 +122,25 @@ def test_a_run_killed_at_any_moment_leaves_no_beton_that_opens_and_can_be_run_ag
         verb = ["data_prep.subset", str(tmp_path / "parent"), "--classes", "2", "--name", "set"]
     else:
         verb = RENDER
-    process = run(tmp_path / "reference", verb=verb)
     started = time.monotonic()
-    process.communicate(timeout=120)
+    run(tmp_path / "reference", verb=verb).communicate(timeout=120)
     whole = time.monotonic() - started
     reference = find_dataset("set", tmp_path / "reference").manifest.content_hash
     rng, data = random.Random(kills), tmp_path / "data"
     finished = begun = 0
     for _ in range(kills):
-        left_alive = _kill_after(run(data, verb=verb), rng.uniform(0.2, 1.0) * whole)
+        started = time.monotonic()
+        left_alive = _kill_after(run(data, verb=verb), rng.uniform(0.3, 1.0) * whole)
+        lasted = time.monotonic() - started
         assert not left_alive
         begun += any(data.glob(".tmp-*"))
-        finished += _is_honest(data, reference)
+        if _is_honest(data, reference):
+            finished, whole = finished + 1, min(whole, lasted)  # other work on the machine has ended
     assert run(data, verb=verb).wait(timeout=120) == 0
     assert find_dataset("set", data).manifest.content_hash == reference
     assert verify(data / "set") == []
     assert [p.name for p in data.iterdir()] == ["set"]
-    print(f"{kills} runs of {whole:.1f} s killed; {begun} left a temporary folder; {finished} had finished")
+    print(f"{kills} runs of {whole:.1f} s killed, {begun} amid writing, {finished} had finished")
 
 
 def _kill_after(process, seconds):

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_prep.beton import Beton
 from data_prep.contents import Sample
 from data_prep.images import decode
+from data_prep.sheet import contact_sheet
 from data_prep.writer import About, write_dataset
 from tests.data_prep.pictures import jpeg, photo, samples
 from toolkit.errors import ToolkitError, UsageError
@@ -102,3 +104,34 @@ def test_splits_without_one_usable_image_and_unwritable_places(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ToolkitError, match="cannot be written"):
         write_dataset(tmp_path / "file" / "set", {"train": samples(3), "val": samples(3)}, About("abc"), workers=1)
+
+
+def test_no_file_opens_before_everything_else_is_written(tmp_path, monkeypatch):
+    looked_at = []
+
+    def look(beton, manifest):
+        for path in tmp_path.glob(".tmp-*/*.beton"):
+            with pytest.raises(ToolkitError, match="never written"):
+                Beton(path)
+            looked_at.append(path.name)
+        return contact_sheet(beton, manifest)
+
+    monkeypatch.setattr("data_prep.writer.contact_sheet", look)
+    write_dataset(tmp_path / "set", {"train": samples(6), "val": samples(3)}, About("abc"), workers=1)
+    assert sorted(looked_at) == ["train.beton", "val.beton"]
+    assert Beton(tmp_path / "set" / "train.beton").samples == 6
+
+
+@pytest.mark.parametrize("mode", ["jpg", "raw"])
+def test_the_contact_sheet_shows_each_class_beside_its_name(tmp_path, mode):
+    shades = ((250, 10, 10), (10, 250, 10), (10, 10, 250))
+    given = [Sample(str(i), i % 3, np.full((300, 400, 3), shades[i % 3], np.uint8)) for i in range(12)]
+    write_dataset(
+        tmp_path / "set", {"train": given, "val": given[:3]}, About("abc"), Encoding(write_mode=mode), workers=1
+    )
+    sheet = np.asarray(Image.open(tmp_path / "set" / "contact-sheet.png"))
+    for row, shade in enumerate(shades):
+        for column in range(4):
+            tile = sheet[4 + 100 * row :, 200 + 100 * column :][:72, :96]
+            assert np.abs(tile.astype(int) - shade).max() < 12
+    assert (sheet[4:76, 600:] == 255).all()

@@ -26,7 +26,7 @@ def refuse(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     done = verb("toolkit.launch", *argv)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "usage:" not in done.stderr
     return done.stderr.splitlines()[-1]
 
 

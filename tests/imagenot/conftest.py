@@ -5,7 +5,7 @@ import pytest
 
 from data_prep.imagenot.__main__ import main
 from tests.imagenot.laion import rows, web
-from tests.imagenot.small import CANDIDATES, CHOSEN, KINDS, all_stages
+from tests.imagenot.small import CANDIDATES, CHOSEN, KINDS, SLOW, all_stages
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,8 @@ def source(tmp_path_factory: pytest.TempPathFactory, site: tuple[str, list[str]]
         for label, synset in enumerate(CHOSEN):
             for i in range(shard, CANDIDATES, 3):
                 captions.append(f"{synset.lemmas[0]}, {synset.definition} no. {i}")
-                urls.append(f"{site[0]}/{KINDS[i % len(KINDS)]}?seed={label * 1000 + i}")
+                kind = "slow" if (label, i) == SLOW else KINDS[i % len(KINDS)]
+                urls.append(f"{site[0]}/{kind}?seed={label * 1000 + i}")
         rows(captions, URL=urls).write_parquet(folder / f"part-{shard}.parquet", row_group_size=40)
     (folder / "wnids.txt").write_text("\n".join(synset.wnid for synset in CHOSEN))
     return folder

@@ -18,6 +18,7 @@ from data_prep.imagenot.options import Classes
 from data_prep.imagenot.wordnet import Synset, WordNet
 
 WORDNET = WordNet(Path("/usr/share/wordnet"))
+TINTS = np.array([[120, 0, 0], [0, 120, 0], [0, 0, 120], [60, 60, 0]], np.uint8)
 IMAGENOT = find_classes(Classes(), WORDNET)
 
 
@@ -45,8 +46,8 @@ def gloss_captions(synsets: Sequence[Synset], n: int, seed: int = 0) -> list[str
 
 
 def picture(seed: int, size: int = 96, quality: int = 90) -> bytes:
-    """A JPEG of coloured blocks; the seed says which."""
-    blocks = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), np.uint8)
+    """A JPEG of coloured blocks; the seed says which, and each thousand of seeds has its own tint, to be learnt."""
+    blocks = np.random.default_rng(seed).integers(0, 128, (6, 6, 3), np.uint8) + TINTS[seed // 1000]
     file = io.BytesIO()
     Image.fromarray(blocks).resize((size, size), Image.Resampling.BICUBIC).save(file, "JPEG", quality=quality)
     return file.getvalue()
@@ -98,7 +99,7 @@ class Web(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _slow(self, seed: int) -> None:
-        time.sleep(3)
+        time.sleep(20)
         self._image(seed)
 
     def _missing(self, _seed: int) -> None:

@@ -57,6 +57,9 @@ def test_reasons_of_dead_links_stay(built: Path) -> None:
     assert reasons["image"] == reasons["moved"] == {"success"}
     assert reasons["missing"] == reasons["noai"] == {"failed_to_download"}
     assert reasons["page"] == reasons["corrupt"] == {"failed_to_resize"}
+    assert reasons["slow"] == {"failed_to_download"}
+    slow = kinds.filter(pl.col("kind") == "slow")["error_message"]
+    assert slow.str.contains("timed out").all()
     noai = kinds.filter(pl.col("kind") == "noai")["error_message"]
     assert noai.str.contains("disallowed by X-Robots-Tag").all()
 
@@ -73,22 +76,22 @@ def test_card_and_urls(built: Path) -> None:
 def test_it_trains(built: Path, tmp_path: Path) -> None:
     data = built.parent / "data"
     study = Study.create(tmp_path / "study")
-    [task] = make_tasks(["anynetx-500/0"], [find_dataset("tiny", data)], "smoke", ["batch=8"])
+    changes = ["batch=8", "epochs=12", "resolution=32", "lr=0.02"]
+    [task] = make_tasks(["anynetx-500/0"], [find_dataset("tiny", data)], "smoke", changes)
     study.declare([task])
-    outcome = train(study, [task.id], data=data, workers=1)
-    assert [task.id] in (outcome.done, outcome.diverged)  # there is nothing to learn in noise
-    result = study.result(task.id)
-    assert result is not None and result.evaluations[-1].images == len(CHOSEN)
+    assert train(study, [task.id], data=data, workers=1).done == [task.id]
+    last = study.result(task.id).evaluations[-1]
+    assert last.images == len(CHOSEN)
+    assert last.train_loss < 1.2 < np.log(len(CHOSEN))  # each class has its tint
 
 
-def test_takedown(built: Path) -> None:
-    folder = built.parent / "data" / "tiny"
-    urls = pl.read_csv(folder / "urls.csv")
-    unwanted = built.parent / "unwanted.txt"
+def test_takedown(built: Path, tmp_path: Path) -> None:
+    urls = pl.read_csv(built.parent / "data" / "tiny" / "urls.csv")
+    unwanted = tmp_path / "unwanted.txt"
     unwanted.write_text(f"{urls['id'][0]}\n{urls['url'][1]}\n")
-    other = ["--data", str(built.parent / "other"), "--set", f"exclude={unwanted}"]
-    assert main(["write", str(built), *other]) == 0
-    left = pl.read_csv(built.parent / "other" / "tiny" / "urls.csv")
+    shutil.copytree(built, tmp_path / "copy")
+    assert main(["write", str(tmp_path / "copy"), "--data", str(tmp_path), "--set", f"exclude={unwanted}"]) == 0
+    left = pl.read_csv(tmp_path / "tiny" / "urls.csv")
     assert set(urls["id"]) - set(left["id"]) == set(urls["id"][:2])
 
 
@@ -136,6 +139,17 @@ def test_classes_with_too_few_are_named(built: Path, tmp_path: Path, capsys: pyt
     assert counts["short_classes"] == table["short"].sum() > 0
     with pytest.raises(UsageError, match="classes have enough images, 4 are asked for"):
         main(["choose", str(tmp_path / "copy"), "--classes", "4"])
+
+
+def test_new_classes_are_drawn_from_those_with_enough(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["choose", str(built), "--classes", "2", "--seed", "1"]) == 0
+    listing = tmp_path / "new.txt"
+    listing.write_text(capsys.readouterr().out)
+    assert set(listing.read_text().split()) < {synset.wnid for synset in CHOSEN}
+    assert main(["classes", str(tmp_path / "new"), "--set", f"wnids={listing}"]) == 0
+    assert "classes 2" in capsys.readouterr().out
 
 
 def test_against_another_dataset(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Every stage, killed and started again until it is through: the same output, and no finished shard done twice."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,9 @@ import polars as pl
 import psutil
 import pytest
 
+from data_prep.imagenot.__main__ import main
 from data_prep.imagenot.options import STAGES
-from tests.imagenot.small import CHOSEN, PER_CLASS, command
+from tests.imagenot.small import CHOSEN, PER_CLASS, command, many_shards
 from toolkit.study.dataset import find_dataset
 
 
@@ -58,6 +60,18 @@ def test_killed_at_every_rename(built: Path, tmp_path: Path, stage: str, kills: 
     assert not list((build / stage).glob(".tmp*"))
 
 
+def test_workers_end_with_the_stage(tmp_path: Path) -> None:
+    build, source = tmp_path / "build", many_shards(tmp_path, 8)
+    assert main(["classes", str(build)]) == 0
+    arguments = command("match", build, "--source", source, "--jobs", 2, "--set", "batch_rows=100")
+    below = start_and_kill(arguments, lambda: (build / "match" / "00000.json").exists())
+    assert len(below) >= 2 and not psutil.wait_procs(below, timeout=60)[1]
+    finished_then = finished(build / "match")
+    assert main(["match", str(build), "--jobs", "2"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished_then} == finished_then
+    assert sum(json.loads(path.read_bytes())["rows"] for path in (build / "match").glob("0*.json")) == 8 * 3000
+
+
 def test_no_caption_is_encoded_twice(built: Path, tmp_path: Path) -> None:
     build = copy_before(built, "score", tmp_path)
     assert run_and_kill(["score", str(build)], build / "score") >= 2
@@ -71,10 +85,7 @@ def test_no_caption_is_encoded_twice(built: Path, tmp_path: Path) -> None:
 def test_killed_while_it_writes_the_dataset(built: Path, tmp_path: Path) -> None:
     build = copy_before(built, "write", tmp_path)
     data = tmp_path / "data"
-    process = subprocess.Popen(command("write", build, "--data", data), stderr=subprocess.DEVNULL)
-    wait_for(lambda: list(data.glob(".tmp*/*")))
-    process.kill()
-    process.wait()
+    start_and_kill(command("write", build, "--data", data), lambda: list(data.glob(".tmp*/*")))
     assert not (data / "tiny").exists()
     subprocess.run(command("write", build, "--data", data), check=True)
     hashes = [find_dataset("tiny", folder).manifest.content_hash for folder in (data, built.parent / "data")]
@@ -82,33 +93,44 @@ def test_killed_while_it_writes_the_dataset(built: Path, tmp_path: Path) -> None
     assert not list(data.glob(".tmp*"))
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 500) -> None:
+def start_and_kill(arguments: list[str], when: Callable[[], object], seconds: float = 500) -> list[psutil.Process]:
+    """Kill it when the condition holds; the processes that it had started."""
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    try:
+        while not when():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        return psutil.Process(process.pid).children(recursive=True)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_killed_while_it_fetches(built: Path, tmp_path: Path, site: tuple[str, list[str]]) -> None:
     """Nothing goes on fetching; what was fetched is not asked for again, nor is anything but the shard in hand."""
     build = copy_before(built, "download", tmp_path)
-    room, address, asked = build / "download", *site
-    start = len(asked)
-    process = subprocess.Popen(command("download", build, "--set", "shard_urls=24"), stderr=subprocess.DEVNULL)
-    wait_for(lambda: (room / "00-00000.json").exists() and len(set(asked[start:]) - urls_of(room, "00-00000")) > 2)
-    below = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
+    room, (_, asked) = build / "download", site
+    start, first = len(asked), room / "00-00000"
+    below = start_and_kill(
+        command("download", build, "--set", "shard_urls=24"),
+        lambda: first.with_suffix(".json").exists() and len(seeds(asked[start:]) - seeds(urls(first))) > 2,
+    )
     assert len(below) >= 2 and not psutil.wait_procs(below, timeout=20)[1]
     before, restart = finished(room), len(asked)
-    subprocess.run(command("download", build), check=True)
+    subprocess.run(command("download", build, "--set", "shard_urls=10000"), check=True)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert not {address + path for path in asked[restart:]} & urls_of(room, "00-00000")
+    assert asked[restart:] and not seeds(asked[restart:]) & seeds(urls(first))
     assert_fetched_as(built, room)
 
 
-def urls_of(room: Path, shard: str) -> set[str]:
-    return set(pl.read_parquet(room / shard / "00000.parquet", columns=["url"])["url"])
+def urls(shard: Path) -> list[str]:
+    return pl.read_parquet(shard / "00000.parquet", columns=["url"])["url"].to_list()
+
+
+def seeds(addresses: list[str]) -> set[str]:
+    """What an address and the one that it leads on to have in common."""
+    return {address.rpartition("=")[2] for address in addresses}
 
 
 def assert_fetched_as(built: Path, room: Path) -> None:

@@ -21,12 +21,15 @@ class Bottleneck(nn.Module):
             _convolution(inner, w_out, 1),
         )
         same = w_in == w_out and stride == 1
-        self.shortcut = nn.Identity() if same else _convolution(w_in, w_out, 1, stride)
+        self.stride = stride
+        self.shortcut = nn.Identity() if same else _convolution(w_in, w_out, 1)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(images, w_in, side, side) to (images, w_out, side/stride, side/stride)."""
-        return self.relu(self.branch(x) + self.shortcut(x))
+        # The shortcut's stride by slicing: the backward pass of a strided 1x1 convolution with few channels, channels
+        # last, writes outside of its memory on CPUs with AVX-512 (oneDNN as of torch 2.15).
+        return self.relu(self.branch(x) + self.shortcut(x[:, :, :: self.stride, :: self.stride]))
 
 
 def build_anynet(config: AnyNetConfig, classes: int) -> nn.Sequential:

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 TURN_S = 1.0
@@ -20,6 +21,8 @@ class Ended(NamedTuple):
 
     seconds: float
     """Of its turns."""
+    cpu_s: float
+    """What it took of the cores, seconds: on a machine with other work the number to read."""
     status: int
     last_words: str
     """Its last line on stderr."""
@@ -46,7 +49,7 @@ class _Run:
     """A process that moves in its turns alone, and the seconds of those."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self.command, self.seconds = list(command), 0.0
+        self.command, self.seconds, self.cpu_s = list(command), 0.0, 0.0
         self.words = tempfile.TemporaryFile()  # noqa: SIM115 (read when the process has ended)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -60,7 +63,10 @@ class _Run:
 
     def prepare(self) -> None:
         """Wait until the process stops itself, uncounted."""
-        os.waitid(os.P_PID, self.start().pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        pid = self.start().pid
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        self.cpu_s = -sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
     def turn(self) -> bool:
         """Run for `TURN_S`; True when the process ended by then."""
@@ -70,6 +76,10 @@ class _Run:
         if not (ended := _ends_within(pid, TURN_S)):
             os.killpg(pid, signal.SIGSTOP)
         self.seconds += time.perf_counter() - began
+        if ended:
+            _, status, usage = os.wait4(pid, 0)
+            self.start().returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_s += usage.ru_utime + usage.ru_stime
         return ended
 
     def ended(self) -> Ended:
@@ -77,7 +87,7 @@ class _Run:
         self.words.seek(0)
         said = self.words.read().decode(errors="replace").split("\n")
         last = next((line for line in reversed(said) if line), "no word")
-        return Ended(self.seconds, self.start().wait(), last)
+        return Ended(self.seconds, self.cpu_s, self.start().wait(), last)
 
     def kill(self) -> None:
         """End it if it still runs."""

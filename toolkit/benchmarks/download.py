@@ -1,7 +1,8 @@
 """Fetch the same images from a server on this machine twice: as the stage download does, and with img2dataset alone.
 
 Rates are images for each second of processor time (all processes of the fetching side; the server is not counted) and
-images for each second that passed. The ratio is of the processor times in this one run.
+images for each second that passed. The ratio is of the processor times in this one run. Then the stage clean looks at
+what came.
 """
 
 import multiprocessing
@@ -45,11 +46,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def measure(folder: Path, address: str, images: int) -> dict[str, float]:
-    """Rates of the stage and of img2dataset, and the processor time of a shard of next to no images: the start."""
+    """Rates of the stage and of img2dataset, the processor time of a shard of ten images, and the rate of clean."""
     alone = partial(_alone, folder)
     start = _timed(partial(_stage, folder / "start", address, 10))
     stage = _timed(partial(_stage, folder / "stage", address, images))
     peer = _timed(partial(alone, address, images))
+    clean = _timed(partial(_clean, folder / "stage"))
+    tar = folder / "stage" / "download" / "00-00000" / "00000.tar"
     return {
         "images": images,
         "stage_images_per_core_s": images / stage[0],
@@ -59,6 +62,8 @@ def measure(folder: Path, address: str, images: int) -> dict[str, float]:
         "img2dataset_images_per_s": images / peer[1],
         "start_of_a_shard_core_s": start[0],
         "without_the_start_images_per_core_s": (images - 10) / (stage[0] - start[0]),
+        "bytes_per_image": tar.stat().st_size / images,
+        "clean_images_per_core_s": images / clean[0],
     }
 
 
@@ -78,7 +83,8 @@ def _stage(folder: Path, address: str, images: int) -> None:
     from data_prep.imagenot import download, options
     from data_prep.imagenot.build import Build
 
-    build = Build(folder, options.changed(options.Options(), "download", PATIENT | {"shard_urls": images}))
+    wanted = options.changed(options.Options(), "select", {"per_class": images})
+    build = Build(folder, options.changed(wanted, "download", PATIENT | {"shard_urls": images}))
     build.save(build.options)
     build.room("select").mkdir()
     selected(address, images).write_parquet(build.room("select") / "selected.parquet")
@@ -86,6 +92,13 @@ def _stage(folder: Path, address: str, images: int) -> None:
     download.run(build, "00-00000")
     if (found := build.counts("download", "00-00000")["success"]) != images:
         raise ToolkitError(f"{found} of {images} images came: see {build.room('download') / '00-00000.log'}")
+
+
+def _clean(folder: Path) -> None:
+    from data_prep.imagenot import clean
+    from data_prep.imagenot.build import Build
+
+    clean.run(Build.open(folder), "00-00000")
 
 
 def _alone(folder: Path, address: str, images: int) -> None:

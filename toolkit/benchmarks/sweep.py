@@ -6,7 +6,7 @@ one by one with torchvision's loading. Every turn starts its loader cold; shares
 
 Then whole runs, start-up included (--whole K, 0 for none): `toolkit.train` on K tasks as a pack, the same one by one
 in one process, and the same updates and evaluations as arithmetic alone, its own start-up left out. These processes
-take turns of a second, the others stopped meanwhile.
+take turns of a second, the others stopped meanwhile; on a machine with other work their CPU seconds tell more.
 """
 
 import sys
@@ -156,13 +156,16 @@ def _whole(given: Namespace, dataset: Dataset, folder: Path) -> dict[str, Any]:
         if ended.status if name not in studies else not _trained(studies[name], tasks):
             raise ToolkitError(f"{' '.join(commands[name][:3])} ended with {ended.status}: {ended.last_words}")
     seconds = {name: ended.seconds for name, ended in runs.items()}
+    cpu = {name: ended.cpu_s for name, ended in runs.items()}
     return {
         "k": given.whole,
         "epochs": given.epochs,
         "images": given.images,
         "val": given.val,
         "seconds": seconds,
-        "shares": {name: seconds["arithmetic"] / spent for name, spent in seconds.items()},
+        "share": {name: seconds["arithmetic"] / spent for name, spent in seconds.items()},
+        "cpu_s": cpu,
+        "cpu_share": {name: cpu["arithmetic"] / spent for name, spent in cpu.items()},
     }
 
 
@@ -206,10 +209,11 @@ def _whole_table(whole: dict[str, Any]) -> Any:
 
     what = "{k} nets, {epochs} epochs of {images} images, each followed by evaluating {val}".format(**whole)
     table = Table(title=f"whole runs, start-up included: {what}")
-    for column in ("run", "seconds", "arithmetic's share"):
+    for column in ("run", "seconds", "arithmetic's share", "CPU seconds", "share"):
         table.add_column(column, justify="left" if column == "run" else "right")
-    for name, seconds in whole["seconds"].items():
-        table.add_row(name, f"{seconds:,.1f}", f"{whole['shares'][name]:.2f}")
+    for name in whole["seconds"]:
+        wall, cpu = (f"{whole[key][name]:,.1f}" for key in ("seconds", "cpu_s"))
+        table.add_row(name, wall, f"{whole['share'][name]:.2f}", cpu, f"{whole['cpu_share'][name]:.2f}")
     return table
 
 
