@@ -201,8 +201,8 @@ def test_the_log_of_a_task_is_found(cluster: Cluster, data: Path, tmp_path: Path
     wait_for(lambda: len(errors(study)) == 2, 120, "both results")
     for task_id in errors(study):
         lines = verb("toolkit.logs", study, task_id[:8]).stdout.splitlines()
-        assert lines
-        assert all(line.startswith(task_id) for line in lines)
+        assert lines[0].startswith(f"{task_id} ")
+        assert {line.split()[0] for line in lines} <= {task_id, "srun:"}  # Slurm's last word comes after a task's
 
 
 @pytest.mark.parametrize("shipped", sorted((ROOT / "slurm" / "profiles").glob("*.toml")), ids=lambda path: path.stem)
