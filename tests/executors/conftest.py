@@ -56,11 +56,11 @@ def status(study: Path) -> dict:
     return orjson.loads(done.stdout)
 
 
-def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+def wait_for(condition: Callable[[], object], seconds: float, what: str, every: float = 0.1) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 def errors(study: Path) -> dict[str, object]:

@@ -77,12 +77,15 @@ class Storm:
         self.cluster.start_controller()
 
     def launcher_killed(self) -> None:
-        """A launcher dies after the first of its arrays: the cluster's MaxArraySize asks for several."""
+        """A launcher dies after the first of its arrays: the cluster's MaxArraySize asks for several.
+
+        The second array's record stands before its sbatch is called, and leaves some milliseconds to strike.
+        """
         before = len(self.records())
         self.launches.append(self.late.pop())
         call = [*self.launches[-1], "--recipe", "smoke"]
         launcher = start("toolkit.launch", "--study", self.study, "--data", self.data, *call)
-        wait_for(lambda: len(self.records()) > before, 60, "its first array")
+        wait_for(lambda: len(self.records()) > before + 1, 60, "its first array", every=0.001)
         launcher.kill()
         launcher.communicate()
         assert launcher.returncode == -signal.SIGKILL
@@ -205,7 +208,7 @@ def test_a_short_storm(stormy_cluster: Cluster, data: Path, tmp_path: Path) -> N
     profile = tmp_path / "profile.toml"
     profile.write_text("cpus = 1\ntime_min = 30\ngrace_s = 10\n")
     what = ["--dataset", "tiny", "--set", "epochs=100", "--executor", "slurm", "--profile", profile]
-    first, late = ["--array", "0-3", *what, "--per-job", 2], ["--array", "4-7", *what]
+    first, late = ["--array", "0-3", *what, "--per-job", 2], ["--array", "4-9", *what]
     storm = Storm(stormy_cluster, tmp_path / 'it\'s "rough"', data, [first], [late])
     faults = [storm.warned_twice, storm.killed, storm.controller_restarted, storm.launcher_killed]
     weather(storm, faults, tmp_path / "undisturbed", seconds=300)
