@@ -86,7 +86,7 @@ def whole(content: bytes, wanted: Callable[[int, int], bool] = lambda width, hei
 
 
 @compiled
-def _look(content: Array, tables: Tables, blocks: Array) -> tuple[Int, ...]:  # pragma: no cover (runs as machine code)
+def _look(content: Array, tables: Tables, blocks: Array) -> tuple[Int, ...]:
     """Read all up to the scan.
 
     Returns width, height, 1 where there is EXIF data, the scan's start, how many ``blocks`` are in a unit, how many
@@ -127,12 +127,12 @@ def _look(content: Array, tables: Tables, blocks: Array) -> tuple[Int, ...]:  # 
 
 
 @compiled
-def _word(content: Array, at: Int) -> Int:  # pragma: no cover (runs as machine code)
+def _word(content: Array, at: Int) -> Int:
     return np.int64(content[at]) << 8 | np.int64(content[at + 1])
 
 
 @compiled
-def _begins(content: Array, start: Int, end: Int, name: bytes) -> Int:  # pragma: no cover (runs as machine code)
+def _begins(content: Array, start: Int, end: Int, name: bytes) -> Int:
     if end - start < len(name):
         return 0
     for i in range(len(name)):
@@ -142,7 +142,7 @@ def _begins(content: Array, start: Int, end: Int, name: bytes) -> Int:  # pragma
 
 
 @compiled
-def _is_known(content: Array, marker: Int, start: Int, end: Int) -> Any:  # pragma: no cover (runs as machine code)
+def _is_known(content: Array, marker: Int, start: Int, end: Int) -> Any:
     """Whether an APP segment is one that libjpeg has nothing to say of."""
     if marker == 0xE0 and _begins(content, start, end, b"JFIF\0"):
         return end - start >= 14 and content[start + 5] == 1
@@ -152,7 +152,7 @@ def _is_known(content: Array, marker: Int, start: Int, end: Int) -> Any:  # prag
 
 
 @compiled
-def _quantization(content: Array, start: Int, end: Int) -> Int:  # pragma: no cover (runs as machine code)
+def _quantization(content: Array, start: Int, end: Int) -> Int:
     """Which of the tables 0 to 3 a segment defines, a bit each; 0: it is none of an 8-bit JPEG's."""
     found: Int = 0
     while start < end:
@@ -164,7 +164,7 @@ def _quantization(content: Array, start: Int, end: Int) -> Int:  # pragma: no co
 
 
 @compiled
-def _huffman(content: Array, start: Int, end: Int, tables: Tables) -> Int:  # pragma: no cover (runs as machine code)
+def _huffman(content: Array, start: Int, end: Int, tables: Tables) -> Int:
     """Take over the tables of a segment; which they are, a bit each; 0: one is not valid."""
     found: Int = 0
     while start + 17 <= end:
@@ -189,7 +189,7 @@ def _huffman(content: Array, start: Int, end: Int, tables: Tables) -> Int:  # pr
 
 
 @compiled
-def _build(table: Int, symbols: Int, tables: Tables) -> Any:  # pragma: no cover (runs as machine code)
+def _build(table: Int, symbols: Int, tables: Tables) -> Any:
     """Make the look-up entries of a table; False where its codes are too many for their lengths."""
     given, last, shift = tables.given[table], tables.last[table], tables.shift[table]
     code: Int = 0
@@ -222,7 +222,7 @@ def _build(table: Int, symbols: Int, tables: Tables) -> Any:  # pragma: no cover
 
 
 @compiled
-def _entry(length: Int, symbol: Int, dc: bool) -> Int:  # pragma: no cover (runs as machine code)
+def _entry(length: Int, symbol: Int, dc: bool) -> Int:
     if dc:
         return length + symbol
     run, size = symbol >> 4, symbol & 15
@@ -232,7 +232,7 @@ def _entry(length: Int, symbol: Int, dc: bool) -> Int:  # pragma: no cover (runs
 
 
 @compiled
-def _join(one: Array, lengths: Array, more: Array) -> None:  # pragma: no cover (runs as machine code)
+def _join(one: Array, lengths: Array, more: Array) -> None:
     """Fill ``more`` from ``one``: codes one after another, as long as they lie within the bits at hand."""
     for bits in range(1 << LOOK):
         entry = np.int64(one[bits])
@@ -252,7 +252,7 @@ def _join(one: Array, lengths: Array, more: Array) -> None:  # pragma: no cover 
 @compiled
 def _blocks(
     content: Array, frame: Int, start: Int, end: Int, huffman: Int, quantization: Int, blocks: Array
-) -> tuple[Int, Int]:  # pragma: no cover (runs as machine code)
+) -> tuple[Int, Int]:
     """Fill in the tables (DC + 2 AC) of the blocks of a unit; how many those are, and how many units; 0: not known."""
     size, components = _word(content, frame - 2), np.int64(content[frame + 5])
     height, width = _word(content, frame + 1), _word(content, frame + 3)
@@ -291,9 +291,7 @@ def _blocks(
 
 
 @compiled
-def _scan(
-    content: Array, at: Int, blocks: Array, units: Int, interval: Int, tables: Tables
-) -> Any:  # pragma: no cover (runs as machine code)
+def _scan(content: Array, at: Int, blocks: Array, units: Int, interval: Int, tables: Tables) -> Any:
     """Whether ``units`` are there from ``at`` on, restart markers where they belong, and then the end."""
     words = np.empty((len(content) - at) // 8 + FURTHEST + 2, np.uint64)
     restarts = 0
@@ -311,7 +309,7 @@ def _scan(
 
 
 @compiled
-def _unstuffed(content: Array, at: Int, words: Array) -> tuple[Int, Int]:  # pragma: no cover (runs as machine code)
+def _unstuffed(content: Array, at: Int, words: Array) -> tuple[Int, Int]:
     """Lay the stream up to the next marker into ``words``, first byte uppermost, FF 00 as FF, zeros after it.
 
     Returns its bytes and the place of the marker, -1 where none comes.
@@ -346,9 +344,7 @@ def _unstuffed(content: Array, at: Int, words: Array) -> tuple[Int, Int]:  # pra
 
 
 @compiled
-def _units(
-    words: Array, length: Int, blocks: Array, units: Int, tables: Tables
-) -> Any:  # pragma: no cover (runs as machine code)
+def _units(words: Array, length: Int, blocks: Array, units: Int, tables: Tables) -> Any:
     """Whether a stream of ``length`` bytes in 32-bit ``words`` is so many units, and no byte more."""
     dcs, ones, mores = tables.dc.reshape(-1), tables.one.reshape(-1), tables.more.reshape(-1)
     bits, left, word = _refilled(words, np.uint64(0), np.uint64(0), np.uint64(0))
@@ -389,9 +385,7 @@ def _units(
 
 
 @numba.njit(forceinline=True)
-def _refilled(
-    words: Array, bits: Int, left: Int, word: Int
-) -> tuple[Int, Int, Int]:  # pragma: no cover (runs as machine code)
+def _refilled(words: Array, bits: Int, left: Int, word: Int) -> tuple[Int, Int, Int]:
     """The next bits (uppermost first), how many are valid, at least 33, and the next word. No branch to mispredict."""
     short = np.uint64(left <= 32)
     more = np.uint64(words[word ^ np.uint64(1)]) << (np.uint64(32) - left & np.uint64(63))
@@ -399,7 +393,7 @@ def _refilled(
 
 
 @numba.njit(forceinline=True)
-def _eight(content: Array, at: Int) -> Int:  # pragma: no cover (runs as machine code)
+def _eight(content: Array, at: Int) -> Int:
     """Eight bytes, the first one uppermost."""
     word = np.uint64(content[at])
     for i in range(1, 8):
@@ -408,7 +402,7 @@ def _eight(content: Array, at: Int) -> Int:  # pragma: no cover (runs as machine
 
 
 @compiled
-def _long(bits: Int, table: Int, tables: Tables) -> Int:  # pragma: no cover (runs as machine code)
+def _long(bits: Int, table: Int, tables: Tables) -> Int:
     """The entry of a code that is longer than a look-up; 0: there is no such code."""
     for length in range(1, 17):
         code = np.int64(bits >> np.uint64(64 - length))

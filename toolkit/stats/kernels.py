@@ -10,9 +10,7 @@ Ints = NDArray[np.int64]
 
 
 @compiled
-def rank_correlations(
-    order: Ints, group: Ints, pairs: Ints, weights: Ints, spearman: Floats, kendall: Floats
-) -> None:  # pragma: no cover (runs as machine code)
+def rank_correlations(order: Ints, group: Ints, pairs: Ints, weights: Ints, spearman: Floats, kendall: Floats) -> None:
     """Fill ``spearman`` and ``kendall``, both (pairs, b), for b resamples given as weights (b, n).
 
     Kendall's tau, the larger part of the work, is left out when ``kendall`` is empty (0, b).
@@ -104,7 +102,7 @@ def rank_correlations(
 
 
 @compiled
-def count_inversions(ranks: Ints, counts: Ints) -> None:  # pragma: no cover (runs as machine code)
+def count_inversions(ranks: Ints, counts: Ints) -> None:
     """Fill ``counts`` (s,) with the inversions of each row of ``ranks`` (s, n), a permutation of 0..n-1 each."""
     s, n = ranks.shape
     tree = np.empty(n + 1, np.int64)
