@@ -39,12 +39,14 @@ def show(
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for i, name in enumerate(headings):
         width = max((len(row[i]) for row in rows), default=0)
-        least = width if width <= UNWRAPPED else None
-        drawn.add_column(Text(name), justify="right" if name in right else "left", overflow="fold", min_width=least)
+        if name in right:
+            drawn.add_column(Text(name), justify="right", min_width=width)
+        else:
+            drawn.add_column(Text(name), overflow="fold", no_wrap=width <= UNWRAPPED)
     for row in rows:
         drawn.add_row(*(Text(text) for text in row))
     out.print(Text(title, "bold"))
-    out.print(drawn, crop=False)  # rather a line too long than an interval cut short
+    out.print(drawn, crop=False)  # rather a line too long than a number cut short
     if note:
         out.print(Text(note, "dim"))
     out.print()
