@@ -32,7 +32,9 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
             (temporary / LOCK).unlink()
             _put_in_place(temporary, path)
     except OSError as error:
-        raise ToolkitError(f"{path} cannot be written ({error.strerror or error})") from error
+        raise ToolkitError(
+            f"{path} cannot be written ({error.strerror or error}): make room or write elsewhere, then run it again"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -107,7 +107,7 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_leaves_nothing(tmp_path):
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert [line for line in errors.splitlines() if "error:" in line] == [
-        f"error: {tmp_path / 'set'} cannot be written (File too large)"
+        f"error: {tmp_path / 'set'} cannot be written (File too large): make room or write elsewhere, then run it again"
     ]
     assert "Traceback" not in errors
     assert not any(tmp_path.iterdir())
