@@ -5,6 +5,7 @@ clean has left out), somewhat more of them the more links were dead so far. A ro
 finished: start the stage again until it says that nothing is missing.
 """
 
+import errno
 import json
 import math
 import os
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 CARRIED = ["id", "class", "rank", "score", "license", "sample_id", "similarity"]
 """Columns that img2dataset lays beside each image."""
+LEAST_ROOM = 1 << 16
+"""Bytes that must be free on the disk for a shard to go on (our choice)."""
 
 
 def shards(build: Build) -> list[str]:
@@ -172,12 +175,23 @@ def _img2dataset(arguments: dict[str, Any], log: IO[bytes], tar: Path, advance: 
                 size = tar.stat().st_size // 1000 if tar.exists() else 0
                 advance(size - seen)
                 seen = size
+                _check_room(tar.parent, Path(log.name))
         except BrokenPipeError:  # it ended at once, and its log says why
             process.wait()
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     return process.returncode
+
+
+def _check_room(folder: Path, log: Path) -> None:
+    """Raise OSError when the disk is full: img2dataset goes on then, and may wait for ever for what it cannot write."""
+    said = log.read_text(errors="replace")
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if f"[Errno {number}]" in said:
+            raise OSError(number, os.strerror(number))
+    if shutil.disk_usage(folder).free < LEAST_ROOM:  # the log could not say so either
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def arguments(build: Build, folder: Path) -> dict[str, Any]:

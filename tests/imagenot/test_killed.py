@@ -1,6 +1,7 @@
 """Every stage, killed and started again until it is through: the same output, and no finished shard done twice."""
 
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -122,6 +123,23 @@ def test_killed_while_it_fetches(built: Path, tmp_path: Path, site: tuple[str, l
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert asked[restart:] and not seeds(asked[restart:]) & seeds(urls(first))
     assert_fetched_as(built, room)
+
+
+def test_a_full_disk_while_it_fetches(built: Path, tmp_path: Path) -> None:
+    """One line instead of a wait without end, and nothing is left running or lying about."""
+    build = copy_before(built, "download", tmp_path)
+    done = subprocess.run(
+        command("download", build),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    [error] = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "00-00000 cannot be written (File too large)" in error
+    assert not list((build / "download").glob(".tmp-*"))
 
 
 def urls(shard: Path) -> list[str]:
