@@ -6,6 +6,7 @@ spares it those that are beyond doubt. Everything else goes through Pillow.
 
 import io
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -35,15 +36,33 @@ class BadImage(Exception):
     """An image that cannot be used, and why."""
 
 
-def encode(content: bytes | Pixels, encoding: Encoding, raw: bool = False) -> Encoded:
+def fitting(contents: Sequence[bytes], encoding: Encoding) -> list[tuple[int, int] | None]:
+    """Width and height of each JPEG that can pass through beyond doubt; None for anything else.
+
+    Several at once take half the time of one after another.
+    """
+    from data_prep.jpeg import whole  # brings numba, which only those who write need
+
+    def fits(width: int, height: int) -> bool:
+        return target_size(width, height, encoding) == (width, height) and width * height <= MAX_PIXELS
+
+    return [
+        None if found is None or (found.has_exif and _is_turned(content)) else (found.width, found.height)
+        for content, found in zip(contents, whole(contents, fits), strict=True)
+    ]
+
+
+def encode(
+    content: bytes | Pixels, encoding: Encoding, raw: bool = False, fits: tuple[int, int] | None = None
+) -> Encoded:
     """The image as ``encoding`` wants it; a JPEG that fits already is returned as it is.
 
-    ``content`` is an image file's bytes or RGB pixels; ``raw`` stores pixels where ``encoding`` would store a JPEG.
-    Raises `BadImage` with the reason.
+    ``content`` is an image file's bytes or RGB pixels; ``raw`` stores pixels where ``encoding`` would store a JPEG;
+    ``fits`` is what `fitting` said of it, and only saves time. Raises `BadImage` with the reason.
     """
     raw = raw or encoding.write_mode == "raw"
-    if isinstance(content, bytes) and not raw and (size := _size_of_fitting(content, encoding)):
-        return _checked(Encoded(JPG, *size, content))
+    if fits and not raw and isinstance(content, bytes):
+        return _checked(Encoded(JPG, *fits, content))
     if isinstance(content, bytes) and (size := _jpeg_size(content)):
         target = target_size(*size, encoding)
         if size == target and not raw:
@@ -99,17 +118,6 @@ def target_size(width: int, height: int, encoding: Encoding) -> tuple[int, int]:
 @lru_cache
 def _turbo() -> Any:
     return turbojpeg.TurboJPEG()
-
-
-def _size_of_fitting(content: bytes, encoding: Encoding) -> tuple[int, int] | None:
-    """Width and height of a JPEG that can pass through beyond doubt; None for anything else."""
-    from data_prep.jpeg import whole  # brings numba, which only those who write need
-
-    def fits(width: int, height: int) -> bool:
-        return target_size(width, height, encoding) == (width, height) and width * height <= MAX_PIXELS
-
-    found = whole(content, fits)
-    return None if found is None or (found.has_exif and _is_turned(content)) else (found.width, found.height)
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int] | None:

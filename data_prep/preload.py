@@ -5,4 +5,4 @@ import numpy as np
 
 from data_prep import checks, jpeg, writer  # noqa: F401
 
-jpeg.whole(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+jpeg.whole([cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()])

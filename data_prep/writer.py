@@ -6,9 +6,10 @@ reads it back. A sample that cannot be used is left out and listed, up to a limi
 a temporary name, whose files get their headers, and then itself its name, when all else is on the disk.
 """
 
+import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from data_prep.beton import Beton, BetonWriter, Encoded, content_hash, content_of, put
 from data_prep.contents import Sample, read
 from data_prep.folder import new_folder
-from data_prep.images import BadImage, decode, encode, histogram
+from data_prep.images import BadImage, Pixels, decode, encode, fitting, histogram
 from data_prep.progress import progress
 from data_prep.sheet import contact_sheet
 from data_prep.workers import Workers, available_cores
@@ -30,6 +31,8 @@ from toolkit.study.dataset import MANIFEST, Encoding, Manifest, Metric, Parent, 
 
 CHUNK = 32
 """Samples a worker is handed at a time."""
+TOGETHER = 1 << 20
+"""Bytes of files, and the rest of one, that a worker reads before it looks at them."""
 MEASURED = 1_000
 """Mean and standard deviation are taken over this many training images, evenly spread, to twice as many."""
 AS_IT_IS = Encoding()
@@ -244,10 +247,9 @@ _kept: deque[list[bytes]] = deque()
 
 def _encode(task: _Task) -> _Made:
     labels, images, skipped, colours = [], [], [], Colours.none()
-    for number, sample in enumerate(task.samples, task.first):
-        image = _encode_one(sample, number, task)
-        if isinstance(image, Skipped):
-            skipped.append(image)
+    for number, (sample, image) in enumerate(zip(task.samples, _images(task), strict=True), task.first):
+        if isinstance(image, Exception):
+            skipped.append(_skipped(sample, image))
             continue
         labels.append(sample.label)
         images.append(image)
@@ -258,13 +260,54 @@ def _encode(task: _Task) -> _Made:
     return _Made(content_of(labels, images), sizes, skipped, colours)
 
 
-def _encode_one(sample: Sample, number: int, task: _Task) -> Encoded | Skipped:
+def _images(task: _Task) -> Iterator[Encoded | Exception]:
+    """Each sample's image, or why it cannot be used."""
+    numbers = itertools.count(task.first)
+    for contents in _together(map(_read, task.samples)):
+        raw = [_raw(next(numbers), task.encoding) for _ in contents]
+        files = [
+            content if isinstance(content, bytes) and not is_raw else b""
+            for content, is_raw in zip(contents, raw, strict=True)
+        ]
+        for content, is_raw, fits in zip(contents, raw, fitting(files, task.encoding), strict=True):
+            yield _encode_one(content, task.encoding, is_raw, fits)
+
+
+def _together(contents: Iterable[bytes | Pixels | Exception]) -> Iterator[list[bytes | Pixels | Exception]]:
+    """As many at a time as `TOGETHER` allows, and at least one."""
+    group: list[bytes | Pixels | Exception] = []
+    size = 0
+    for content in contents:
+        group.append(content)
+        size += len(content) if isinstance(content, bytes) else getattr(content, "nbytes", 0)
+        if size >= TOGETHER:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _read(sample: Sample) -> bytes | Pixels | Exception:
     try:
-        return encode(read(sample.content), task.encoding, _raw(number, task.encoding))
-    except BadImage as reason:
-        return Skipped(source=printable(sample.key), reason=str(reason))
+        return read(sample.content)
+    except Exception as error:  # no file may end the run
+        return error
+
+
+def _encode_one(
+    content: bytes | Pixels | Exception, encoding: Encoding, raw: bool, fits: tuple[int, int] | None
+) -> Encoded | Exception:
+    if isinstance(content, Exception):
+        return content
+    try:
+        return encode(content, encoding, raw, fits)
     except Exception as error:  # a decoder may raise anything on a damaged file, and no image may end the run
-        return Skipped(source=printable(sample.key), reason=f"{type(error).__name__}: {error}")
+        return error
+
+
+def _skipped(sample: Sample, why: Exception) -> Skipped:
+    reason = str(why) if isinstance(why, BadImage) else f"{type(why).__name__}: {why}"
+    return Skipped(source=printable(sample.key), reason=reason)
 
 
 def _put(places: _Places) -> None:
@@ -272,8 +315,9 @@ def _put(places: _Places) -> None:
 
 
 def _raw(number: int, encoding: Encoding) -> bool:
-    """Whether sample ``number`` of a split is among the share stored raw: spread evenly, the same in every run."""
-    return encoding.write_mode == "proportion" and number * GOLDEN % 1 < (encoding.raw_proportion or 0)
+    """Whether sample ``number`` of a split is stored raw: a share is spread evenly, the same in every run."""
+    share = {"raw": 1.0, "proportion": encoding.raw_proportion or 0}.get(encoding.write_mode, 0)
+    return number * GOLDEN % 1 < share
 
 
 def printable(name: str) -> str:

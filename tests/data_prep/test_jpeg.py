@@ -8,7 +8,8 @@ import pytest
 import turbojpeg
 from PIL import Image
 
-from data_prep.jpeg import Whole, whole
+from data_prep import jpeg
+from data_prep.jpeg import Whole
 from tests.data_prep.menagerie import damaged
 from tests.data_prep.pictures import file_bytes, photo
 
@@ -19,6 +20,10 @@ KINDS = [
     for more in ({}, {"optimize": True}, {"restart_marker_blocks": 3}, {"restart_marker_rows": 1})
 ]
 SIZES = [(64, 48), (1, 1), (17, 33), (100, 7)]
+
+
+def whole(content):
+    return jpeg.whole([content])[0]
 
 
 def libjpeg_is_silent(content):
@@ -66,12 +71,36 @@ def test_whatever_was_damaged_it_never_vouches_for_what_libjpeg_complains_of(cou
         file_bytes(photo(i, 48, 40) if i % 3 else photo(i, 48, 40)[..., 0], **kind) for i, kind in enumerate(KINDS)
     ]
     vouched = silent = 0
-    for _ in range(count):
-        content = damaged(rng.choice(files), rng)
-        if found := whole(content):
-            vouched += 1
-            assert libjpeg_is_silent(content)
-            assert (found.width, found.height) == turbojpeg.TurboJPEG().decode_header(content)[:2]
-        silent += bool(content) and libjpeg_is_silent(content)
+    for _ in range(count // 50):
+        contents = [damaged(rng.choice(files), rng) for _ in range(50)]
+        for content, found in zip(contents, jpeg.whole(contents), strict=True):
+            assert found == whole(content)
+            if found:
+                vouched += 1
+                assert libjpeg_is_silent(content)
+                assert (found.width, found.height) == turbojpeg.TurboJPEG().decode_header(content)[:2]
+            silent += bool(content) and libjpeg_is_silent(content)
     assert 0 < vouched <= silent < count
     print(f"{count} damaged JPEGs: {vouched} vouched for, libjpeg silent on {silent}")
+
+
+def test_files_that_are_looked_at_together_do_not_meddle():
+    """Two lanes, two sets of tables: files of many sizes, tables and restart intervals in any order."""
+    rng = random.Random(0)
+    files = [file_bytes(photo(i, 8 + i, 90 - i), **kind) for i, kind in enumerate(KINDS)]
+    assert jpeg.whole([]) == []
+    for _ in range(30):
+        chosen = [rng.randrange(len(files)) for _ in range(rng.randrange(1, 20))]
+        broken = [rng.random() < 0.3 for _ in chosen]
+        found = jpeg.whole([files[i][:-3] if cut else files[i] for i, cut in zip(chosen, broken, strict=True)])
+        assert found == [None if cut else Whole(8 + i, 90 - i, False) for i, cut in zip(chosen, broken, strict=True)]
+
+
+def test_a_code_of_ones_alone_is_no_code():
+    """T.81 keeps it free, and libjpeg refuses a table that has it."""
+    content = bytearray(file_bytes(photo(0), quality=90))
+    table = content.index(b"\xff\xc4") + 5  # the counts of DC 0: 0 1 5 1 1 1 1 1 1 0 ...
+    assert tuple(content[table : table + 16]) == (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
+    content[table + 7 : table + 9] = b"\2\0"  # the last of nine bits becomes a second one of eight: 11111111
+    assert not libjpeg_is_silent(bytes(content))
+    assert whole(bytes(content)) is None
