@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.beton import Beton, content_hash
+from data_prep.beton import Beton, Portion, content_hash
 from data_prep.images import BadImage, decode
 from data_prep.workers import available_cores
 from data_prep.workers import workers as processes
@@ -19,11 +19,11 @@ CHUNK = 64
 
 
 class _Range(NamedTuple):
-    path: Path
     numbers: Sequence[int]
+    samples: Portion
 
     def __str__(self) -> str:
-        return f"sample {self.numbers[0]} of {self.path}"
+        return f"sample {self.numbers[0]} of {self.samples.path}"
 
 
 def verify(folder: Path, decode: int | None = None, workers: int | None = None) -> list[str]:
@@ -73,7 +73,8 @@ def _undecodable(beton: Beton, decode: int | None, count: int) -> Iterator[str]:
     numbers = np.arange(beton.samples)
     if decode is not None:
         numbers = numbers[np.unique(np.linspace(0, beton.samples - 1, min(decode, beton.samples)).astype(int))]
-    tasks = (_Range(beton.path, numbers[i : i + CHUNK].tolist()) for i in range(0, len(numbers), CHUNK))
+    chunks = (numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK))
+    tasks = (_Range(chunk.tolist(), beton.portion(chunk)) for chunk in chunks)
     with processes(count) as pool:
         for _, problems in pool.in_order(_decode, tasks):
             yield from problems
@@ -81,10 +82,9 @@ def _undecodable(beton: Beton, decode: int | None, count: int) -> Iterator[str]:
 
 def _decode(task: _Range) -> list[str]:
     problems = []
-    with Beton(task.path) as beton:
-        for number in task.numbers:
-            try:
-                decode(beton.image(number))
-            except BadImage as reason:
-                problems.append(f"sample {number}: {reason}")
+    for number, image in zip(task.numbers, task.samples.images(), strict=True):
+        try:
+            decode(image)
+        except BadImage as reason:
+            problems.append(f"sample {number}: {reason}")
     return problems

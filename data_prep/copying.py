@@ -1,16 +1,15 @@
 """Copies the samples of a subset out of its parent's files: encoded bytes as they are, labels as the plan says."""
 
-import hashlib
 import itertools
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.beton import PAGE_SIZE, Beton, BetonWriter, put
+from data_prep.beton import PAGE_SIZE, Beton, BetonWriter, Portion, digests, put
 from data_prep.folder import new_folder
 from data_prep.plans import Plan, take
 from data_prep.progress import progress
@@ -51,23 +50,10 @@ def write_subset(
                 for name, (numbers, _) in taken.items()
             }
             for name, (numbers, labels) in taken.items():
-                _copy(parents[name], betons[name], numbers, labels, workers, advance)
+                _copy(parents[name], betons[name], numbers, labels, max(1, workers - 1), advance)
             colours = _measure(parents["train"], taken["train"][0], workers)
             about = _about(parent.manifest, plan, metric)
             return finish_dataset(folder, path.name, about, parent.manifest.encoding, betons, colours)
-
-
-class _Page(NamedTuple):
-    """Consecutive samples of the copy that lie within one page."""
-
-    parent: Beton
-    path: Path
-    samples: slice
-    pointers: NDArray[np.int64]
-    """Where the parent has them."""
-    sizes: NDArray[np.int64]
-    position: int
-    """Where the first one goes."""
 
 
 def _copy(
@@ -75,43 +61,39 @@ def _copy(
     copy: BetonWriter,
     numbers: NDArray[np.int64],
     labels: NDArray[np.int64],
-    workers: int,
+    threads: int,
     advance: Callable[[int], None],
 ) -> None:
-    content = parent.records(numbers)
+    """Copy the images page by page, each page compared with the parent's images afterwards.
+
+    Threads read and hash, this one writes: a file takes one write at a time, and threads that waited for each other
+    there, and for the interpreter after each hash, were slower.
+    """
+    content, samples = parent.records(numbers), parent.portion(numbers)
     content["label"] = labels
-    pointers, sizes = (parent.allocations[name][numbers].astype(np.int64) for name in ("ptr", "size"))
-    positions = copy.add(content, sizes)
+    positions = copy.add(content, samples.sizes)
     starts = np.flatnonzero(np.diff(positions // PAGE_SIZE, prepend=-1, append=-1)).tolist()
-    pages = (
-        _Page(parent, copy.path, slice(i, j), pointers[i:j], sizes[i:j], int(positions[i]))
-        for i, j in itertools.pairwise(starts)
-    )
-    for page, digests in in_threads(_copy_page, pages, workers):
-        copy.content["sha256"][page.samples] = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+    pages = (samples.part(first, after) for first, after in itertools.pairwise(starts))
+    done = 0
+    for _, (images, of_images) in in_threads(_read, pages, threads):
+        put(copy.path, [images], [int(positions[done])])
+        copy.content["digest"][done : done + len(of_images)] = of_images
+        done += len(of_images)
         copy.flush()
-        advance(len(page.sizes))
+        advance(len(of_images))
 
 
-def _copy_page(page: _Page) -> bytes:
-    """Copy it, compare it with the parent, and return the digests of its images, one after another."""
-    ends = np.cumsum(page.sizes)
-    images = bytearray(int(ends[-1]))
+def _read(samples: Portion) -> tuple[bytearray, NDArray[np.uint8]]:
+    """The images, one after another, and their digests."""
+    images, bounds = samples.read()
     view = memoryview(images)
-    gaps = np.flatnonzero(page.pointers[1:] != page.pointers[:-1] + page.sizes[:-1]) + 1
-    for first, after in itertools.pairwise([0, *gaps.tolist(), len(ends)]):
-        page.parent.read_into(view[ends[first] - page.sizes[first] : ends[after - 1]], int(page.pointers[first]))
-    put(page.path, [images], [page.position])
-    bounds = itertools.pairwise([0, *ends.tolist()])
-    return b"".join(hashlib.sha256(view[start:end]).digest() for start, end in bounds)
+    return images, digests(view[start:end] for start, end in itertools.pairwise(bounds))
 
 
-def _measure(parent: Beton, numbers: NDArray[np.int64], workers: int) -> Colours:
-    colours = Colours.none()
+def _measure(parent: Beton, numbers: NDArray[np.int64], threads: int) -> Colours:
     measured = numbers[:: every(len(numbers))].tolist()
-    for _, of_image in in_threads(lambda number: Colours.of(parent.image(number)), measured, workers):
-        colours = colours.plus(of_image)
-    return colours
+    of_images = in_threads(lambda number: Colours.of(parent.image(number)), measured, threads)
+    return sum((colours for _, colours in of_images), Colours.none())
 
 
 def _about(parent: Manifest, plan: Plan, metric: Metric | None) -> About:

@@ -74,9 +74,9 @@ class Tables(NamedTuple):
 
 def no_scans(files: int) -> Scans:
     """Room for as many."""
-    numbers = [np.zeros(files, np.int64) for _ in range(7)]
-    tables: list[Any] = [np.zeros((files, 10), np.int64), np.zeros((files, 4, 272), np.uint8)]
-    return Scans(*numbers, *tables)
+    arrays: list[Any] = [np.zeros(files, np.int64) for _ in range(7)]
+    arrays += [np.zeros((files, 10), np.int64), np.zeros((files, 4, 272), np.uint8)]
+    return Scans(*arrays)
 
 
 def no_tables() -> Tables:
@@ -132,6 +132,7 @@ def follow(content: Array, ends: Array, scans: Scans, sound: Array, tables: Tabl
     """
     lanes = _no_lanes(ends)
     streams, look, plan = lanes.streams, tables.look.reshape(-1), lanes.plan.reshape(-1)
+    one, given, last, shift = tables.one, tables.given, tables.last, tables.shift
     a = _next_stream(0, content, ends, scans, sound, lanes, tables)
     b = _next_stream(1, content, ends, scans, sound, lanes, tables)
     while a.blocks > 0 or b.blocks > 0:
@@ -141,7 +142,10 @@ def follow(content: Array, ends: Array, scans: Scans, sound: Array, tables: Tabl
             a = _one_runs(a, streams, look, plan)
         else:
             b = _one_runs(b, streams, look, plan)
-        a, b = _single_turn(a, streams, plan, tables), _single_turn(b, streams, plan, tables)
+        if not _is_plain(a, _looked_up(a, _bits(a, streams), look)):
+            a = _single_turn(a, streams, plan, one, given, last, shift)
+        if not _is_plain(b, _looked_up(b, _bits(b, streams), look)):
+            b = _single_turn(b, streams, plan, one, given, last, shift)
         if _has_ended(a):
             _judge(a, 0, sound, lanes)
             a = _next_stream(0, content, ends, scans, sound, lanes, tables)
@@ -220,13 +224,19 @@ def _moved(lane: _Lane, entry: Int, plan: Array) -> _Lane:
 
 
 @compiled
-def _single_turn(lane: _Lane, streams: Array, plan: Array, tables: Tables) -> _Lane:
-    """The lane after the next code alone, which may be the last of 64 coefficients."""
+def _single_turn(
+    lane: _Lane, streams: Array, plan: Array, one: Array, given: Array, last: Array, shift: Array
+) -> _Lane:
+    """The lane after the next code alone, which may be the last of 64 coefficients.
+
+    The arrays are those of `Tables`, one by one: taking them out of it costs more than the rest.
+    """
     if lane.blocks == 0 or lane.bit > lane.limit:
         return lane
     look = np.int64(lane.state & np.uint64((1 << BASE) - 1)) >> LOOK
     slot, look = look // LOOKS, look % LOOKS
-    entry = _single(_bits(lane, streams), slot, look & 1 if look < MORE else 2 + look - MORE, tables)
+    table = look & 1 if look < MORE else 2 + look - MORE
+    entry = _single(_bits(lane, streams), slot, table, one, given, last, shift)
     passed = np.int64(lane.passed) + (entry >> STEP & STEPS)
     if passed > 64:
         return _Lane(lane.bit, np.uint64(ASTRAY), lane.state, lane.blocks, lane.limit)
@@ -234,16 +244,15 @@ def _single_turn(lane: _Lane, streams: Array, plan: Array, tables: Tables) -> _L
 
 
 @compiled
-def _single(bits: Int, slot: Int, table: Int, tables: Tables) -> Int:
+def _single(bits: Int, slot: Int, table: Int, one: Array, given: Array, last: Array, shift: Array) -> Int:
     """The entry of the next code; one of more coefficients than a block has where there is no such code."""
-    entry = np.int64(tables.one[slot, table, bits >> np.uint64(64 - LOOK)])
+    entry = np.int64(one[slot, table, bits >> np.uint64(64 - LOOK)])
     if entry != OTHERWISE:
         return entry
     for length in range(LOOK + 1, 17):
         code = np.int64(bits >> np.uint64(64 - length))
-        if code <= tables.last[slot, table, length]:
-            symbol = tables.given[slot, table, 16 + code + tables.shift[slot, table, length]]
-            return _entry(length, np.int64(symbol), table < 2)
+        if code <= last[slot, table, length]:
+            return _entry(length, np.int64(given[slot, table, 16 + code + shift[slot, table, length]]), table < 2)
     return 65 << STEP
 
 

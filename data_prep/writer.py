@@ -29,7 +29,7 @@ from data_prep.workers import workers as open_workers
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.dataset import MANIFEST, Encoding, Manifest, Metric, Parent, Skipped, Split
 
-CHUNK = 32
+CHUNK = 64
 """Samples a worker is handed at a time."""
 TOGETHER = 1 << 20
 """Bytes of files, and the rest of one, that a worker reads before it looks at them."""
@@ -70,7 +70,7 @@ class Colours(NamedTuple):
         """Of one image."""
         return cls(histogram(decode(image)), 1)
 
-    def plus(self, other: "Colours") -> "Colours":
+    def __add__(self, other: "Colours") -> "Colours":  # type: ignore[override]
         """Of these images and others."""
         return Colours(self.counts + other.counts, self.images + other.images)
 
@@ -231,7 +231,7 @@ class _Run:
             raise ToolkitError(f"none of the {len(samples)} images of split {split} can be used")
 
     def _note(self, made: _Made) -> None:
-        self.colours = self.colours.plus(made.colours)
+        self.colours += made.colours
         self.skipped += made.skipped
         if len(self.skipped) > self.max_bad:
             bad = self.skipped[self.max_bad]
@@ -254,7 +254,7 @@ def _encode(task: _Task) -> _Made:
         labels.append(sample.label)
         images.append(image)
         if task.measure_every and number % task.measure_every == 0:
-            colours = colours.plus(Colours.of(image))
+            colours += Colours.of(image)
     _kept.append([image.data for image in images])
     sizes = np.array([len(image.data) for image in images], np.int64)
     return _Made(content_of(labels, images), sizes, skipped, colours)

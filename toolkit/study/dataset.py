@@ -84,7 +84,7 @@ class Manifest(Noun):
     metric: Metric = "top1"
     """The error that counts on this dataset."""
     content_hash: str
-    """SHA-256 over labels and encoded images in order, split after split (train first)."""
+    """BLAKE3 over labels and encoded images in order, split after split (train first)."""
     skipped: tuple[Skipped, ...] = ()
     split_rule: str = ""
     """How train and val were told apart when the source has no validation split (share, seed)."""
