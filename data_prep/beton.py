@@ -111,7 +111,7 @@ class Portion(NamedTuple):
             for first, after in itertools.pairwise([0, *gaps.tolist(), len(self.sizes)]):
                 stretch = view[bounds[first] : bounds[after]]
                 if os.preadv(descriptor, [stretch], int(pointers[first])) != len(stretch):
-                    raise _broken(self.path, f"it cannot be read at byte {pointers[first]}")
+                    raise broken(self.path, f"it cannot be read at byte {pointers[first]}")
         finally:
             os.close(descriptor)
         return images, bounds
@@ -318,22 +318,24 @@ class Beton:
 
     def _table(self, start: int, count: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
         if start + count * dtype.itemsize > self.bytes:
-            raise self._broken(f"it ends at byte {self.bytes}, within its tables (truncated?)")
+            raise broken(self.path, f"it ends at byte {self.bytes}, within its tables (truncated?)")
         return np.frombuffer(self.read(start, start + count * dtype.itemsize), dtype)
 
     def _check_header(self, header: np.void) -> None:
         if header["version"] == 0:
-            raise self._broken("its header was never written: whoever wrote it was stopped half-way")
+            raise broken(self.path, "its header was never written: whoever wrote it was stopped half-way")
         if (header["version"], header["num_fields"], header["page_size"]) != (VERSION, len(FIELDS), PAGE_SIZE):
-            raise self._broken(
-                f"its header does not say version {VERSION}, {len(FIELDS)} fields, {PAGE_SIZE} byte pages"
+            raise broken(
+                self.path, f"its header does not say version {VERSION}, {len(FIELDS)} fields, {PAGE_SIZE} byte pages"
             )
         if self.read(HEADER.itemsize, METADATA_START) != _field_descriptors().tobytes():
-            raise self._broken("its fields are not an image and a label")
+            raise broken(self.path, "its fields are not an image and a label")
         largest = (self.bytes - METADATA_START) // (METADATA.itemsize + ALLOCATION.itemsize)
         table_end = int(header["alloc_table_ptr"]) + int(header["num_samples"]) * ALLOCATION.itemsize
         if header["num_samples"] > largest or table_end != self.bytes:
-            raise self._broken(f"its header and its {self.bytes} bytes do not fit each other (truncated or damaged)")
+            raise broken(
+                self.path, f"its header and its {self.bytes} bytes do not fit each other (truncated or damaged)"
+            )
 
     def _check_tables(self, table: int) -> None:
         pointers, sizes = self.allocations["ptr"].astype(np.int64), self.allocations["size"].astype(np.int64)
@@ -353,12 +355,9 @@ class Beton:
         }
         for problem, where in checks.items():
             if where.any():
-                raise self._broken(f"{problem}, first at sample {int(where.argmax())}")
+                raise broken(self.path, f"{problem}, first at sample {int(where.argmax())}")
         if _without_padding(self.metadata).tobytes() != self.metadata.tobytes():
-            raise self._broken("its metadata has bytes where none belong")
-
-    def _broken(self, problem: str) -> ToolkitError:
-        return _broken(self.path, problem)
+            raise broken(self.path, "its metadata has bytes where none belong")
 
     def __enter__(self) -> Self:
         return self
@@ -369,7 +368,8 @@ class Beton:
         self._file.close()
 
 
-def _broken(path: Path, problem: str) -> ToolkitError:
+def broken(path: Path, problem: str) -> ToolkitError:
+    """What to raise for a damaged file: where, what, and what to do."""
     return ToolkitError(f"{path} is damaged: {problem}; copy it again or write the dataset anew")
 
 

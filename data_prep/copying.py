@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.beton import PAGE_SIZE, Beton, BetonWriter, Portion, digests, put
+from data_prep.beton import PAGE_SIZE, Beton, BetonWriter, Portion, broken, digests, put
 from data_prep.folder import new_folder
+from data_prep.images import BadImage
 from data_prep.plans import Plan, take
 from data_prep.progress import progress
 from data_prep.workers import available_cores, in_threads
@@ -91,9 +92,14 @@ def _read(samples: Portion) -> tuple[bytearray, NDArray[np.uint8]]:
 
 
 def _measure(parent: Beton, numbers: NDArray[np.int64], threads: int) -> Colours:
+    def of(number: int) -> Colours:
+        try:
+            return Colours.of(parent.image(number))
+        except BadImage as reason:
+            raise broken(parent.path, f"sample {number} {reason}") from reason
+
     measured = numbers[:: every(len(numbers))].tolist()
-    of_images = in_threads(lambda number: Colours.of(parent.image(number)), measured, threads)
-    return sum((colours for _, colours in of_images), Colours.none())
+    return sum((colours for _, colours in in_threads(of, measured, threads)), Colours.none())
 
 
 def _about(parent: Manifest, plan: Plan, metric: Metric | None) -> About:

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data_prep.beton import Beton
-from data_prep.images import thumbnail
+from data_prep.beton import Beton, broken
+from data_prep.images import BadImage, thumbnail
 from toolkit.study.dataset import Manifest
 
 ROWS, COLUMNS = 25, 8
@@ -13,7 +13,10 @@ TILE, MARGIN, NAME_WIDTH = 96, 4, 200  # pixels
 
 
 def contact_sheet(beton: Beton, manifest: Manifest) -> Image.Image:
-    """A row of images a class, after its name, from ``beton``, the first split's file."""
+    """A row of images a class, after its name, from ``beton``, the first split's file.
+
+    Raises `ToolkitError` when one of them cannot be decoded.
+    """
     classes = manifest.classes
     rows = np.unique(np.linspace(0, len(classes) - 1, min(ROWS, len(classes))).round().astype(int)).tolist()
     step = TILE + MARGIN
@@ -23,8 +26,15 @@ def contact_sheet(beton: Beton, manifest: Manifest) -> Image.Image:
         top = MARGIN + row * step
         draw.text((MARGIN, top), _caption(manifest, label), fill="black")
         for column, number in enumerate(_evenly(np.flatnonzero(beton.labels == label))):
-            sheet.paste(thumbnail(beton.image(number), TILE), (NAME_WIDTH + column * step, top))
+            sheet.paste(_thumbnail(beton, number), (NAME_WIDTH + column * step, top))
     return sheet
+
+
+def _thumbnail(beton: Beton, number: int) -> Image.Image:
+    try:
+        return thumbnail(beton.image(number), TILE)
+    except BadImage as reason:
+        raise broken(beton.path, f"sample {number} {reason}") from reason
 
 
 def _evenly(numbers: np.ndarray) -> list[int]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from data_prep.beton import Beton, BetonWriter, Encoded, content_hash, content_of, put
 from data_prep.contents import Sample, read
 from data_prep.folder import new_folder
-from data_prep.images import BadImage, Pixels, decode, encode, fitting, histogram
+from data_prep.images import BadImage, Pixels, encode, fitting, glance, histogram
 from data_prep.progress import progress
 from data_prep.sheet import contact_sheet
 from data_prep.workers import Workers, available_cores
@@ -68,7 +68,7 @@ class Colours(NamedTuple):
     @classmethod
     def of(cls, image: Encoded) -> "Colours":
         """Of one image."""
-        return cls(histogram(decode(image)), 1)
+        return cls(histogram(glance(image)), 1)
 
     def __add__(self, other: "Colours") -> "Colours":  # type: ignore[override]
         """Of these images and others."""

@@ -141,15 +141,19 @@ def test_wrong_calls(subset, options, message):
         subset(*options)
 
 
-def test_a_damaged_parent_is_refused_and_leaves_nothing(subset, data, tmp_path):
+@pytest.mark.parametrize("is_table", [True, False])
+def test_a_damaged_parent_is_refused_and_leaves_nothing(subset, data, tmp_path, is_table):
     (tmp_path / "six").unlink()
     (tmp_path / "six").mkdir()
     for file in (data / "six").iterdir():
         (tmp_path / "six" / file.name).write_bytes(file.read_bytes())
+    with Beton(data / "six" / "train.beton") as parent:
+        images = [pointer for _, pointer, _ in parent.allocations.tolist()]
     with (tmp_path / "six" / "train.beton").open("r+b") as file:
-        file.seek(3000)
-        file.write(b"\xff" * 40)
-    with pytest.raises(ToolkitError, match="damaged"):
-        subset("--classes", "2")
+        for position in [3000] if is_table else images:
+            file.seek(position)
+            file.write(b"\xff" * 40)
+    with pytest.raises(ToolkitError, match="damaged" if is_table else r"damaged: sample \d+ cannot be decoded"):
+        subset("--classes", "6")
     assert [Path(p).name for p in tmp_path.iterdir()] == ["six"]
     assert Manifest.read(data / "six" / "dataset.json")
