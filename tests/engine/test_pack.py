@@ -58,6 +58,25 @@ def test_what_befalls_one_net_leaves_the_others_alone(study, declare, data, fail
     assert others == one_by_one(study, [tasks[0], tasks[2]], data)
 
 
+def test_a_net_that_computes_no_number_leaves_the_others_alone(study, declare, data, monkeypatch):
+    """Its weights become NaN in its second update, and so what it computes from them; nets of a pack share batches."""
+    tasks = [declare(name) for name in NETS]
+    original = learner_module.Learner.train_batch
+
+    def train_batch(self, images, labels):
+        if self.task.architecture == NETS[1] and self.step == 1:
+            with torch.no_grad():
+                next(self.net.parameters()).fill_(torch.nan)
+        original(self, images, labels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learner_module.Learner, "train_batch", train_batch)
+        outcome = train(study, [task.id for task in tasks], data=data, workers=1, pack=3)
+    assert tasks[1].id in outcome.diverged and study.result(tasks[1].id).failure.kind == "NonFiniteLoss"
+    others = {task.id: errors(study.result(task.id)) for task in (tasks[0], tasks[2])}
+    assert all(others.values()) and others == one_by_one(study, [tasks[0], tasks[2]], data)
+
+
 @pytest.mark.parametrize(
     "reason, error",
     [
