@@ -1,6 +1,8 @@
 """A dataset's folder: under a temporary name until it is whole, then under its own."""
 
+import ctypes
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +11,7 @@ from pathlib import Path
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import TEMPORARY, temporary_name
 
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h and stdio.h
 LOCK = "lock"  # held by the process that writes the folder; a killed one lets go
 
 
@@ -56,8 +59,21 @@ def _is_held(folder: Path) -> bool:
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
+    if path.exists() and _exchange(temporary, path):
+        return  # what now has the temporary name is removed
     aside = temporary_name(path)
     if path.exists():
         path.replace(aside)
     temporary.replace(path)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Have two folders change their names in one step, so that a kill finds either whole; False where that cannot be.
+
+    Linux's renameat2, which network file systems may lack.
+    """
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    return renameat2 is not None and not renameat2(
+        AT_FDCWD, os.fsencode(one.absolute()), AT_FDCWD, os.fsencode(other.absolute()), RENAME_EXCHANGE
+    )

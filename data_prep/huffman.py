@@ -36,6 +36,12 @@ BASE = 32
 """A state of a lane is where its table begins, and from this bit on where what comes after it stands in the plan."""
 
 
+A, B = np.int64(0), np.int64(1)
+"""The two lanes. (Of plain numbers the compiler makes a function for each.)"""
+BEGIN, FURTHER = np.int64(0), np.int64(1)
+"""Where in its block a lane is."""
+
+
 class Scans(NamedTuple):
     """The scans of n files, as their headers describe them; each array has a row for each."""
 
@@ -133,8 +139,8 @@ def follow(content: Array, ends: Array, scans: Scans, sound: Array, tables: Tabl
     lanes = _no_lanes(ends)
     streams, look, plan = lanes.streams, tables.look.reshape(-1), lanes.plan.reshape(-1)
     one, given, last, shift = tables.one, tables.given, tables.last, tables.shift
-    a = _next_stream(0, content, ends, scans, sound, lanes, tables)
-    b = _next_stream(1, content, ends, scans, sound, lanes, tables)
+    a = _next_stream(A, content, ends, scans, sound, lanes, tables)
+    b = _next_stream(B, content, ends, scans, sound, lanes, tables)
     while a.blocks > 0 or b.blocks > 0:
         if a.blocks > 0 and b.blocks > 0:
             a, b = _both_run(a, b, streams, look, plan)
@@ -147,11 +153,11 @@ def follow(content: Array, ends: Array, scans: Scans, sound: Array, tables: Tabl
         if not _is_plain(b, _looked_up(b, _bits(b, streams), look)):
             b = _single_turn(b, streams, plan, one, given, last, shift)
         if _has_ended(a):
-            _judge(a, 0, sound, lanes)
-            a = _next_stream(0, content, ends, scans, sound, lanes, tables)
+            _judge(a, A, sound, lanes)
+            a = _next_stream(A, content, ends, scans, sound, lanes, tables)
         if _has_ended(b):
-            _judge(b, 1, sound, lanes)
-            b = _next_stream(1, content, ends, scans, sound, lanes, tables)
+            _judge(b, B, sound, lanes)
+            b = _next_stream(B, content, ends, scans, sound, lanes, tables)
 
 
 @compiled
@@ -292,7 +298,9 @@ def _next_stream(
         lanes.at[n] = at + 2
         lanes.restarts[n] += 1
         first, blocks, limit = 8 * begin, now * scans.per_unit[file], 8 * (begin + length)
-        return _Lane(np.uint64(first), zero, _state(n, 0, 0, scans, lanes), np.uint64(blocks), np.uint64(limit))
+        return _Lane(
+            np.uint64(first), zero, _state(n, np.int64(0), BEGIN, scans, lanes), np.uint64(blocks), np.uint64(limit)
+        )
     return _Lane(zero, zero, zero, zero, zero)
 
 
@@ -310,9 +318,9 @@ def _takes_a_file(n: Int, scans: Scans, sound: Array, lanes: _Lanes, tables: Tab
         lanes.slot[n], lanes.at[n] = slot, scans.start[file]
         lanes.units[n], lanes.restarts[n] = scans.units[file], 0
         for block in range(scans.per_unit[file]):
-            lanes.plan[n, 4 * block] = lanes.plan[n, 4 * block + 2] = _state(n, block, 1, scans, lanes)
+            lanes.plan[n, 4 * block] = lanes.plan[n, 4 * block + 2] = _state(n, block, FURTHER, scans, lanes)
             after = (block + 1) % scans.per_unit[file]
-            lanes.plan[n, 4 * block + 1] = lanes.plan[n, 4 * block + 3] = _state(n, after, 0, scans, lanes)
+            lanes.plan[n, 4 * block + 1] = lanes.plan[n, 4 * block + 3] = _state(n, after, BEGIN, scans, lanes)
         return True
     return False
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+from collections import Counter
 from typing import NamedTuple
 
 import cv2
@@ -11,6 +13,7 @@ from PIL import Image
 
 from data_prep.beton import Beton
 from data_prep.contents import Sample
+from data_prep.folder import new_folder
 from data_prep.images import decode
 from data_prep.sheet import contact_sheet
 from data_prep.writer import About, write_dataset
@@ -135,3 +138,28 @@ def test_the_contact_sheet_shows_each_class_beside_its_name(tmp_path, mode):
             tile = sheet[4 + 100 * row :, 200 + 100 * column :][:72, :96]
             assert np.abs(tile.astype(int) - shade).max() < 12
     assert (sheet[4:76, 600:] == 255).all()
+
+
+def test_what_is_overwritten_is_there_at_every_moment(tmp_path):
+    """Between two renames a reader would find nothing, and a kill would leave nothing."""
+    path, looks, is_over = tmp_path / "a\nset", Counter(), threading.Event()
+
+    def write(text):
+        with new_folder(path, overwrite=True) as folder:
+            (folder / "file").write_text(text)
+
+    def watch():
+        while not is_over.is_set():
+            looks[path.exists()] += 1
+
+    write("first")
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for i in range(1000):
+            write(str(i))
+    finally:
+        is_over.set()
+        watcher.join()
+    assert looks[True] > 100 and not looks[False]
+    assert [p.name for p in tmp_path.iterdir()] == ["a\nset"] and (path / "file").read_text() == "999"
