@@ -1,6 +1,7 @@
 """Copies the samples of a subset out of its parent's files: encoded bytes as they are, labels as the plan says."""
 
 import itertools
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from data_prep.beton import PAGE_SIZE, Beton, BetonWriter, Portion, broken, digests, put
 from data_prep.folder import new_folder
-from data_prep.images import BadImage
+from data_prep.images import BadImage, glance
 from data_prep.plans import Plan, take
 from data_prep.progress import progress
 from data_prep.workers import available_cores, in_threads
@@ -94,12 +95,13 @@ def _read(samples: Portion) -> tuple[bytearray, NDArray[np.uint8]]:
 def _measure(parent: Beton, numbers: NDArray[np.int64], threads: int) -> Colours:
     def of(number: int) -> Colours:
         try:
-            return Colours.of(parent.image(number))
+            return Colours.of(glance(parent.image(number)))
         except BadImage as reason:
-            raise broken(parent.path, f"sample {number} {reason}") from reason
+            raise broken(parent.path, f"sample {number} cannot be decoded ({reason})") from reason
 
     measured = numbers[:: every(len(numbers))].tolist()
-    return sum((colours for _, colours in in_threads(of, measured, threads)), Colours.none())
+    with warnings.catch_warnings(action="ignore"):  # an image that the parent has was let through
+        return sum((colours for _, colours in in_threads(of, measured, threads)), Colours.none())
 
 
 def _about(parent: Manifest, plan: Plan, metric: Metric | None) -> About:

@@ -100,16 +100,17 @@ def decode(image: Encoded) -> Pixels:
 
 
 def glance(image: Encoded) -> Pixels:
-    """Its pixels as `decode` has them, whatever libjpeg has to say of them, and from any thread.
+    """Its pixels as `decode` has them; what libjpeg has to say of them is left to Python's warnings.
 
-    `decode` listens to Python's warnings, of which a process has one filter. Raises `BadImage` when there are none.
+    Threads may call it: of warnings a process has one filter, which `decode` changes for a moment. Raises `BadImage`
+    when there are no pixels.
     """
     if image.mode == RAW:
         return decode(image)
-    pixels = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None:
-        raise BadImage("cannot be decoded")
-    return np.asarray(pixels, np.uint8)
+    try:
+        return _turbo().decode(image.data, turbojpeg.TJPF_RGB)
+    except OSError as error:
+        raise BadImage(str(error)) from error
 
 
 def histogram(pixels: Pixels) -> NDArray[np.int64]:

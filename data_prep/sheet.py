@@ -34,7 +34,7 @@ def _thumbnail(beton: Beton, number: int) -> Image.Image:
     try:
         return thumbnail(beton.image(number), TILE)
     except BadImage as reason:
-        raise broken(beton.path, f"sample {number} {reason}") from reason
+        raise broken(beton.path, f"sample {number} cannot be decoded ({reason})") from reason
 
 
 def _evenly(numbers: np.ndarray) -> list[int]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from data_prep.beton import Beton, BetonWriter, Encoded, content_hash, content_of, put
 from data_prep.contents import Sample, read
 from data_prep.folder import new_folder
-from data_prep.images import BadImage, Pixels, encode, fitting, glance, histogram
+from data_prep.images import BadImage, Pixels, decode, encode, fitting, histogram
 from data_prep.progress import progress
 from data_prep.sheet import contact_sheet
 from data_prep.workers import Workers, available_cores
@@ -66,9 +66,9 @@ class Colours(NamedTuple):
         return cls(np.zeros((3, 256), np.int64), 0)
 
     @classmethod
-    def of(cls, image: Encoded) -> "Colours":
+    def of(cls, pixels: Pixels) -> "Colours":
         """Of one image."""
-        return cls(histogram(glance(image)), 1)
+        return cls(histogram(pixels), 1)
 
     def __add__(self, other: "Colours") -> "Colours":  # type: ignore[override]
         """Of these images and others."""
@@ -254,7 +254,7 @@ def _encode(task: _Task) -> _Made:
         labels.append(sample.label)
         images.append(image)
         if task.measure_every and number % task.measure_every == 0:
-            colours += Colours.of(image)
+            colours += Colours.of(decode(image))
     _kept.append([image.data for image in images])
     sizes = np.array([len(image.data) for image in images], np.int64)
     return _Made(content_of(labels, images), sizes, skipped, colours)

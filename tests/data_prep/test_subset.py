@@ -1,6 +1,7 @@
 """Subsets: the parent's bytes under new labels."""
 
 import json
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from data_prep.beton import Beton
 from data_prep.checks import verify
+from data_prep.contents import Sample
 from data_prep.subset import main
 from data_prep.writer import About, write_dataset
-from tests.data_prep.pictures import samples
+from tests.data_prep.pictures import jpeg, samples
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.dataset import Encoding, Manifest, find_dataset
 
@@ -153,7 +155,21 @@ def test_a_damaged_parent_is_refused_and_leaves_nothing(subset, data, tmp_path, 
         for position in [3000] if is_table else images:
             file.seek(position)
             file.write(b"\xff" * 40)
-    with pytest.raises(ToolkitError, match="damaged" if is_table else r"damaged: sample \d+ cannot be decoded"):
+    with pytest.raises(
+        ToolkitError, match="damaged" if is_table else r"damaged: sample \d+ cannot be decoded \(Not a JPEG"
+    ):
         subset("--classes", "6")
     assert [Path(p).name for p in tmp_path.iterdir()] == ["six"]
     assert Manifest.read(data / "six" / "dataset.json")
+
+
+def test_what_libjpeg_says_of_a_parents_images_is_not_said_again(tmp_path, capfd, recwarn):
+    """The parent has them, rubbish between two segments and all; filters of warnings stay as they were."""
+    content = jpeg(0)[:-2] + b"rubbish\xff\xd9"
+    splits = {split: [Sample(str(i), i % 2, content) for i in range(40)] for split in ("train", "val")}
+    write_dataset(tmp_path / "two", splits, About("ab"), workers=1)
+    before = list(warnings.filters)
+    recwarn.clear()
+    assert main(["two", "--per-class", "15", "--data", str(tmp_path), "--workers", "4"]) == 0
+    assert "extraneous" not in capfd.readouterr().err and not recwarn.list
+    assert list(warnings.filters) == before
