@@ -54,7 +54,8 @@ class About:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Colours(NamedTuple):
+@dataclass(frozen=True)
+class Colours:
     """How often each channel (R, G, B) takes each value, (3, 256), over ``images`` images."""
 
     counts: NDArray[np.int64]
@@ -70,7 +71,7 @@ class Colours(NamedTuple):
         """Of one image."""
         return cls(histogram(pixels), 1)
 
-    def __add__(self, other: "Colours") -> "Colours":  # type: ignore[override]
+    def __add__(self, other: "Colours") -> "Colours":
         """Of these images and others."""
         return Colours(self.counts + other.counts, self.images + other.images)
 
