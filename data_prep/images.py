@@ -47,7 +47,7 @@ def fitting(contents: Sequence[bytes], encoding: Encoding) -> list[tuple[int, in
         return target_size(width, height, encoding) == (width, height) and width * height <= MAX_PIXELS
 
     return [
-        None if found is None or (found.has_exif and _is_turned(content)) else (found.width, found.height)
+        (found.width, found.height) if found and not (found.has_exif and _may_be_turned(content)) else None
         for content, found in zip(contents, whole(contents, fits), strict=True)
     ]
 
@@ -147,6 +147,14 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
         return None
     _check_area(width, height)
     return width, height
+
+
+def _may_be_turned(content: bytes) -> bool:
+    """As `_is_turned`; what that raises, `encode` will meet again and name as this one file's."""
+    try:
+        return _is_turned(content)
+    except Exception:  # Pillow may raise anything on damaged EXIF data
+        return True
 
 
 def _is_turned(content: bytes) -> bool:

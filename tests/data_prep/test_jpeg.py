@@ -8,10 +8,11 @@ import pytest
 import turbojpeg
 from PIL import Image
 
-from data_prep import jpeg
+from data_prep import images, jpeg
 from data_prep.jpeg import Whole
 from tests.data_prep.menagerie import damaged
 from tests.data_prep.pictures import file_bytes, photo
+from toolkit.study.dataset import Encoding
 
 KINDS = [
     {"quality": quality, "subsampling": subsampling, **more}
@@ -104,3 +105,15 @@ def test_a_code_of_ones_alone_is_no_code():
     content[table + 7 : table + 9] = b"\2\0"  # the last of nine bits becomes a second one of eight: 11111111
     assert not libjpeg_is_silent(bytes(content))
     assert whole(bytes(content)) is None
+
+
+def test_a_file_whose_exif_data_cannot_be_read_does_not_take_its_neighbours_down(monkeypatch):
+    def fail(content):
+        raise KeyError("orientation")
+
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    plain, with_exif = file_bytes(photo(0)), file_bytes(photo(1), exif=exif)
+    assert images.fitting([plain, with_exif], Encoding()) == [(64, 48), (64, 48)]
+    monkeypatch.setattr(images, "_is_turned", fail)
+    assert images.fitting([plain, with_exif], Encoding()) == [(64, 48), None]
