@@ -5,12 +5,13 @@ import stat
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
+from typing import Any, NamedTuple, Protocol, overload
+
+import numpy as np
 
 from data_prep.images import BadImage, Pixels
 
 
-@runtime_checkable
 class Stored(Protocol):
     """Something that yields an image file's bytes, or pixels."""
 
@@ -66,7 +67,7 @@ class Sample(NamedTuple):
 class Files(Sequence[Sample]):
     """Labelled image files under one folder. Holds a name and a number a file, so a million of them are no burden."""
 
-    def __init__(self, root: Path, names: Sequence[str], labels: Sequence[int]) -> None:
+    def __init__(self, root: str | Path, names: Sequence[str], labels: Sequence[int]) -> None:
         """``names`` are paths relative to ``root``, ``labels`` their labels in the same order."""
         self.root, self.names, self.labels = os.fspath(root), names, labels
 
@@ -79,7 +80,7 @@ class Files(Sequence[Sample]):
     def __getitem__(self, index: slice) -> Sequence[Sample]: ...
     def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
         if isinstance(index, slice):
-            return Files(Path(self.root), self.names[index], self.labels[index])
+            return Files(self.root, self.names[index], self.labels[index])
         name = self.names[index]
         return Sample(name, self.labels[index], File(f"{self.root}/{name}"))
 
@@ -100,15 +101,15 @@ class Picked(Sequence[Sample]):
     def __getitem__(self, index: slice) -> Sequence[Sample]: ...
     def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
         if isinstance(index, slice):
-            return Picked(self.samples, self.indices[index])
+            return [self.samples[i] for i in self.indices[index]]
         return self.samples[self.indices[index]]
 
 
 def read(content: Content) -> bytes | Pixels:
     """The image file's bytes, or the pixels where there is no file."""
-    if isinstance(content, Path):
-        return File(os.fspath(content)).read()
-    return content.read() if isinstance(content, Stored) else content
+    if isinstance(content, bytes | np.ndarray):
+        return content
+    return File(os.fspath(content)).read() if isinstance(content, Path) else content.read()
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 from data_prep import sources
-from data_prep.contents import Picked, Sample
+from data_prep.contents import Sample
 from data_prep.images import BadImage
 from data_prep.sources import Found, Source
 from toolkit.cli import run
@@ -88,7 +88,7 @@ class Cells(Sequence[Sample]):
     def __getitem__(self, index: slice) -> Sequence[Sample]: ...
     def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
         if isinstance(index, slice):
-            return Picked(self, range(len(self))[index])
+            return [self[i] for i in range(len(self))[index]]
         group = bisect_right(self.ends, index)
         row = index - (self.ends[group - 1] if group else 0)
         path, column, number = self.places[group]

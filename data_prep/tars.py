@@ -12,7 +12,7 @@ from typing import NamedTuple, overload
 
 from rich.console import Console
 
-from data_prep.contents import Picked, Sample, Span
+from data_prep.contents import Sample, Span
 from toolkit.errors import ToolkitError
 
 
@@ -74,7 +74,7 @@ class Spans(Sequence[Sample]):
     def __getitem__(self, index: slice) -> Sequence[Sample]: ...
     def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
         if isinstance(index, slice):
-            return Picked(self, range(len(self))[index])
+            return [self[i] for i in range(len(self))[index]]
         tar = self.tars[self._tar[index]]
         span = Span(tar, self._start[index], self._size[index])
         return Sample(f"{Path(tar).name}/{self.names[index]}", self.labels[index], span)
