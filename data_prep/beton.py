@@ -6,11 +6,13 @@ a header that opens before any label is there. Here one process says where each 
 comes last: a file that was cut short has zeros where readers look for the version, and opens nowhere.
 """
 
+import ctypes
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
@@ -27,6 +29,9 @@ FLUSHED = 1 << 28
 """Bytes after which the disk is told to begin."""
 JPG, RAW = 0, 1
 Buffer = bytes | bytearray  # and no memoryview: Python compares those byte by byte
+
+memcmp = ctypes.CDLL(None).memcmp
+memcmp.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
 
 HEADER = np.dtype(
     [
@@ -89,39 +94,15 @@ class Portion(NamedTuple):
     sizes: NDArray[np.int64]
     """Bytes of each image."""
 
-    def __str__(self) -> str:
-        return f"{len(self.sizes)} images from byte {self.metadata['image']['data_ptr'][0]} of {self.path}"
-
-    def part(self, first: int, after: int) -> Self:
-        """Those from ``first`` to before ``after``."""
-        return self._replace(metadata=self.metadata[first:after], sizes=self.sizes[first:after])
-
-    def read(self) -> tuple[bytearray, list[int]]:
-        """The images, one after another, and where each one begins, and the last one ends.
-
-        Raises `ToolkitError` when the file is shorter than it was.
-        """
-        pointers = self.metadata["image"]["data_ptr"].astype(np.int64)
-        bounds = [0, *np.cumsum(self.sizes).tolist()]
-        images = bytearray(bounds[-1])
-        view = memoryview(images)
-        gaps = np.flatnonzero(pointers[1:] != pointers[:-1] + self.sizes[:-1]) + 1
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            for first, after in itertools.pairwise([0, *gaps.tolist(), len(self.sizes)]):
-                stretch = view[bounds[first] : bounds[after]]
-                if os.preadv(descriptor, [stretch], int(pointers[first])) != len(stretch):
-                    raise broken(self.path, f"it cannot be read at byte {pointers[first]}")
-        finally:
-            os.close(descriptor)
-        return images, bounds
-
     def images(self) -> Iterator[Encoded]:
         """The encoded images, one after another."""
-        for number in range(len(self.sizes)):
-            image, _ = self.part(number, number + 1).read()
-            (mode, width, height, _), _ = self.metadata[number].item()
-            yield Encoded(mode, width, height, bytes(image))
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            for (image, _), size in zip(self.metadata.tolist(), self.sizes.tolist(), strict=True):
+                mode, width, height, pointer = image
+                yield Encoded(mode, width, height, os.pread(descriptor, size, pointer))
+        finally:
+            os.close(descriptor)
 
 
 class BetonWriter:
@@ -133,14 +114,14 @@ class BetonWriter:
     def __init__(self, path: Path, capacity: int) -> None:
         """Make ``path``, with room for ``capacity`` samples; fewer may be added."""
         self.path = path
-        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._file: BinaryIO = path.open("x+b", buffering=0)
         self._metadata = np.zeros(capacity, METADATA)
         self._allocations = np.zeros(capacity, ALLOCATION)
         self._content = np.zeros(capacity, CONTENT)
         self._end = self._on_disk = _next_page(METADATA_START + self._metadata.nbytes)
         self._pool, self._flushing = ThreadPoolExecutor(1), Future[None]()
         self._flushing.set_result(None)
-        self._is_sealed = False
+        self._is_sealed, self._turn = False, Lock()
         self.samples = 0
 
     @property
@@ -166,6 +147,18 @@ class BetonWriter:
         self._allocations["size"][new] = sizes
         self.samples = new.stop
         return positions
+
+    def put(self, images: memoryview, position: int, room: memoryview) -> None:
+        """Write images that lie one after another, read them back into ``room``, and compare.
+
+        For the threads of this process. A file takes one write at a time, and a thread that waits for the kernel to
+        let it write keeps a core busy; so they take turns here. Raises as `put` does.
+        """
+        with self._turn:
+            _write(self._file.fileno(), [images], position)
+        back = room[: len(images)]
+        if os.preadv(self._file.fileno(), [back], position) != len(images) or not _are_same(images, back):
+            raise _unlike(self.path)
 
     def flush(self) -> None:
         """Have the disk begin with what was put so far, if that is much, while others go on."""
@@ -237,10 +230,19 @@ def put(path: Path, images: Sequence[Buffer], positions: Sequence[int]) -> None:
         os.close(descriptor)
 
 
-def _write(descriptor: int, parts: Sequence[Buffer], position: int) -> None:
+def _write(descriptor: int, parts: Sequence[Buffer | memoryview], position: int) -> None:
     written, size = os.pwritev(descriptor, parts, position), sum(map(len, parts))
     while written < size:  # a full disk, or a limit: the next call tells which
         written += os.pwrite(descriptor, b"".join(parts)[written:], position + written)
+
+
+def _are_same(some: memoryview, others: memoryview) -> bool:
+    """Whether two stretches of writable memory of one length hold the same.
+
+    Python compares such memory byte by byte, NumPy makes an array of truths first.
+    """
+    start, other = (ctypes.byref(ctypes.c_char.from_buffer(memory)) for memory in (some, others))
+    return not memcmp(start, other, len(some))
 
 
 def _unlike(path: Path) -> ToolkitError:
@@ -266,6 +268,7 @@ class Beton:
         self.samples = int(first["num_samples"])
         self.metadata = self._table(METADATA_START, self.samples, METADATA)
         self.allocations = self._table(int(first["alloc_table_ptr"]), self.samples, ALLOCATION)
+        self.pointers, self.sizes = (self.allocations[name].astype(np.int64) for name in ("ptr", "size"))
         self._check_tables(int(first["alloc_table_ptr"]))
 
     @property
@@ -309,9 +312,23 @@ class Beton:
         """The file's bytes from ``start`` to ``end``."""
         return os.pread(self._file.fileno(), end - start, start)
 
+    def gather(self, numbers: NDArray[np.int64], room: memoryview) -> memoryview:
+        """The encoded images of samples, in ascending order, one after another at the beginning of ``room``.
+
+        Safe to call from several threads. Raises `ToolkitError` when they cannot be read.
+        """
+        starts, sizes = self.pointers[numbers], self.sizes[numbers]
+        ends = np.cumsum(sizes)
+        gaps = np.flatnonzero(starts[1:] != starts[:-1] + sizes[:-1]) + 1
+        for first, after in itertools.pairwise([0, *gaps.tolist(), len(numbers)]):
+            stretch = room[ends[first] - sizes[first] : ends[after - 1]]
+            if os.preadv(self._file.fileno(), [stretch], int(starts[first])) != len(stretch):
+                raise broken(self.path, f"it cannot be read at byte {starts[first]}")
+        return room[: ends[-1]]
+
     def portion(self, numbers: NDArray[np.int64]) -> Portion:
         """Samples, in ascending order, for another process to read."""
-        return Portion(self.path, self.metadata[numbers], self.allocations["size"][numbers].astype(np.int64))
+        return Portion(self.path, self.metadata[numbers], self.sizes[numbers])
 
     def _digests(self, numbers: range) -> NDArray[np.uint8]:
         return digests(self.image(number).data for number in numbers)
@@ -338,8 +355,7 @@ class Beton:
             )
 
     def _check_tables(self, table: int) -> None:
-        pointers, sizes = self.allocations["ptr"].astype(np.int64), self.allocations["size"].astype(np.int64)
-        image = self.metadata["image"]
+        image, pointers, sizes = self.metadata["image"], self.pointers, self.sizes
         ends = pointers + sizes
         first = _next_page(METADATA_START + self.metadata.nbytes) if self.samples else 0
         checks = {

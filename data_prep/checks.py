@@ -1,6 +1,6 @@
 """What can be wrong with a dataset folder, and finding it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.beton import Beton, Portion, content_hash
+from data_prep.digests import as_recorded
 from data_prep.images import BadImage, decode
 from data_prep.workers import available_cores
 from data_prep.workers import workers as processes
@@ -16,6 +17,8 @@ from toolkit.study.dataset import MANIFEST, Manifest, Split
 
 CHUNK = 64
 """Images a worker decodes at a time."""
+LISTED = 10
+"""Changed samples that are named; the others are counted."""
 
 
 class _Range(NamedTuple):
@@ -40,9 +43,30 @@ def verify(folder: Path, decode: int | None = None, workers: int | None = None) 
             records[name] = _check_split(folder / split.file, split, decode, workers, problems)
         except ToolkitError as error:
             problems.append(str(error))
-    if len(records) == len(manifest.splits) and content_hash(records) != manifest.content_hash:
-        problems.append(f"{folder}: images or labels are not those that were written (the content hash differs)")
+    if len(records) == len(manifest.splits):
+        problems += _changes(folder, manifest, records)
     return problems
+
+
+def _changes(folder: Path, manifest: Manifest, found: Mapping[str, NDArray[np.void]]) -> Iterator[str]:
+    """Where what was found is not what was written, by the digests of then if these are."""
+    recorded: dict[str, NDArray[np.void]] = {}
+    try:
+        recorded = {name: as_recorded(folder / manifest.splits[name].file, of) for name, of in found.items()}
+    except ToolkitError as error:
+        yield str(error)
+    if content_hash(found) == manifest.content_hash:
+        if recorded and content_hash(recorded) != manifest.content_hash:
+            yield f"{folder}: the .digests files are not as they were written (the images are): copy them again"
+    elif recorded and content_hash(recorded) == manifest.content_hash:
+        for name, records in recorded.items():
+            changed = np.flatnonzero((records["digest"] != found[name]["digest"]).any(1))
+            if len(changed):
+                numbers = ", ".join(map(str, changed[:LISTED])) + (", ..." if len(changed) > LISTED else "")
+                path = folder / manifest.splits[name].file
+                yield f"{path}: {len(changed)} images are not those that were written, samples {numbers}"
+    else:
+        yield f"{folder}: images or labels are not those that were written (the content hash differs)"
 
 
 def _check_split(

@@ -85,8 +85,7 @@ def thumbnail(image: Encoded, side: int) -> Image.Image:
     factor = side / max(image.width, image.height)
     size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
     scale = _scale((image.width, image.height), size)
-    pixels = _decode_jpeg(image.data, scale) if image.mode == JPG else decode(image)
-    return Image.fromarray(pixels).resize(size)
+    return Image.fromarray(glance(image, scale)).resize(size)
 
 
 def decode(image: Encoded) -> Pixels:
@@ -99,8 +98,8 @@ def decode(image: Encoded) -> Pixels:
     return pixels
 
 
-def glance(image: Encoded) -> Pixels:
-    """Its pixels as `decode` has them; what libjpeg has to say of them is left to Python's warnings.
+def glance(image: Encoded, scale: int = 1) -> Pixels:
+    """Its pixels as `decode` has them, a JPEG's at 1/``scale``; libjpeg's comments are left to Python's warnings.
 
     Threads may call it: of warnings a process has one filter, which `decode` changes for a moment. Raises `BadImage`
     when there are no pixels.
@@ -108,15 +107,20 @@ def glance(image: Encoded) -> Pixels:
     if image.mode == RAW:
         return decode(image)
     try:
-        return _turbo().decode(image.data, turbojpeg.TJPF_RGB)
+        return _turbo().decode(image.data, turbojpeg.TJPF_RGB, (1, scale))
     except OSError as error:
         raise BadImage(str(error)) from error
 
 
-def histogram(pixels: Pixels) -> NDArray[np.int64]:
-    """How often each channel takes each value, (3, 256): whole numbers, so that sums do not depend on their order."""
-    counts = [cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel() for channel in range(3)]
-    return np.stack(counts).astype(np.int64)
+def sums(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The sum of each channel's values, and of their squares, (3,) each: whole numbers, whose order does not matter.
+
+    From OpenCV's mean and deviation, several times faster than NumPy's sums. Both are exact, for OpenCV adds whole
+    numbers too and its roundings after that come to less than a hundredth, of up to `MAX_PIXELS` pixels.
+    """
+    mean, deviation = (moment.ravel() for moment in cv2.meanStdDev(pixels))
+    count = pixels.shape[0] * pixels.shape[1]
+    return np.rint(mean * count).astype(np.int64), np.rint((deviation**2 + mean**2) * count).astype(np.int64)
 
 
 def target_size(width: int, height: int, encoding: Encoding) -> tuple[int, int]:

@@ -1,10 +1,14 @@
 """The contact sheet: some images of each class, read from the finished file, so that a person can check the labels."""
 
+import warnings
+from functools import partial
+
 import numpy as np
 from PIL import Image, ImageDraw
 
 from data_prep.beton import Beton, broken
 from data_prep.images import BadImage, thumbnail
+from data_prep.workers import available_cores, in_threads
 from toolkit.study.dataset import Manifest
 
 ROWS, COLUMNS = 25, 8
@@ -22,11 +26,15 @@ def contact_sheet(beton: Beton, manifest: Manifest) -> Image.Image:
     step = TILE + MARGIN
     sheet = Image.new("RGB", (NAME_WIDTH + COLUMNS * step, len(rows) * step + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
+    places: dict[int, tuple[int, int]] = {}
     for row, label in enumerate(rows):
         top = MARGIN + row * step
         draw.text((MARGIN, top), _caption(manifest, label), fill="black")
         for column, number in enumerate(_evenly(np.flatnonzero(beton.labels == label))):
-            sheet.paste(_thumbnail(beton, number), (NAME_WIDTH + column * step, top))
+            places[number] = NAME_WIDTH + column * step, top
+    with warnings.catch_warnings(action="ignore"):  # the images are those that were let through
+        for number, picture in in_threads(partial(_thumbnail, beton), places, available_cores()):
+            sheet.paste(picture, places[number])
     return sheet
 
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from data_prep.beton import Beton, BetonWriter, Encoded, content_hash, content_of, put
 from data_prep.contents import Sample, read
+from data_prep.digests import write_digests
 from data_prep.folder import new_folder
-from data_prep.images import BadImage, Pixels, decode, encode, fitting, histogram
+from data_prep.images import BadImage, Pixels, decode, encode, fitting, sums
 from data_prep.progress import progress
 from data_prep.sheet import contact_sheet
 from data_prep.workers import Workers, available_cores
@@ -29,8 +30,8 @@ from data_prep.workers import workers as open_workers
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.dataset import MANIFEST, Encoding, Manifest, Metric, Parent, Skipped, Split
 
-CHUNK = 64
-"""Samples a worker is handed at a time."""
+CHUNK, FIRST, SHARES = 128, 8, 16
+"""Samples a worker is handed at a time, at most and to begin with, and how many tasks each should have at least."""
 TOGETHER = 1 << 20
 """Bytes of files, and the rest of one, that a worker reads before it looks at them."""
 MEASURED = 1_000
@@ -56,31 +57,37 @@ class About:
 
 @dataclass(frozen=True)
 class Colours:
-    """How often each channel (R, G, B) takes each value, (3, 256), over ``images`` images."""
+    """Sums over the values (0..255) of each channel (R, G, B), and over their squares, of all pixels of some images."""
 
-    counts: NDArray[np.int64]
+    sums: NDArray[np.int64]
+    squares: NDArray[np.int64]
+    pixels: int
     images: int
 
     @classmethod
     def none(cls) -> "Colours":
         """Of no image."""
-        return cls(np.zeros((3, 256), np.int64), 0)
+        return cls(np.zeros(3, np.int64), np.zeros(3, np.int64), 0, 0)
 
     @classmethod
     def of(cls, pixels: Pixels) -> "Colours":
         """Of one image."""
-        return cls(histogram(pixels), 1)
+        height, width, _ = pixels.shape
+        return cls(*sums(pixels), height * width, 1)
 
     def __add__(self, other: "Colours") -> "Colours":
         """Of these images and others."""
-        return Colours(self.counts + other.counts, self.images + other.images)
+        return Colours(
+            self.sums + other.sums,
+            self.squares + other.squares,
+            self.pixels + other.pixels,
+            self.images + other.images,
+        )
 
     def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation by channel, over all pixels, values in 0..1."""
-        values = np.arange(256) / 255
-        weights = self.counts / self.counts.sum(1, keepdims=True)
-        mean = weights @ values
-        std = np.sqrt(weights @ values**2 - mean**2)
+        mean = self.sums / self.pixels / 255
+        std = np.sqrt(self.squares / self.pixels / 255**2 - mean**2)
         return tuple(mean.round(6).tolist()), tuple(std.round(6).tolist())
 
 
@@ -138,6 +145,7 @@ def finish_dataset(
     """
     for beton in betons.values():
         beton.finish()
+        write_digests(beton)
     mean, std = colours.moments()
     manifest = Manifest(
         name=name,
@@ -170,6 +178,16 @@ def finish_dataset(
 def every(samples: int) -> int:
     """The step at which the samples lie that mean and standard deviation are measured on."""
     return max(1, samples // MEASURED)
+
+
+def _bounds(samples: int, workers: int) -> Iterator[int]:
+    """Where tasks begin, and the last one ends: small ones first, so that progress shows at once."""
+    most = max(1, min(CHUNK, samples // (SHARES * workers)))
+    first, size = 0, min(FIRST, most)
+    while first < samples:
+        yield first
+        first, size = first + size, min(2 * size, most)
+    yield samples
 
 
 class _Task(NamedTuple):
@@ -214,13 +232,8 @@ class _Run:
         split = beton.path.stem
         measure_every = every(len(samples)) if split == "train" else 0
         tasks = (
-            _Task(
-                first,
-                [samples[i] for i in range(first, min(first + CHUNK, len(samples)))],
-                self.encoding,
-                measure_every,
-            )
-            for first in range(0, len(samples), CHUNK)
+            _Task(first, samples[first:after], self.encoding, measure_every)
+            for first, after in itertools.pairwise(_bounds(len(samples), len(self.pool)))
         )
         for task, made in self.pool.in_order(_encode, tasks):
             positions = beton.add(made.content, made.sizes)

@@ -1,6 +1,7 @@
 """Our files against FFCV, which stays the judge of its format."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -116,6 +117,36 @@ def test_images_that_do_not_read_back_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "pread", lambda descriptor, size, position: bytes(size))
     with BetonWriter(tmp_path / "x.beton", 1) as file, pytest.raises(ToolkitError, match="does not read back"):
         add(file, [raw(1, 20, 20)], [0])
+
+
+def test_images_that_lie_together_are_written_from_several_threads(tmp_path):
+    images = [raw(i, 20, 1 + i) for i in range(40)]
+    sizes = np.array([len(image.data) for image in images])
+    with BetonWriter(tmp_path / "x.beton", len(images)) as file:
+        positions = file.add(content_of(range(40), images), sizes)
+
+        def put(first):
+            together = bytearray(b"".join(image.data for image in images[first : first + 5]))
+            file.put(memoryview(together), int(positions[first]), memoryview(bytearray(len(together) + 9)))
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(put, range(0, 40, 5)))
+        file.finish()
+        file.seal()
+    with Beton(tmp_path / "x.beton") as file:
+        assert [file.image(i) for i in range(40)] == images
+        room = memoryview(bytearray(100_000))
+        numbers = np.array([0, 1, 2, 7, 30, 31, 39])
+        assert file.gather(numbers, room) == b"".join(images[i].data for i in numbers)
+
+
+@pytest.mark.parametrize("read", [lambda room: 0, lambda room: len(room[0])])
+def test_images_that_lie_together_and_do_not_read_back_are_an_error(tmp_path, monkeypatch, read):
+    monkeypatch.setattr(os, "preadv", lambda descriptor, room, position: read(room))
+    with BetonWriter(tmp_path / "x.beton", 1) as file:
+        (position,) = file.add(content_of([0], [raw(1, 20, 20)]), np.array([1200]))
+        with pytest.raises(ToolkitError, match="does not read back"):
+            file.put(memoryview(bytearray(raw(1, 20, 20).data)), int(position), memoryview(bytearray(1200)))
 
 
 def test_the_content_hash_is_what_its_docstring_says(tmp_path):

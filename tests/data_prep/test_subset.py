@@ -1,6 +1,7 @@
 """Subsets: the parent's bytes under new labels."""
 
 import json
+import shutil
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -8,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.beton import Beton
+from data_prep import writer
+from data_prep.beton import METADATA, METADATA_START, Beton
 from data_prep.checks import verify
 from data_prep.contents import Sample
 from data_prep.subset import main
 from data_prep.writer import About, write_dataset
 from tests.data_prep.pictures import jpeg, samples
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.study.dataset import Encoding, Manifest, find_dataset
+from toolkit.study.dataset import Encoding, find_dataset
 
 WNIDS = ("n02084071", "n02121620", "n02958343", "n03790512", "n02330245", "n02374451")
 # dog, cat, car, motorcycle, mouse, horse
@@ -143,24 +145,63 @@ def test_wrong_calls(subset, options, message):
         subset(*options)
 
 
-@pytest.mark.parametrize("is_table", [True, False])
-def test_a_damaged_parent_is_refused_and_leaves_nothing(subset, data, tmp_path, is_table):
+@pytest.fixture
+def own_parent(subset, data, tmp_path):
+    """The subset verb, with a parent of its own, and a function that overwrites places in one of the parent's files."""
     (tmp_path / "six").unlink()
-    (tmp_path / "six").mkdir()
-    for file in (data / "six").iterdir():
-        (tmp_path / "six" / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(data / "six", tmp_path / "six")
+
+    def damage(name, positions):
+        with (tmp_path / "six" / name).open("r+b") as file:
+            for position in positions:
+                file.seek(position)
+                file.write(b"\xff" * 40)
+
+    return subset, damage
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("metadata", "damaged"),
+        ("images", r"train.beton is damaged: the image of sample \d+ is not the one that was written"),
+        ("labels", "six is damaged: labels or digests are not those"),
+        ("digests", "six is damaged: labels or digests are not those"),
+    ],
+)
+def test_a_damaged_parent_is_refused_and_leaves_nothing(own_parent, data, tmp_path, name, message):
+    subset, damage = own_parent
     with Beton(data / "six" / "train.beton") as parent:
-        images = [pointer for _, pointer, _ in parent.allocations.tolist()]
-    with (tmp_path / "six" / "train.beton").open("r+b") as file:
-        for position in [3000] if is_table else images:
-            file.seek(position)
-            file.write(b"\xff" * 40)
-    with pytest.raises(
-        ToolkitError, match="damaged" if is_table else r"damaged: sample \d+ cannot be decoded \(Not a JPEG"
-    ):
+        images = parent.pointers.tolist()
+    first_label = METADATA_START + METADATA.fields["label"][1]
+    places = {"metadata": [3000], "images": images, "labels": [], "digests": [70]}
+    damage("train.digests" if name == "digests" else "train.beton", places[name])
+    if name == "labels":
+        with (tmp_path / "six" / "train.beton").open("r+b") as file:
+            file.seek(first_label)
+            file.write(np.int64(5).tobytes())
+    with pytest.raises(ToolkitError, match=message):
         subset("--classes", "6")
     assert [Path(p).name for p in tmp_path.iterdir()] == ["six"]
-    assert Manifest.read(data / "six" / "dataset.json")
+
+
+def test_a_parent_without_its_digests_is_refused(own_parent, tmp_path):
+    (tmp_path / "six" / "val.digests").unlink()
+    with pytest.raises(ToolkitError, match=r"val.digests is damaged: it cannot be read \(No such file"):
+        own_parent[0]("--classes", "6")
+
+
+def test_an_image_that_a_disk_has_spoiled_is_found_in_the_subset_too(own_parent, data, tmp_path, monkeypatch):
+    """Few images are looked at while they are copied; the others keep the digest of when they were written."""
+    monkeypatch.setattr(writer, "MEASURED", 1)
+    subset, damage = own_parent
+    with Beton(data / "six" / "train.beton") as parent:
+        damage("train.beton", [int(parent.pointers[7]) + 100])
+    (dataset,) = subset("--classes", "6").values()
+    for path in (tmp_path / "six", dataset.path):
+        assert verify(path, decode=0) == [
+            f"{path / 'train.beton'}: 1 images are not those that were written, samples 7"
+        ]
 
 
 def test_what_libjpeg_says_of_a_parents_images_is_not_said_again(tmp_path, capfd, recwarn):

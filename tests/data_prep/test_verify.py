@@ -91,6 +91,29 @@ def test_a_zeroed_table_is_found(damaged, table):
     assert verify(folder, decode=0)
 
 
+def test_images_that_changed_are_named(damaged):
+    folder, change = damaged
+    with Beton(folder / "train.beton") as beton:
+        changed = [3, *range(8, 20)]
+        for number in changed:
+            change(int(beton.pointers[number]) + 50, bytes(4))
+    assert verify(folder, decode=0) == [
+        f"{folder / 'train.beton'}: 13 images are not those that were written, "
+        "samples 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, ..."
+    ]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"short", bytes(32 * 34)])
+def test_other_digests_than_those_written_are_found(damaged, content):
+    folder, _ = damaged
+    path = folder / "train.digests"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    (problem,) = verify(folder, decode=0)
+    assert ".digests" in problem
+
+
 def test_labels_counts_and_undecodable_images_are_named(damaged, capsys):
     folder, change = damaged
     with Beton(folder / "train.beton") as beton:

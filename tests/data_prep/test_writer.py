@@ -9,12 +9,15 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from data_prep.beton import Beton
 from data_prep.contents import Sample
 from data_prep.folder import new_folder
-from data_prep.images import decode
+from data_prep.images import decode, sums
 from data_prep.sheet import contact_sheet
 from data_prep.writer import About, write_dataset
 from tests.data_prep.pictures import jpeg, photo, samples
@@ -49,7 +52,8 @@ def test_the_manifest_says_what_is_in_the_folder(odd_path):
     about = About(["n01", "n02"], ["cat", "dog"], title="Pets", source="nowhere", metric="top5")
     write_dataset(odd_path / "set", {"train": given, "val": given[:3]}, about, Encoding(write_mode="raw"), workers=2)
     path, manifest = find_dataset("set", odd_path)
-    assert sorted(p.name for p in path.iterdir()) == ["contact-sheet.png", "dataset.json", "train.beton", "val.beton"]
+    files = ["contact-sheet.png", "dataset.json", "train.beton", "train.digests", "val.beton", "val.digests"]
+    assert sorted(p.name for p in path.iterdir()) == files
     assert (manifest.classes, manifest.class_names, manifest.metric) == (("n01", "n02"), ("cat", "dog"), "top5")
     assert manifest.splits["val"].class_counts == (2, 1)
     assert manifest.image_size == (60, 49)
@@ -163,3 +167,22 @@ def test_what_is_overwritten_is_there_at_every_moment(tmp_path):
         watcher.join()
     assert looks[True] > 100 and not looks[False]
     assert [p.name for p in tmp_path.iterdir()] == ["a\nset"] and (path / "file").read_text() == "999"
+
+
+@given(
+    pixels=hnp.arrays(np.uint8, st.tuples(st.integers(1, 300), st.integers(1, 40), st.just(3))),
+    add=st.integers(0, 255),
+)
+def test_sums_of_pixels_and_squares_are_exact(pixels, add):
+    """Whatever the size, and also where all pixels are alike."""
+    for picture in (pixels, pixels + np.uint8(add), np.full_like(pixels, add)):
+        whole = picture.reshape(-1, 3).astype(np.int64)
+        once, squared = sums(picture)
+        assert (once == whole.sum(0)).all() and (squared == (whole**2).sum(0)).all()
+
+
+def test_sums_of_a_large_picture_are_exact():
+    picture = np.random.default_rng(0).integers(200, 256, (9_000, 11_000, 3), np.uint8)
+    once, squared = sums(picture)
+    counts = np.stack([np.bincount(picture[..., channel].ravel(), minlength=256) for channel in range(3)])
+    assert (once == counts @ np.arange(256)).all() and (squared == counts @ np.arange(256) ** 2).all()
