@@ -6,12 +6,13 @@
 
 Both writers have the same workers and the same output settings, and both end with the file on the disk. Rates are
 images a second of the whole call, imports not included, on trees of made photographs that the page cache holds; the
-stock writer has a smaller tree of the same photographs. The two take turns for some rounds, of which the best counts
-for either: in the first one ours waits for its server of processes to start.
+stock writer has a smaller tree of the same photographs. The two take turns, task by task, and of the ratios of a number
+of rounds the median counts: what else a machine does then falls on both. A round before them is watched for memory.
 """
 
 import argparse
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         "--scan", type=int, default=100_000, help="files of the tree that is only listed (default 100000)"
     )
     arguments.add_argument("--workers", type=int, default=2, help="processes of either writer (default 2)")
-    arguments.add_argument("--rounds", type=int, default=3, help="turns of either writer (default 3)")
+    arguments.add_argument("--rounds", type=int, default=5, help="turns of either writer (default 5)")
     arguments.add_argument("--encodings", action="store_true", help="only size and decoding speed of encoding choices")
     arguments.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     given = arguments.parse_args(argv)
@@ -66,21 +67,23 @@ def main(argv: Sequence[str]) -> int:
 
 
 def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Best rates by task, in images a second; peak memory of our processes; seconds to list ``scan`` files."""
+    """Rates by task, in images a second, their ratios, and what our processes hold and the listing takes."""
     for name, images, size in (("resize", given.large, (1200, 1600)), ("pass", given.small, (256, 320))):
         _tree(folder / name, images, *size, given.slope)
         _tree(folder / f"fewer-{name}", int(given.stock * images), *size, given.slope)
-    rounds, peak = [], [0]
+    peak = [0]
+    print("a round for memory, not timed", file=sys.stderr)
+    _round(folder, given.workers, partial(_watched, peak))
+    rounds = []
     for number in range(given.rounds):
         print(f"round {number + 1} of {given.rounds}", file=sys.stderr)
-        rounds.append(_round(folder, given.workers, peak))
-    best_ours, best_stock = (
-        {task: max(rates[task] for rates in of) for task in of[0]} for of in zip(*rounds, strict=True)
-    )
+        rounds.append(_round(folder, given.workers, _seconds))
+    ratios = {task: sorted(ours[task] / stock[task] for ours, stock in rounds) for task in rounds[0][0]}
     return {
-        "ours": best_ours,
-        "stock": best_stock,
-        "ratios": {task: best_ours[task] / best_stock[task] for task in best_ours},
+        "ours": {task: statistics.median(ours[task] for ours, _ in rounds) for task in ratios},
+        "stock": {task: statistics.median(stock[task] for _, stock in rounds) for task in ratios},
+        "ratios": {task: statistics.median(of) for task, of in ratios.items()},
+        "range": {task: (of[0], of[-1]) for task, of in ratios.items()},
         "rounds": [{"ours": ours, "stock": stock} for ours, stock in rounds],
         "kb": {task: _bytes(folder / task) / _files(folder / task) / 1000 for task in ("resize", "pass")},
         "largest_process_mib": peak[0] / 2**20,
@@ -89,19 +92,21 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _round(folder: Path, workers: int, peak: list[int]) -> tuple[dict[str, float], dict[str, float]]:
+def _round(
+    folder: Path, workers: int, seconds: Callable[[Callable[[], object]], float]
+) -> tuple[dict[str, float], dict[str, float]]:
     """Images a second by task, ours and the stock writer's, which runs right after ours: a machine's load changes."""
     ours, stock = {}, {}
     for task in ("resize", "pass"):
         tree, fewer, target = folder / task, folder / f"fewer-{task}", folder / f"written-{task}"
         _find_memory(tree)
-        ours[task] = _files(tree) / _watched(partial(_write, tree, target, workers), peak)
+        ours[task] = _files(tree) / seconds(partial(_write, tree, target, workers))
         _find_memory(fewer)
         stock[task] = _stock(fewer, folder / "theirs.beton", workers)
     parent, target = folder / "written-pass", folder / "written-subset"
     _find_memory(folder / "pass")
-    seconds = _watched(partial(_subset, parent, target, workers), peak)
-    ours["subset"] = Manifest.read(target / MANIFEST).splits["train"].samples / seconds
+    took = seconds(partial(_subset, parent, target, workers))
+    ours["subset"] = Manifest.read(target / MANIFEST).splits["train"].samples / took
     stock["subset"] = stock["pass"]  # a subset of an ImageFolder is written like any other part of it
     for written in folder.glob("written-*"):
         shutil.rmtree(written)
@@ -128,8 +133,11 @@ def _bytes(tree: Path) -> int:
     return sum(path.stat().st_size for path in tree.glob("*/*.jpg"))
 
 
-def _watched(work: Callable[[], object], peak: list[int]) -> float:
-    """Seconds that ``work`` takes; ``peak[0]`` becomes the resident bytes of its largest process, if that is more."""
+def _watched(peak: list[int], work: Callable[[], object]) -> float:
+    """Seconds that ``work`` takes; ``peak[0]`` becomes the resident bytes of its largest process, if that is more.
+
+    The looking costs time, so what is watched is not timed for the table.
+    """
     import psutil
 
     done = threading.Event()
@@ -254,11 +262,13 @@ def _show(document: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"images a second, {document['workers']} workers, best of {len(document['rounds'])} rounds")
-    for column in ("task", "data_prep", "FFCV's writer", "ratio"):
+    table = Table(title=f"images a second, {document['workers']} workers, medians of {len(document['rounds'])} rounds")
+    for column in ("task", "data_prep", "FFCV's writer", "ratio", "from - to"):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task, rate in document["ours"].items():
-        table.add_row(task, f"{rate:,.0f}", f"{document['stock'][task]:,.0f}", f"{document['ratios'][task]:.1f}")
+        low, high = document["range"][task]
+        ratio = f"{document['ratios'][task]:.1f}"
+        table.add_row(task, f"{rate:,.0f}", f"{document['stock'][task]:,.0f}", ratio, f"{low:.1f} - {high:.1f}")
     scan = document["scan"]
     Console().print(
         table,
