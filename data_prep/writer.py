@@ -87,7 +87,7 @@ class Colours:
     def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation by channel, over all pixels, values in 0..1."""
         mean = self.sums / self.pixels / 255
-        std = np.sqrt(self.squares / self.pixels / 255**2 - mean**2)
+        std = np.sqrt(np.maximum(self.squares / self.pixels / 255**2 - mean**2, 0))  # of one colour: not less than 0
         return tuple(mean.round(6).tolist()), tuple(std.round(6).tolist())
 
 

@@ -19,7 +19,7 @@ from data_prep.contents import Sample
 from data_prep.folder import new_folder
 from data_prep.images import decode, sums
 from data_prep.sheet import contact_sheet
-from data_prep.writer import About, write_dataset
+from data_prep.writer import About, Colours, write_dataset
 from tests.data_prep.pictures import jpeg, photo, samples
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.dataset import Encoding, Manifest, find_dataset
@@ -179,6 +179,12 @@ def test_sums_of_pixels_and_squares_are_exact(pixels, add):
         whole = picture.reshape(-1, 3).astype(np.int64)
         once, squared = sums(picture)
         assert (once == whole.sum(0)).all() and (squared == (whole**2).sum(0)).all()
+
+
+def test_pictures_of_one_colour_deviate_by_nothing():
+    for value in range(256):
+        mean, deviation = Colours.of(np.full((3, 7, 3), value, np.uint8)).moments()
+        assert mean == pytest.approx([value / 255] * 3, abs=1e-6) and deviation == pytest.approx([0] * 3, abs=1e-6)
 
 
 def test_sums_of_a_large_picture_are_exact():
