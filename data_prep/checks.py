@@ -64,7 +64,8 @@ def _changes(folder: Path, manifest: Manifest, found: Mapping[str, NDArray[np.vo
             if len(changed):
                 numbers = ", ".join(map(str, changed[:LISTED])) + (", ..." if len(changed) > LISTED else "")
                 path = folder / manifest.splits[name].file
-                yield f"{path}: {len(changed)} images are not those that were written, samples {numbers}"
+                share = f"{len(changed)} of {len(records)}"
+                yield f"{path}: images have changed since they were written, {share}: samples {numbers}"
     else:
         yield f"{folder}: images or labels are not those that were written (the content hash differs)"
 

@@ -200,7 +200,7 @@ def test_an_image_that_a_disk_has_spoiled_is_found_in_the_subset_too(own_parent,
     (dataset,) = subset("--classes", "6").values()
     for path in (tmp_path / "six", dataset.path):
         assert verify(path, decode=0) == [
-            f"{path / 'train.beton'}: 1 images are not those that were written, samples 7"
+            f"{path / 'train.beton'}: images have changed since they were written, 1 of 120: samples 7"
         ]
 
 

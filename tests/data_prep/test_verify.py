@@ -98,7 +98,7 @@ def test_images_that_changed_are_named(damaged):
         for number in changed:
             change(int(beton.pointers[number]) + 50, bytes(4))
     assert verify(folder, decode=0) == [
-        f"{folder / 'train.beton'}: 13 images are not those that were written, "
+        f"{folder / 'train.beton'}: images have changed since they were written, 13 of 34: "
         "samples 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, ..."
     ]
 
