@@ -16,8 +16,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep import cli
-from data_prep.plans import all_plans
+from data_prep.subsets.subset_spec import all_plans
+from data_prep.writing import options as cli
 from toolkit.cli import parser, run
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root, find_dataset
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     parent = find_dataset(folder.name, folder.parent)
     plans = {cli.target(args, plan.name): plan for plan in all_plans(parent.manifest, args)}
 
-    from data_prep.copying import write_subset
+    from data_prep.subsets.subset_copy import write_subset
 
     written = {
         path: write_subset(parent, plan, path, args.metric, workers=args.workers, overwrite=args.overwrite)

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     if (args.workers is not None and args.workers < 1) or (args.decode is not None and args.decode < 0):
         raise UsageError("--workers is at least 1, --decode at least 0")
-    from data_prep.checks import verify
+    from data_prep.verification import verify
 
     folders = [dataset_folder(given, args.data) for given in args.datasets]
     found = {str(folder): verify(folder, args.decode, args.workers) for folder in folders}

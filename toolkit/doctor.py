@@ -16,8 +16,8 @@ from toolkit.cli import parser, print_json, run
 def main(argv: Sequence[str]) -> int:
     """Print what was found; status 1 when something needs fixing."""
     given = _parser().parse_args(argv)
-    from toolkit.executors.checkup import examine
-    from toolkit.executors.profile import load_profile
+    from toolkit.cluster.checks import examine
+    from toolkit.cluster.profile import load_profile
     from toolkit.study import data_root
 
     profile = load_profile(given.profile)

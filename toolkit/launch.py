@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.cli import pack_size, parser, positive, print_json, run
 
 if TYPE_CHECKING:
-    from toolkit.executors.reconcile import Plan
+    from toolkit.launching.reconcile import Plan
 
 EXECUTORS = ("slurm", "local", "debug")
 RETRIES = ("failed", "lost", "diverged", "all")
@@ -29,13 +29,13 @@ def main(argv: Sequence[str]) -> int:
     """Check everything, then show, run or submit."""
     given = _parser().parse_args(argv)
     if given.profile_help:
-        from toolkit.executors.profile import profile_help
+        from toolkit.cluster.profile import profile_help
 
         print(profile_help())
         return 0
     if given.published:
         return _show_published(given)
-    from toolkit.executors.reconcile import cancel, carry_out, make_plan
+    from toolkit.launching.reconcile import cancel, carry_out, make_plan
     from toolkit.render.states import PoolDisplay
 
     if given.cancel:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _show(plan: "Plan", as_json: bool) -> int:
-    from toolkit.executors.reconcile import preview
+    from toolkit.launching.reconcile import preview
 
     document: dict[str, Any] = preview(plan)
     if as_json:
@@ -68,7 +68,7 @@ def _show(plan: "Plan", as_json: bool) -> int:
 
 def _show_published(given: argparse.Namespace) -> int:
     from toolkit.errors import UsageError
-    from toolkit.executors.published import published_cost
+    from toolkit.launching.published_cost import published_cost
 
     if not given.dry_run:
         raise UsageError("--published tells what a study would cost: give --dry-run with it; to train, name --dataset")

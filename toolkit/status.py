@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from toolkit.cli import parser, print_json, run
 
 if TYPE_CHECKING:
-    from toolkit.executors.overview import Overview
+    from toolkit.launching.snapshot import StudySnapshot
 
 REFRESH_S = 2.0
 
@@ -21,9 +21,9 @@ REFRESH_S = 2.0
 def main(argv: Sequence[str]) -> int:
     """Print the states; status 0 whatever they are."""
     given = _parser().parse_args(argv)
-    from toolkit.executors.overview import Overview
+    from toolkit.launching.snapshot import StudySnapshot
 
-    look = Overview.of(given.study)
+    look = StudySnapshot.of(given.study)
     if given.watch:
         look = _watch(look)
     if given.json:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _watch(look: "Overview") -> "Overview":
+def _watch(look: "StudySnapshot") -> "StudySnapshot":
     """Redraw until nothing is in flight; Ctrl-C only ends the watching."""
     from rich.console import Console
     from rich.live import Live
@@ -51,7 +51,7 @@ def _watch(look: "Overview") -> "Overview":
     return look
 
 
-def _print(look: "Overview", failed: bool) -> None:
+def _print(look: "StudySnapshot", failed: bool) -> None:
     from rich.console import Console
 
     from toolkit.render.states import failures, hint, overview

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from toolkit.cli import pack_size, parser, run
-from toolkit.engine.stop import StopFlag, on_signals
-from toolkit.engine.threads import prepare
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.dataset import data_root
 from toolkit.study.study import Study
+from toolkit.training.stop import StopFlag, on_signals
+from toolkit.training.threads import prepare
 
 if TYPE_CHECKING:
     from toolkit.study.task import Task
@@ -55,7 +55,7 @@ def train(
     _check_writable(study)
     tasks = _unfinished(study, task_ids)
     threads = prepare(workers)
-    from toolkit.engine.session import Session
+    from toolkit.training.session import Session
 
     with Session(study, data, threads, StopFlag() if stop is None else stop, on_corrupt) as session:
         session.run(tasks, pack)

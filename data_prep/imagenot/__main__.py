@@ -146,7 +146,7 @@ def _local(build: Build, stage: str, jobs: int) -> None:
 
 
 def _submit(build: Build, args: argparse.Namespace) -> dict[str, Any]:
-    from toolkit.executors.profile import load_profile
+    from toolkit.cluster.profile import load_profile
 
     profile = load_profile(args.profile)
     if args.stage == "download":

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from data_prep.imagenot import options
 from data_prep.imagenot.build import Build, Counts
-from data_prep.imagenot.wordnet import Synset, WordNet
+from data_prep.wordnet import Synset, WordNet
 from toolkit.errors import UsageError
-from toolkit.study.model import Noun
+from toolkit.study.model import FrozenModel
 
 
-class Class(Noun):
+class Class(FrozenModel):
     """A class: a noun synset."""
 
     wnid: str
@@ -25,7 +25,7 @@ class Class(Noun):
         return self.lemmas[0]
 
 
-class ClassList(Noun):
+class ClassList(FrozenModel):
     """The document ``classes/classes.json``, in the order of the labels."""
 
     classes: tuple[Class, ...]

@@ -163,9 +163,9 @@ def hash_dataset(path: Path, room: Path) -> Hashes:
 def _hash_beton(path: Path) -> Hashes:
     from PIL import Image
 
-    from data_prep import images
-    from data_prep.beton import Beton
-    from data_prep.progress import progress
+    from data_prep.writing.progress import progress
+    from toolkit.imagefile import images
+    from toolkit.imagefile.writer import Beton
 
     with Beton(path) as beton, progress(f"hashing {path.parent.name}/{path.name}", beton.samples) as advance:
         hashes = np.zeros(beton.samples, np.uint64)

@@ -9,7 +9,7 @@ from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, total
 from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, check_filters, drop_reason, read_batches
 from data_prep.imagenot.lemmas import phrases
 from data_prep.imagenot.matcher import Matcher
-from data_prep.imagenot.wordnet import WordNet
+from data_prep.wordnet import WordNet
 from toolkit.errors import UsageError
 from toolkit.files import atomic
 

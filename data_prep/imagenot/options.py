@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.names import unknown
-from toolkit.study.model import Noun, first_problem
+from toolkit.study.model import FrozenModel, first_problem
 
 
-class Classes(Noun):
+class Classes(FrozenModel):
     """What is looked for."""
 
     wnids: str = Field("imagenot", description="'imagenot' (the shipped 1000), or a file with one wnid a line")
@@ -21,7 +21,7 @@ class Classes(Noun):
     wordnet: str = Field("/usr/share/wordnet", description="folder of WordNet 3.0's dictionary files")
 
 
-class Match(Noun):
+class Match(FrozenModel):
     """Which rows are candidates."""
 
     sources: tuple[str, ...] = Field((), description="parquet files, folders, patterns or fsspec URLs (--source)")
@@ -34,7 +34,7 @@ class Match(Noun):
     batch_rows: int = Field(100_000, ge=1, description="rows held in memory at a time")
 
 
-class Score(Noun):
+class Score(FrozenModel):
     """How a caption is compared with a class."""
 
     model: str = Field(
@@ -48,7 +48,7 @@ class Score(Noun):
     batch: int = Field(64, ge=1, description="captions encoded at a time; some hundreds suit a GPU")
 
 
-class Select(Noun):
+class Select(FrozenModel):
     """Which candidates make the set."""
 
     per_class: int = Field(1000, ge=2, description="images a class")
@@ -61,7 +61,7 @@ class Select(Noun):
     seed: int = Field(0, ge=0, description="of the draw")
 
 
-class Download(Noun):
+class Download(FrozenModel):
     """How images are fetched; img2dataset does it."""
 
     image_size: int = Field(256, ge=16, description="shorter side after fetching, pixels; smaller images stay")
@@ -76,7 +76,7 @@ class Download(Noun):
     user_agent: str = Field("", description="token that tells servers who asks")
 
 
-class Clean(Noun):
+class Clean(FrozenModel):
     """Which fetched images are left out."""
 
     min_side: int = Field(64, ge=1, description="smaller images are left out, pixels")
@@ -89,7 +89,7 @@ class Clean(Noun):
     )
 
 
-class Write(Noun):
+class Write(FrozenModel):
     """How the dataset is written."""
 
     name: str = Field("imagenot", pattern=r"^[^./][^/]*$", description="the dataset's name")
@@ -126,7 +126,7 @@ def read_options(path: Path) -> Options:
 
 def changed(options: Options, stage: str, changes: Mapping[str, Any]) -> Options:
     """``options`` with some of a stage's replaced. Raises `UsageError` for an unknown name or a bad value."""
-    section: Noun = getattr(options, stage)
+    section: FrozenModel = getattr(options, stage)
     for key in changes:
         if key not in type(section).model_fields:
             raise unknown(f"option of {stage}", key, type(section).model_fields)

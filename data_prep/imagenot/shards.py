@@ -24,8 +24,8 @@ from toolkit.cli import complain, run
 from toolkit.errors import ToolkitError, UsageError
 
 if TYPE_CHECKING:
-    from toolkit.executors.container import Container
-    from toolkit.executors.profile import Profile
+    from toolkit.cluster.container import Container
+    from toolkit.cluster.profile import Profile
 
 SHARDED = {"match": "rows", "score": "captions", "download": "kB", "clean": "images"}
 """The stages that work by shards, and what each tells the bar that it has done."""
@@ -145,7 +145,7 @@ def submit(build: Build, stage: str, indices: Sequence[int], profile: "Profile",
     """
     from submitit.core.utils import FailedJobError
 
-    from toolkit.executors.queue import read_queue
+    from toolkit.cluster.queue import read_queue
     from toolkit.executors.slurm import array_executor, array_size, log_folder, python
 
     name = f"{build.fingerprint(stage)[:8]}-{stage}"
@@ -169,8 +169,8 @@ def submit(build: Build, stage: str, indices: Sequence[int], profile: "Profile",
 
 def _container(build: Build, stage: str, profile: "Profile") -> "Container":
     """The image's command line, after it was seen to have what the stage needs; without an image, none."""
-    from toolkit.executors.container import ENGINES, HOST, check, contain
-    from toolkit.executors.selection import say
+    from toolkit.cluster.container import ENGINES, HOST, check, contain
+    from toolkit.launching.selection import say
 
     if profile.image is None:
         return HOST
@@ -190,7 +190,7 @@ def _dealt(indices: Sequence[int], most: int) -> list[list[int]]:
 
 def main(argv: Sequence[str]) -> int:
     """Do the shards of one array element; a failed one does not stop the others."""
-    from toolkit.engine.provenance import host, image_digest
+    from toolkit.training.provenance import host, image_digest
 
     record = orjson.loads(Path(argv[0]).read_bytes())
     shards = record["elements"][int(os.environ["SLURM_ARRAY_TASK_ID"])]

@@ -14,7 +14,7 @@ from toolkit.study.dataset import Manifest
 if TYPE_CHECKING:
     import polars as pl
 
-    from data_prep.contents import Sample
+    from data_prep.storage.samples import Sample
 
 
 def run(build: Build, data: Path, overwrite: bool = False) -> Counts:
@@ -33,7 +33,7 @@ def run(build: Build, data: Path, overwrite: bool = False) -> Counts:
 def _write(
     build: Build, path: Path, images: "pl.DataFrame", known: Sequence[classes.Class], overwrite: bool
 ) -> Manifest:
-    from data_prep.writer import About, write_dataset
+    from data_prep.writing.dataset import DatasetInfo, write_dataset
 
     if not known:
         raise ToolkitError("no image is left to write: see the counts of select, download and clean")
@@ -42,7 +42,7 @@ def _write(
     splits = {
         split: samples(build, images.filter(images["split"] == split).sort("draw"), label) for split in ("train", "val")
     }
-    about = About(
+    about = DatasetInfo(
         classes=list(label),
         class_names=[each.name for each in known],
         title="ImageNot, rebuilt from LAION's metadata",
@@ -88,7 +88,7 @@ def split_by_class(images: "pl.DataFrame", section: Write) -> "pl.DataFrame":
 
 def samples(build: Build, images: "pl.DataFrame", label: Mapping[str, int]) -> "list[Sample]":
     """What the writer takes: each image as a stretch of its tar."""
-    from data_prep.contents import Sample, Span
+    from data_prep.storage.samples import Sample, Span
 
     return [
         Sample(each, label[wnid], Span(str(build.room("download") / shard / "00000.tar"), start, size))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_prep.contents import Sample
+from data_prep.storage.samples import Sample
 
 
 def photo(seed, width=64, height=48):

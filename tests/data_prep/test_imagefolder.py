@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from data_prep.beton import Beton
-from data_prep.imagefolder import main
-from data_prep.trees import hold_out
+from data_prep.sources.imagefolder import main
+from data_prep.storage.image_tree import hold_out
 from tests.data_prep.pictures import jpeg, tree
 from toolkit.errors import UsageError
+from toolkit.imagefile.writer import Beton
 from toolkit.study.dataset import find_dataset
 
 

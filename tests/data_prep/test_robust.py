@@ -13,15 +13,15 @@ import numpy as np
 import psutil
 import pytest
 
-from data_prep.beton import Beton
-from data_prep.checks import verify
-from data_prep.contents import Sample
-from data_prep.imagefolder import main as imagefolder
-from data_prep.images import decode
-from data_prep.writer import About, write_dataset
+from data_prep.sources.imagefolder import main as imagefolder
+from data_prep.storage.samples import Sample
+from data_prep.verification import verify
+from data_prep.writing.dataset import DatasetInfo, write_dataset
 from tests.data_prep.menagerie import damaged_files, odd_files
 from tests.data_prep.pictures import file_bytes, jpeg, photo, samples
 from toolkit.errors import ToolkitError
+from toolkit.imagefile.images import decode
+from toolkit.imagefile.writer import Beton
 from toolkit.study.dataset import Encoding, find_dataset
 
 RENDER = [
@@ -71,7 +71,7 @@ def _as_on_disk(name):
 def test_damaged_images_end_in_a_dataset_that_decodes(tmp_path, count):
     given = [Sample(str(i), 0, content) for i, content in enumerate(damaged_files(count))]
     manifest = write_dataset(
-        tmp_path / "set", {"train": given, "val": samples(2, 1)}, About("a"), workers=2, max_bad=count
+        tmp_path / "set", {"train": given, "val": samples(2, 1)}, DatasetInfo("a"), workers=2, max_bad=count
     )
     kept = manifest.splits["train"].samples
     assert 0 < kept < count
@@ -85,11 +85,11 @@ def test_a_panorama_shrinks_and_one_too_large_for_the_format_is_named(tmp_path):
     wide = file_bytes(photo(1, 20_000, 40))
     too_wide = file_bytes(np.zeros((2, 70_000, 3), np.uint8), "PNG")
     given = [Sample("wide", 0, wide), Sample("too wide", 0, too_wide)]
-    manifest = write_dataset(tmp_path / "a", {"train": given, "val": given[:1]}, About("a"), workers=1, max_bad=1)
+    manifest = write_dataset(tmp_path / "a", {"train": given, "val": given[:1]}, DatasetInfo("a"), workers=1, max_bad=1)
     assert manifest.image_size == (40, 20_000)
     assert "at most 65500" in manifest.skipped[0].reason
     small = Encoding(max_resolution=100, side="longest")
-    manifest = write_dataset(tmp_path / "b", {"train": given, "val": given[:1]}, About("a"), small, workers=1)
+    manifest = write_dataset(tmp_path / "b", {"train": given, "val": given[:1]}, DatasetInfo("a"), small, workers=1)
     assert manifest.image_size == (1, 100)
 
 
@@ -118,7 +118,7 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_leaves_nothing(tmp_path):
 def test_a_run_killed_at_any_moment_leaves_no_beton_that_opens_and_can_be_run_again(tmp_path, kills, verb):
     if verb == "subset":
         parent = {"train": samples(3000), "val": samples(300, first=5000)}
-        write_dataset(tmp_path / "parent", parent, About("abc"), workers=2)
+        write_dataset(tmp_path / "parent", parent, DatasetInfo("abc"), workers=2)
         verb = ["data_prep.subset", str(tmp_path / "parent"), "--classes", "2", "--name", "set"]
     else:
         verb = RENDER

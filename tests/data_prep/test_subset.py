@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep import writer
-from data_prep.beton import METADATA, METADATA_START, Beton
-from data_prep.checks import verify
-from data_prep.contents import Sample
+from data_prep.storage.samples import Sample
 from data_prep.subset import main
-from data_prep.writer import About, write_dataset
+from data_prep.verification import verify
+from data_prep.writing import dataset as writer
+from data_prep.writing.dataset import DatasetInfo, write_dataset
 from tests.data_prep.pictures import jpeg, samples
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.imagefile.writer import METADATA, METADATA_START, Beton
 from toolkit.study.dataset import Encoding, find_dataset
 
 WNIDS = ("n02084071", "n02121620", "n02958343", "n03790512", "n02330245", "n02374451")
@@ -27,7 +27,7 @@ WNIDS = ("n02084071", "n02121620", "n02958343", "n03790512", "n02330245", "n0237
 def data(tmp_path_factory):
     """A folder with a parent of six classes, 20 training and 5 validation images each, partly raw."""
     root = tmp_path_factory.mktemp("data")
-    about = About(
+    about = DatasetInfo(
         WNIDS, ["dog", "cat", "car", "motorcycle", "mouse", "horse"], metric="top5", source="made", title="Six"
     )
     encoding = Encoding(write_mode="proportion", raw_proportion=0.3)
@@ -208,7 +208,7 @@ def test_what_libjpeg_says_of_a_parents_images_is_not_said_again(tmp_path, capfd
     """The parent has them, rubbish between two segments and all; filters of warnings stay as they were."""
     content = jpeg(0)[:-2] + b"rubbish\xff\xd9"
     splits = {split: [Sample(str(i), i % 2, content) for i in range(40)] for split in ("train", "val")}
-    write_dataset(tmp_path / "two", splits, About("ab"), workers=1)
+    write_dataset(tmp_path / "two", splits, DatasetInfo("ab"), workers=1)
     before = list(warnings.filters)
     recwarn.clear()
     assert main(["two", "--per-class", "15", "--data", str(tmp_path), "--workers", "4"]) == 0

@@ -4,10 +4,10 @@ import numpy as np
 import orjson
 import pytest
 
-from data_prep.beton import Beton
-from data_prep.images import decode
-from data_prep.synthetic import Picture, main
+from data_prep.sources.synthetic import Picture, main
 from toolkit.errors import UsageError
+from toolkit.imagefile.images import decode
+from toolkit.imagefile.writer import Beton
 from toolkit.launch import main as launch
 from toolkit.study.dataset import find_dataset
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep.beton import HEADER, METADATA_START, Beton
-from data_prep.checks import verify
-from data_prep.contents import Sample
+from data_prep.storage.samples import Sample
+from data_prep.verification import verify
 from data_prep.verify import main
-from data_prep.writer import About, write_dataset
+from data_prep.writing.dataset import DatasetInfo, write_dataset
 from tests.data_prep.pictures import photo, samples
 from toolkit.errors import UsageError
+from toolkit.imagefile.writer import HEADER, METADATA_START, Beton
 from toolkit.study.dataset import MANIFEST, Encoding, Manifest
 
 
@@ -24,7 +24,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "set"
     given = [*samples(30), *(Sample(str(i), i % 3, photo(i, 1000, 900)) for i in range(4))]
     encoding = Encoding(write_mode="proportion", raw_proportion=0.5)
-    write_dataset(folder, {"train": given, "val": samples(6)}, About("abc"), encoding, workers=1)
+    write_dataset(folder, {"train": given, "val": samples(6)}, DatasetInfo("abc"), encoding, workers=1)
     return folder
 
 

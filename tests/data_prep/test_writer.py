@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from data_prep.beton import Beton
-from data_prep.contents import Sample
-from data_prep.folder import new_folder
-from data_prep.images import decode, sums
-from data_prep.sheet import contact_sheet
-from data_prep.writer import About, Colours, write_dataset
+from data_prep.storage.samples import Sample
+from data_prep.writing.contact_sheet import contact_sheet
+from data_prep.writing.dataset import ChannelStats, DatasetInfo, write_dataset
+from data_prep.writing.staging import new_folder
 from tests.data_prep.pictures import jpeg, photo, samples
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.imagefile.images import decode, sums
+from toolkit.imagefile.writer import Beton
 from toolkit.study.dataset import Encoding, Manifest, find_dataset
 
 
@@ -37,7 +37,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
     encoding = Encoding(write_mode="proportion", raw_proportion=0.3, max_resolution=50)
     manifests = [
         write_dataset(
-            tmp_path / f"{n}", {"train": given, "val": given[:50]}, About("abc"), encoding, workers=n, max_bad=1
+            tmp_path / f"{n}", {"train": given, "val": given[:50]}, DatasetInfo("abc"), encoding, workers=n, max_bad=1
         )
         for n in (1, 2, 5)
     ]
@@ -49,7 +49,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
 def test_the_manifest_says_what_is_in_the_folder(odd_path):
     pictures = [photo(i, 30 + i, 60) for i in range(20)]
     given = [Sample(str(i), i % 2, picture) for i, picture in enumerate(pictures)]
-    about = About(["n01", "n02"], ["cat", "dog"], title="Pets", source="nowhere", metric="top5")
+    about = DatasetInfo(["n01", "n02"], ["cat", "dog"], title="Pets", source="nowhere", metric="top5")
     write_dataset(odd_path / "set", {"train": given, "val": given[:3]}, about, Encoding(write_mode="raw"), workers=2)
     path, manifest = find_dataset("set", odd_path)
     files = ["contact-sheet.png", "dataset.json", "train.beton", "train.digests", "val.beton", "val.digests"]
@@ -67,19 +67,21 @@ def test_the_manifest_says_what_is_in_the_folder(odd_path):
 
 def test_a_bad_image_is_left_out_and_listed_up_to_the_limit(tmp_path):
     given = [*samples(5), Sample("caf\udce9/broken.jpg", 1, jpeg(1)[:900]), *samples(5)]
-    manifest = write_dataset(tmp_path / "a", {"train": given, "val": samples(3)}, About("abc"), workers=1, max_bad=1)
+    manifest = write_dataset(
+        tmp_path / "a", {"train": given, "val": samples(3)}, DatasetInfo("abc"), workers=1, max_bad=1
+    )
     assert manifest.splits["train"].samples == 10
     assert [(bad.source, "Premature end" in bad.reason) for bad in manifest.skipped] == [("caf\\xe9/broken.jpg", True)]
     assert Manifest.read(tmp_path / "a" / "dataset.json") == manifest
     with pytest.raises(ToolkitError, match=r"1 bad images, at most 0 .*broken.jpg: Premature"):
-        write_dataset(tmp_path / "b", {"train": given, "val": samples(3)}, About("abc"), workers=1)
+        write_dataset(tmp_path / "b", {"train": given, "val": samples(3)}, DatasetInfo("abc"), workers=1)
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_worker_that_dies_ends_the_run_with_a_word(tmp_path):
     given = [*samples(100), Sample("killer.jpg", 0, Deadly()), *samples(100)]
     with pytest.raises(ToolkitError, match="worker process died"):
-        write_dataset(tmp_path / "set", {"train": given, "val": samples(3)}, About("abc"), workers=2)
+        write_dataset(tmp_path / "set", {"train": given, "val": samples(3)}, DatasetInfo("abc"), workers=2)
     assert not any(tmp_path.iterdir())
 
 
@@ -87,19 +89,21 @@ def test_threads_of_the_calling_process_do_not_hang_its_workers(tmp_path):
     cv2.setNumThreads(4)
     cv2.resize(photo(0, 2000, 2000), (900, 900), interpolation=cv2.INTER_AREA)
     given = [Sample(str(i), 0, photo(i, 400, 300)) for i in range(8)]
-    write_dataset(tmp_path / "set", {"train": given, "val": given}, About("a"), Encoding(max_resolution=200), workers=2)
+    write_dataset(
+        tmp_path / "set", {"train": given, "val": given}, DatasetInfo("a"), Encoding(max_resolution=200), workers=2
+    )
 
 
 def test_nothing_is_overwritten_unasked(tmp_path):
     splits = {"train": samples(6), "val": samples(3)}
-    first = write_dataset(tmp_path / "set", splits, About("abc"), workers=1)
+    first = write_dataset(tmp_path / "set", splits, DatasetInfo("abc"), workers=1)
     with pytest.raises(UsageError, match="there already; give --overwrite"):
-        write_dataset(tmp_path / "set", splits, About("abc"), workers=1)
+        write_dataset(tmp_path / "set", splits, DatasetInfo("abc"), workers=1)
     splits["train"] = samples(9)
     with pytest.raises(UsageError, match="val of set has no images"):
-        write_dataset(tmp_path / "set", splits | {"val": []}, About("abc"), overwrite=True)
+        write_dataset(tmp_path / "set", splits | {"val": []}, DatasetInfo("abc"), overwrite=True)
     assert Manifest.read(tmp_path / "set" / "dataset.json") == first
-    write_dataset(tmp_path / "set", splits, About("abc"), workers=1, overwrite=True)
+    write_dataset(tmp_path / "set", splits, DatasetInfo("abc"), workers=1, overwrite=True)
     assert Manifest.read(tmp_path / "set" / "dataset.json").splits["train"].samples == 9
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
@@ -107,10 +111,12 @@ def test_nothing_is_overwritten_unasked(tmp_path):
 def test_splits_without_one_usable_image_and_unwritable_places(tmp_path):
     bad = [Sample("x", 0, b"")]
     with pytest.raises(ToolkitError, match="none of the 1 images of split val can be used"):
-        write_dataset(tmp_path / "set", {"train": samples(3), "val": bad}, About("abc"), workers=1, max_bad=5)
+        write_dataset(tmp_path / "set", {"train": samples(3), "val": bad}, DatasetInfo("abc"), workers=1, max_bad=5)
     (tmp_path / "file").write_text("")
     with pytest.raises(ToolkitError, match="cannot be written"):
-        write_dataset(tmp_path / "file" / "set", {"train": samples(3), "val": samples(3)}, About("abc"), workers=1)
+        write_dataset(
+            tmp_path / "file" / "set", {"train": samples(3), "val": samples(3)}, DatasetInfo("abc"), workers=1
+        )
 
 
 def test_no_file_opens_before_everything_else_is_written(tmp_path, monkeypatch):
@@ -123,8 +129,8 @@ def test_no_file_opens_before_everything_else_is_written(tmp_path, monkeypatch):
             looked_at.append(path.name)
         return contact_sheet(beton, manifest)
 
-    monkeypatch.setattr("data_prep.writer.contact_sheet", look)
-    write_dataset(tmp_path / "set", {"train": samples(6), "val": samples(3)}, About("abc"), workers=1)
+    monkeypatch.setattr("data_prep.writing.dataset.contact_sheet", look)
+    write_dataset(tmp_path / "set", {"train": samples(6), "val": samples(3)}, DatasetInfo("abc"), workers=1)
     assert sorted(looked_at) == ["train.beton", "val.beton"]
     assert Beton(tmp_path / "set" / "train.beton").samples == 6
 
@@ -134,7 +140,7 @@ def test_the_contact_sheet_shows_each_class_beside_its_name(tmp_path, mode):
     shades = ((250, 10, 10), (10, 250, 10), (10, 10, 250))
     given = [Sample(str(i), i % 3, np.full((300, 400, 3), shades[i % 3], np.uint8)) for i in range(12)]
     write_dataset(
-        tmp_path / "set", {"train": given, "val": given[:3]}, About("abc"), Encoding(write_mode=mode), workers=1
+        tmp_path / "set", {"train": given, "val": given[:3]}, DatasetInfo("abc"), Encoding(write_mode=mode), workers=1
     )
     sheet = np.asarray(Image.open(tmp_path / "set" / "contact-sheet.png"))
     for row, shade in enumerate(shades):
@@ -183,7 +189,7 @@ def test_sums_of_pixels_and_squares_are_exact(pixels, add):
 
 def test_pictures_of_one_colour_deviate_by_nothing():
     for value in range(256):
-        mean, deviation = Colours.of(np.full((3, 7, 3), value, np.uint8)).moments()
+        mean, deviation = ChannelStats.of(np.full((3, 7, 3), value, np.uint8)).moments()
         assert mean == pytest.approx([value / 255] * 3, abs=1e-6) and deviation == pytest.approx([0] * 3, abs=1e-6)
 
 

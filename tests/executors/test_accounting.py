@@ -10,7 +10,7 @@ import pytest
 from slurm.cluster import Cluster, missing_parts
 from tests.conftest import real_part
 from tests.executors.conftest import launch, status, verb, wait_for
-from toolkit.executors.accounting import parse
+from toolkit.cluster.accounting import parse
 
 
 @pytest.fixture(scope="module")

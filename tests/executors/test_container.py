@@ -11,10 +11,10 @@ import pytest
 from slurm.cluster import Cluster
 from tests.conftest import real_part
 from tests.executors.conftest import errors, launch, status, training, verb, wait_for
+from toolkit.cluster.container import CODE, check, contain, folders
+from toolkit.cluster.profile import Profile
+from toolkit.cluster.versions import compare, versions
 from toolkit.errors import UsageError
-from toolkit.executors.container import CODE, check, contain, folders
-from toolkit.executors.profile import Profile
-from toolkit.executors.versions import compare, versions
 from toolkit.study import Study
 
 

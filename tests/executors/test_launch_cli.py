@@ -115,7 +115,7 @@ def test_a_bad_profile_is_named_before_anything_is_written(
 
 
 def test_profile_help_lists_every_key(capsys: pytest.CaptureFixture[str]) -> None:
-    from toolkit.executors.profile import Profile
+    from toolkit.cluster.profile import Profile
 
     assert main(["--profile-help"]) == 0
     text = capsys.readouterr().out

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import UsageError
-from toolkit.executors.plan import make_elements, split
+from toolkit.launching.tasks import make_elements, split
 from toolkit.study import Recipe, Task
 from toolkit.study.ranges import format_ranges, parse_ranges
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from data_prep.imagenot.classes import find_classes
 from data_prep.imagenot.options import Classes
-from data_prep.imagenot.wordnet import Synset, WordNet
+from data_prep.wordnet import Synset, WordNet
 
 WORDNET = WordNet(Path("/usr/share/wordnet"))
 TINTS = np.array([[120, 0, 0], [0, 120, 0], [0, 0, 120], [60, 60, 0]], np.uint8)

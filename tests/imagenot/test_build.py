@@ -16,7 +16,7 @@ from data_prep.imagenot.options import Score
 from tests.imagenot.laion import IMAGENOT, rows
 from tests.imagenot.small import CANDIDATES, CHOSEN, PER_CLASS, command, many_shards
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.executors.plan import make_tasks
+from toolkit.launching.tasks import make_tasks
 from toolkit.study import Study
 from toolkit.study.dataset import find_dataset
 from toolkit.train import train

@@ -7,7 +7,7 @@ import pytest
 from data_prep.imagenot.classes import Class, draw, draw_pool, find_classes, read_wnids
 from data_prep.imagenot.lemmas import phrases, with_plurals, words
 from data_prep.imagenot.options import Classes
-from data_prep.imagenot.wordnet import WordNet
+from data_prep.wordnet import WordNet
 from tests.imagenot.laion import IMAGENOT, WORDNET
 from toolkit.errors import UsageError
 

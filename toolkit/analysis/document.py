@@ -16,7 +16,7 @@ from toolkit.analysis.fits import fits, improvement
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.noise import noise_ceiling
 from toolkit.analysis.pairs import STATISTICS, matrix, pairs
-from toolkit.analysis.published import published_tables
+from toolkit.analysis.published_comparison import published_tables
 from toolkit.analysis.ranking import ranking
 from toolkit.analysis.roles import Roles, roles
 from toolkit.analysis.settings import Settings

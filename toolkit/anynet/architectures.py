@@ -54,7 +54,7 @@ class Architecture(ABC):
 
 
 @dataclass(frozen=True)
-class Member(Architecture):
+class SampledArchitecture(Architecture):
     """A sampled net of a population."""
 
     net: AnyNetConfig
@@ -81,7 +81,7 @@ class Member(Architecture):
 
 
 @dataclass(frozen=True)
-class Named(Architecture):
+class LibraryModel(Architecture):
     """A model of torchvision or timm, at the input size it wants."""
 
     entry: dict[str, Any]
@@ -116,7 +116,7 @@ def architecture(name: str) -> Architecture:
         return _member(name, group, member)
     libraries = _survey()["models"]
     if group in libraries and member in libraries[group]:
-        return Named(name, libraries[group][member])
+        return LibraryModel(name, libraries[group][member])
     if group in libraries:
         raise unknown("architecture", name, [f"{group}/{model}" for model in libraries[group]])
     known = [f"{library}/{model}" for library, models in libraries.items() for model in models]
@@ -129,10 +129,10 @@ def _survey() -> dict[str, Any]:
     return json.loads((resources.files("toolkit.anynet") / "named.json").read_text())
 
 
-def _member(name: str, population: str, number: str) -> Member:
+def _member(name: str, population: str, number: str) -> SampledArchitecture:
     configs = load_population(population).configs
     if not (number.isascii() and number.isdigit() and int(number) < len(configs)):
         raise UsageError(
             f"unknown architecture {name!r}: the nets are {population}/0 to {population}/{len(configs) - 1}"
         )
-    return Member(f"{population}/{int(number)}", configs[int(number)])
+    return SampledArchitecture(f"{population}/{int(number)}", configs[int(number)])

@@ -1,4 +1,4 @@
-"""Named models of torchvision and timm, built so that they take an image and give logits."""
+"""LibraryModel models of torchvision and timm, built so that they take an image and give logits."""
 
 from torch import nn
 

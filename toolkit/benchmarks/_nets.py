@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torchvision import datasets, transforms
 
-from toolkit.engine import device
-from toolkit.engine.cost import BACKWARD
-from toolkit.engine.learner import Learner
-from toolkit.engine.loader import Loader, Pool
-from toolkit.engine.session import opened
-from toolkit.engine.team import Team
+from toolkit.launching.cost import BACKWARD
 from toolkit.study import Dataset, Task
+from toolkit.training import device
+from toolkit.training.loader import Loader, Pool
+from toolkit.training.process_group import ProcessGroup
+from toolkit.training.session import opened
+from toolkit.training.trainer import Trainer
 
 Batches = Iterator[Any]
 
@@ -27,12 +27,12 @@ class Bench:
 
     def __init__(self, dataset: Dataset, tasks: Sequence[Task], workers: int) -> None:
         self.dataset, self.recipe, self.workers = dataset, tasks[0].recipe, workers
-        self.team = Team(device.choose())
+        self.team = ProcessGroup(device.choose())
         self.device_name = device.describe(self.team.device)
-        self.feed = device.Feed(dataset.manifest, self.team.device)
+        self.feed = device.DeviceTransfer(dataset.manifest, self.team.device)
         self.loader = Loader(opened(dataset, "train"), Pool(workers))
         self.steps = self.loader.steps(self.recipe.batch)
-        self.nets = [Learner(task, dataset.manifest, self.steps, self.team) for task in tasks]
+        self.nets = [Trainer(task, dataset.manifest, self.steps, self.team) for task in tasks]
         [self.held] = self.loaded(1)
         self.train(self.nets, self.in_memory(2))  # the first sight of a shape is slow
 
@@ -76,7 +76,7 @@ class Bench:
                 on_device = pictures.to(self.team.device, memory_format=torch.channels_last)
                 yield on_device, labels.to(self.team.device)
 
-    def train(self, nets: Sequence[Learner], batches: Batches) -> None:
+    def train(self, nets: Sequence[Trainer], batches: Batches) -> None:
         """One update of each net on each batch, to the end of the device's work."""
         for images, labels in batches:
             for net in nets:

@@ -38,11 +38,11 @@ def write_tree(
 
 def write_beton(root: Path, images: int, classes: int, height: int, width: int) -> Path:
     """`write_tree` at ``root``/tree and a dataset of the same bytes at ``root``/dataset; returns the latter."""
-    from data_prep.contents import File, Sample
-    from data_prep.writer import About, write_dataset
+    from data_prep.storage.samples import File, Sample
+    from data_prep.writing.dataset import DatasetInfo, write_dataset
 
     files = write_tree(root / "tree", images, classes, height, width)
     samples = [Sample(str(file), i % classes, File(str(file))) for i, file in enumerate(files)]
-    about = About([f"class-{i}" for i in range(classes)])
+    about = DatasetInfo([f"class-{i}" for i in range(classes)])
     write_dataset(root / "dataset", {"train": samples, "val": samples[: max(images // 8, 1)]}, about)
     return root / "dataset"

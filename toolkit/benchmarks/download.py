@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
 def measure(folder: Path, address: str, images: int) -> dict[str, float]:
     """Rates of the stage and of img2dataset, the processor time of a shard of ten images, and the rate of clean."""
-    alone = partial(_alone, folder)
+    alone = partial(_isolate_failures, folder)
     start = _timed(partial(_stage, folder / "start", address, 10))
     stage = _timed(partial(_stage, folder / "stage", address, images))
     peer = _timed(partial(alone, address, images))
@@ -101,7 +101,7 @@ def _clean(folder: Path) -> None:
     clean.run(Build.open(folder), "00-00000")
 
 
-def _alone(folder: Path, address: str, images: int) -> None:
+def _isolate_failures(folder: Path, address: str, images: int) -> None:
     import orjson
 
     from data_prep.imagenot import download, options

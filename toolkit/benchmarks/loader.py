@@ -19,8 +19,8 @@ from statistics import median
 from typing import Any
 
 from toolkit.cli import parser, print_json, run
-from toolkit.engine.threads import allocation
 from toolkit.errors import ToolkitError
+from toolkit.training.threads import allocation
 
 Epochs = Generator[int, None, None]
 """Endless: the number of images in each batch."""
@@ -101,9 +101,9 @@ def _time(start: Callable[[], Epochs], seconds: float) -> dict[str, float]:
 
 def _ours(given: Namespace) -> Callable[[], Epochs]:
     def start() -> Epochs:
-        from toolkit.engine.beton import Beton
-        from toolkit.engine.loader import Loader, Pool
+        from toolkit.imagefile.reader import Beton
         from toolkit.study import Recipe
+        from toolkit.training.loader import Loader, Pool
 
         recipe = Recipe(batch=given.batch, resolution=given.side, crop_scale=SCALE, crop_ratio=RATIO)
         loader = Loader(Beton(given.folder / "dataset" / "train.beton"), Pool(given.workers))
@@ -118,8 +118,8 @@ def _ours(given: Namespace) -> Callable[[], Epochs]:
 
 def _limit(given: Namespace) -> Callable[[], Epochs]:
     def start() -> Epochs:
-        from toolkit.engine.beton import Beton
-        from toolkit.engine.pictures import Decoder
+        from toolkit.imagefile.crops import Decoder
+        from toolkit.imagefile.reader import Beton
 
         beton = Beton(given.folder / "dataset" / "train.beton")
         sizes = list(zip(beton.heights.tolist(), beton.widths.tolist(), strict=True))

@@ -131,7 +131,7 @@ def write_metadata(build: Any, path: Path, rows: int) -> list[str]:
     import numpy as np
     import polars as pl
 
-    from data_prep.imagenot.wordnet import WordNet
+    from data_prep.wordnet import WordNet
 
     rng = np.random.default_rng(0)
     nouns = list(WordNet(Path(build.options.classes.wordnet)).synsets())
@@ -155,7 +155,7 @@ def write_metadata(build: Any, path: Path, rows: int) -> list[str]:
 def table_of(build: Any) -> dict[Phrase, set[int]]:
     """The phrases of the build's classes."""
     from data_prep.imagenot import classes
-    from data_prep.imagenot.wordnet import WordNet
+    from data_prep.wordnet import WordNet
 
     plurals = WordNet(Path(build.options.classes.wordnet)).plurals()
     return phrases(classes.load(build), plurals, build.options.match.min_letters)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.cli import parser, print_json, run
-from toolkit.engine.threads import allocation, prepare
 from toolkit.errors import ToolkitError
 from toolkit.study import Dataset, Recipe, Study, Task, find_dataset
+from toolkit.training.threads import allocation, prepare
 
 
 class Pictures(NamedTuple):
@@ -104,7 +104,7 @@ def measure(given: Namespace, folder: Path) -> dict[str, Any]:
 
 def _write(given: Namespace, folder: Path) -> Dataset:
     """Textures as the demo's, of the size and number asked for."""
-    from data_prep.synthetic import main as synthesise
+    from data_prep.sources.synthetic import main as synthesise
 
     what = {"train": given.images, "val": given.val, "size": given.size, "write-mode": given.encoding}
     options = [text for key, value in what.items() for text in (f"--{key}", str(value))]
@@ -117,7 +117,7 @@ def _as_files(dataset: Dataset, root: Path) -> Path:
     """The training images as JPEG files, a folder a class; returns ``root``."""
     import cv2
 
-    from toolkit.engine.beton import JPEG, Beton
+    from toolkit.imagefile.reader import JPEG, Beton
 
     beton = Beton(dataset.beton("train"))
     for i, label in enumerate(beton.labels):

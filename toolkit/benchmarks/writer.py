@@ -29,7 +29,7 @@ from toolkit.cli import parser, print_json, run
 from toolkit.study.dataset import MANIFEST, Manifest
 
 if TYPE_CHECKING:
-    from data_prep.beton import Encoded
+    from toolkit.imagefile.writer import Encoded
 
 MOTIFS = 24  # different photographs; the rest of a tree are links to them
 SLOPE = 1.4  # 19 KB at 256 pixels and 63 KB at 512; ImageNet has 17 and 51 by FFCV's documentation, at the same quality
@@ -159,8 +159,8 @@ def _watched(peak: list[int], work: Callable[[], object]) -> float:
 
 def encodings(images: int) -> list[dict[str, Any]]:
     """KB an image and images a second and core decoded, by encoding, of photographs of 1600 x 1200."""
-    from data_prep.images import encode
     from toolkit.benchmarks._scenery import scenery
+    from toolkit.imagefile.images import encode
     from toolkit.study.dataset import Encoding
 
     photographs = [scenery(1200, 1600, seed) for seed in range(images)]
@@ -176,7 +176,7 @@ def encodings(images: int) -> list[dict[str, Any]]:
 
 
 def _decode_all(images: "Sequence[Encoded]") -> None:
-    from data_prep.images import decode
+    from toolkit.imagefile.images import decode
 
     for image in images:
         decode(image).copy()
@@ -202,19 +202,19 @@ def _tree(root: Path, images: int, height: int, width: int, slope: float) -> Pat
 
 
 def _write(tree: Path, target: Path, workers: int) -> None:
-    from data_prep.trees import class_folders, class_tree
-    from data_prep.writer import About, write_dataset
+    from data_prep.storage.image_tree import class_folders, class_tree
+    from data_prep.writing.dataset import DatasetInfo, write_dataset
     from toolkit.study.dataset import Encoding
 
     classes = class_folders(tree)
     samples = class_tree(tree, classes)
     encoding = Encoding(max_resolution=512)
-    write_dataset(target, {"train": samples, "val": samples[:1]}, About(classes), encoding, workers=workers)
+    write_dataset(target, {"train": samples, "val": samples[:1]}, DatasetInfo(classes), encoding, workers=workers)
 
 
 def _subset(parent: Path, target: Path, workers: int) -> None:
-    from data_prep.copying import write_subset
-    from data_prep.plans import Plan
+    from data_prep.subsets.subset_copy import write_subset
+    from data_prep.subsets.subset_spec import Plan
     from toolkit.study.dataset import find_dataset
 
     dataset = find_dataset(parent.name, parent.parent)
@@ -242,7 +242,7 @@ def _stock(tree: Path, target: Path, workers: int) -> float:
 
 def _scan(root: Path, files: int) -> float:
     """Seconds to find ``files`` files of 1000 classes."""
-    from data_prep.trees import class_folders, class_tree
+    from data_prep.storage.image_tree import class_folders, class_tree
 
     for label in range(1000):
         folder = root / f"n{label:08d}"

@@ -8,8 +8,8 @@ from toolkit.study.submission import Submission
 
 def run(study: Study, submission: Submission) -> None:
     """Train all tasks of the submission here. Ctrl-C saves the running task and raises `KeyboardInterrupt`."""
-    from toolkit.engine.stop import on_signals
     from toolkit.train import train
+    from toolkit.training.stop import on_signals
 
     with on_signals() as stop:
         for element in submission.elements:

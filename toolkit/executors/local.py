@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Protocol
 
+from toolkit.cluster.container import Container
 from toolkit.errors import ToolkitError
-from toolkit.executors.container import Container
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
 from toolkit.study.submission import Submission, record_path

@@ -13,11 +13,11 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.cluster.container import HOST, Container
+from toolkit.cluster.profile import Profile
+from toolkit.cluster.queue import config
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.executors.container import HOST, Container
-from toolkit.executors.plan import Part, split
-from toolkit.executors.profile import Profile
-from toolkit.executors.queue import config
+from toolkit.launching.tasks import ArrayChunk, split
 from toolkit.study import Study
 from toolkit.study.submission import Submission, new_submission, record_path
 
@@ -32,7 +32,7 @@ PREEMPTED = 75
 
 
 @dataclass(frozen=True)
-class Arrays:
+class ArraySubmitter:
     """What all arrays of a launch have in common."""
 
     study: Study
@@ -66,7 +66,7 @@ class Arrays:
         text = self._submitit(submission, throttle)._make_submission_file_text(self._command(submission), "")
         return f"{text}\n"
 
-    def _submit(self, part: Part, after: Sequence[str]) -> Submission:
+    def _submit(self, part: ArrayChunk, after: Sequence[str]) -> Submission:
         from submitit.core.utils import FailedJobError
 
         submission = self._record(part)
@@ -82,7 +82,7 @@ class Arrays:
         submission.write(path)
         return submission
 
-    def _record(self, part: Part) -> Submission:
+    def _record(self, part: ArrayChunk) -> Submission:
         return new_submission(self.study, "slurm", part.elements, self.data, self.pack, self.profile.image)
 
     def _submitit(self, submission: Submission, throttle: int, after: Sequence[str] = ()) -> "submitit.SlurmExecutor":

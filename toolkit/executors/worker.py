@@ -19,13 +19,13 @@ from toolkit.cli import run
 from toolkit.study import Study
 
 if TYPE_CHECKING:
-    from toolkit.engine.stop import StopFlag
+    from toolkit.training.stop import StopFlag
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until the input ends or a signal asks to stop."""
-    from toolkit.engine.stop import on_signals
-    from toolkit.engine.threads import prepare
+    from toolkit.training.stop import on_signals
+    from toolkit.training.threads import prepare
 
     study, data, pack, workers = Study.open(argv[0]), Path(argv[1]), int(argv[2]), int(argv[3])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     with on_signals() as stop:
         orders = _orders(stop)
         threads = prepare(workers)
-        from toolkit.engine.session import Session
+        from toolkit.training.session import Session
 
         with Session(study, data, threads, stop) as session:
             print("ready", file=answers)

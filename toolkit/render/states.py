@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from toolkit.executors.overview import Overview
+from toolkit.launching.snapshot import StudySnapshot
 from toolkit.study import Study, Task
 from toolkit.study import progress as heartbeat
 from toolkit.study.logs import task_log
@@ -30,7 +30,7 @@ STYLES: Mapping[State, str] = {
 }
 
 
-def overview(look: Overview) -> Group:
+def overview(look: StudySnapshot) -> Group:
     """Datasets by states, the running tasks, and which nets stand where."""
     parts: list[RenderableType] = [_state_table(look)]
     running = _running_table(look)
@@ -42,12 +42,12 @@ def overview(look: Overview) -> Group:
     return Group(*parts)
 
 
-def hint(look: Overview) -> Text:
+def hint(look: StudySnapshot) -> Text:
     """Where to read why tasks failed, diverged or got lost."""
     return Text(f"reasons: python -m toolkit.status {shlex.quote(str(look.study.path))} --failed", style="dim")
 
 
-def failures(look: Overview) -> Group:
+def failures(look: StudySnapshot) -> Group:
     """Tasks that failed, diverged or got lost, with the reason; the commands that go further."""
     lines = [line for task_id in look.trouble() for line in _failure(look, task_id)]
     if not lines:
@@ -60,14 +60,14 @@ def failures(look: Overview) -> Group:
     )
 
 
-def _retry(look: Overview) -> str:
+def _retry(look: StudySnapshot) -> str:
     """The option that asks for what needs to be asked for; lost tasks run again without it."""
     states = {state.state for state in look.trouble().values()}
     kinds = [kind for kind, of in {"failed": {"failed", "damaged"}, "diverged": {"diverged"}}.items() if states & of]
     return f" --retry {' '.join(kinds)}" if kinds else ""
 
 
-def _failure(look: Overview, task_id: str) -> list[Text]:
+def _failure(look: StudySnapshot, task_id: str) -> list[Text]:
     """Who, what and why; for a task that could not say why itself, also the end of its log."""
     task, state = look.tasks[task_id], look.states[task_id]
     head = Text.assemble(task_id, " ", _styled(state.state), f" {task.architecture} on {task.column}")
@@ -75,7 +75,7 @@ def _failure(look: Overview, task_id: str) -> list[Text]:
     return [head, Text(f"    {state.reason}"), *(Text(f"    {line}", style="dim") for line in log)]
 
 
-def _state_table(look: Overview) -> Table:
+def _state_table(look: StudySnapshot) -> Table:
     counts = {column: Counter[State]() for column in dict.fromkeys(task.column for task in look.tasks.values())}
     for task_id, task in look.tasks.items():
         counts[task.column][look.states[task_id].state] += 1
@@ -90,7 +90,7 @@ def _state_table(look: Overview) -> Table:
     return table
 
 
-def _running_table(look: Overview) -> Table:
+def _running_table(look: StudySnapshot) -> Table:
     table = Table("running", "dataset", "epoch", "images/s", "left", "error", "on")
     for task_id, state in look.states.items():
         if state.state == "running" and state.progress:
@@ -98,7 +98,7 @@ def _running_table(look: Overview) -> Table:
     return table
 
 
-def _range_lines(look: Overview) -> list[str]:
+def _range_lines(look: StudySnapshot) -> list[str]:
     """Where each net stands, unless everything is done."""
     return [f"{column} {state}: {group} {names}" for column, state, group, names in look.ranges() if state != "done"]
 

@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from toolkit.errors import UsageError
 from toolkit.names import unknown
-from toolkit.study.model import Noun
+from toolkit.study.model import FrozenModel
 
 MANIFEST = "dataset.json"
 Metric = Literal["top1", "top5"]
 
 
-class Split(Noun):
+class Split(FrozenModel):
     """One ``.beton`` file: its name in the folder, size in bytes, and labels counted."""
 
     file: str
@@ -30,14 +30,14 @@ class Split(Noun):
         return self
 
 
-class Skipped(Noun):
+class Skipped(FrozenModel):
     """A source image that was left out, and why."""
 
     source: str
     reason: str
 
 
-class Encoding(Noun):
+class Encoding(FrozenModel):
     """How the images lie in the file (FFCV's names)."""
 
     write_mode: Literal["jpg", "raw", "proportion"] = "jpg"
@@ -48,7 +48,7 @@ class Encoding(Noun):
     raw_proportion: float | None = None
 
 
-class Parent(Noun):
+class Parent(FrozenModel):
     """Where a subset comes from."""
 
     name: str
@@ -60,7 +60,7 @@ class Parent(Noun):
     """What else was done: cap on images per class, label noise, merges."""
 
 
-class Manifest(Noun):
+class Manifest(FrozenModel):
     """The document ``dataset.json``."""
 
     version: Literal[1] = 1

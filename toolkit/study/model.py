@@ -9,7 +9,7 @@ from toolkit.errors import ToolkitError
 from toolkit.files import write_atomic
 
 
-class Noun(BaseModel):
+class FrozenModel(BaseModel):
     """An immutable, strict model that reads and writes itself as one JSON file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), ser_json_inf_nan="constants")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from toolkit.study.model import Noun
+from toolkit.study.model import FrozenModel
 
 HEARTBEAT_S = 10.0
 """A running task rewrites its progress at least this often (seconds)."""
@@ -10,7 +10,7 @@ LOST_AFTER_S = 45.0
 """A heartbeat older than this is a task that died without a word (kill -9, node gone)."""
 
 
-class Progress(Noun):
+class Progress(FrozenModel):
     """Where a task is. Written by the task itself, atomically, often; never the truth of its outcome."""
 
     phase: Literal["starting", "training", "evaluating", "preempted"]

@@ -10,10 +10,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from toolkit.errors import UsageError
 from toolkit.names import unknown
-from toolkit.study.model import Noun, first_problem
+from toolkit.study.model import FrozenModel, first_problem
 
 
-class Recipe(Noun):
+class Recipe(FrozenModel):
     """How a net is trained and evaluated. Two recipes with equal fields are the same recipe, whatever their file.
 
     A field whose value no paper publishes is marked "our choice" in the shipped file that sets it.

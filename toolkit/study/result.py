@@ -5,13 +5,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from toolkit.study.dataset import Metric
-from toolkit.study.model import Noun
+from toolkit.study.model import FrozenModel
 from toolkit.study.task import Task
 
 Status = Literal["done", "failed", "diverged"]
 
 
-class Evaluation(Noun):
+class Evaluation(FrozenModel):
     """Counts over every validation image after an epoch."""
 
     epoch: int
@@ -35,7 +35,7 @@ class Evaluation(Noun):
         return (self.wrong_top1 if metric == "top1" else self.wrong_top5) / self.images
 
 
-class Timing(Noun):
+class Timing(FrozenModel):
     """Where the seconds went (wall clock of the task; in a pack the loader's are shared)."""
 
     total_s: float
@@ -48,7 +48,7 @@ class Timing(Noun):
     """Training images a second over the epochs, this task alone."""
 
 
-class Provenance(Noun):
+class Provenance(FrozenModel):
     """What produced the result."""
 
     toolkit: str
@@ -69,7 +69,7 @@ class Provenance(Noun):
     """Unix times in seconds."""
 
 
-class Failure(Noun):
+class Failure(FrozenModel):
     """Why a task failed or diverged."""
 
     kind: str
@@ -78,7 +78,7 @@ class Failure(Noun):
     trace: str = ""
 
 
-class Result(Noun):
+class Result(FrozenModel):
     """The document ``results/ID.json``."""
 
     version: Literal[1] = 1

@@ -17,7 +17,7 @@ from toolkit.study.progress import Progress
 from toolkit.study.result import Result
 from toolkit.study.task import Task
 
-ROOMS = ("tasks", "submissions", "logs", "progress", "checkpoints", "results")
+DIRECTORIES = ("tasks", "submissions", "logs", "progress", "checkpoints", "results")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Study:
         return self.path.name
 
     def room(self, name: str) -> Path:
-        """One of the folders of `ROOMS`."""
+        """One of the folders of `DIRECTORIES`."""
         return self.path / name
 
     def result_path(self, task_id: str) -> Path:
@@ -52,7 +52,7 @@ class Study:
         """Open the study at ``path``, made if need be. Raises `ToolkitError` when it cannot be written."""
         study = cls(study_path(path))
         try:
-            for name in ROOMS:
+            for name in DIRECTORIES:
                 study.room(name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ToolkitError(f"study {study.path} cannot be made ({error.strerror}: {error.filename})") from error

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import ToolkitError
-from toolkit.study.model import Noun
+from toolkit.study.model import FrozenModel
 from toolkit.study.progress import LOST_AFTER_S
 from toolkit.study.study import Study
 
 ExecutorName = Literal["slurm", "local", "debug"]
 
 
-class Submission(Noun):
+class Submission(FrozenModel):
     """The document ``submissions/NAME.json``. It is written before anything is queued, under the study's lock."""
 
     version: Literal[1] = 1

@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import Field
 
-from toolkit.study.model import Noun
+from toolkit.study.model import FrozenModel
 from toolkit.study.recipe import Recipe
 
 ID_LENGTH = 16
 
 
-class Start(Noun):
+class Start(FrozenModel):
     """The checkpoint a task starts from: the same architecture's, trained on another dataset."""
 
     task: str
@@ -22,7 +22,7 @@ class Start(Noun):
     """Its dataset's name (for people; the id decides)."""
 
 
-class Task(Noun):
+class Task(FrozenModel):
     """Architecture x dataset x recipe x seed, and the start checkpoint if there is one."""
 
     architecture: str

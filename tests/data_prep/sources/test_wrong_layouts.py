@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from data_prep.tars import Spans, members
+from data_prep.storage.tar_entries import Spans, members
 from tests.data_prep.pictures import jpeg
 from tests.data_prep.sources import layouts
 from toolkit.errors import ToolkitError, UsageError

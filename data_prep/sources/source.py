@@ -1,0 +1,167 @@
+"""What the source modules share: their options, the way from a folder to a dataset, saying what was looked for."""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from data_prep.writing import options as cli
+from toolkit.cli import parser
+from toolkit.errors import UsageError
+from toolkit.study.dataset import Metric
+
+if TYPE_CHECKING:
+    from data_prep.storage.samples import Sample
+
+SPLIT = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
+HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/)")
+LISTED = 6  # names that a message shows of what was found
+
+
+class Source(NamedTuple):
+    """What is known of a dataset before anyone looks at the files."""
+
+    name: str
+    title: str
+    origin: str
+    """Where the images come from and under what licence, in a line."""
+    metric: Metric = "top1"
+    write_mode: str = "jpg"
+    shortest_side: int | None = None
+    """In pixels, after writing; None: as the source."""
+
+
+class Found(NamedTuple):
+    """What lies in the user's folder."""
+
+    splits: "Mapping[str, Sequence[Sample]]"
+    """``train``, and ``val`` where the source has one."""
+    classes: Sequence[str]
+    class_names: Sequence[str] = ()
+    split_rule: str = ""
+    """Which part of the source is ``val``."""
+    provenance: Mapping[str, Any] = MappingProxyType({})
+
+
+def options(module: str, doc: str | None, source: Source) -> argparse.ArgumentParser:
+    """The parser of a source module: the user's folder, the dataset's name, the options of writing."""
+    made = parser(f"data_prep.{module}", doc)
+    made.add_argument("root", type=Path, help="the folder that has the files")
+    made.add_argument("--name", help=f"the dataset's name (default: {source.name})")
+    made.add_argument("--seed", type=int, default=0, help="what is drawn at random follows from it (default: 0)")
+    cli.writing_options(made, source.write_mode, source.shortest_side)
+    made.set_defaults(side="shortest")
+    return made
+
+
+def metric_option(options: argparse.ArgumentParser) -> None:
+    """For modules that read any dataset in a format."""
+    options.add_argument("--metric", choices=("top1", "top5"), default="top1", help="what counts (default: top1)")
+
+
+def of_folder(args: argparse.Namespace, title: str) -> Source:
+    """What is known of a user's own dataset: its folder's name."""
+    name = args.root.resolve().name
+    return Source(name, f"{title} of {name}", f"folder {args.root}", args.metric)
+
+
+def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -> int:
+    """Look at the user's folder and write the dataset, 10% of each class held out where nothing is for validation.
+
+    Returns the exit status. Raises `UsageError` for a wrong layout.
+    """
+    from data_prep.storage.image_tree import hold_out
+    from data_prep.writing.dataset import DatasetInfo
+
+    name = args.name or source.name
+    cli.target(args, name)
+    cli.encoding_of(args)
+    found = find()
+    splits, rule = found.splits, found.split_rule
+    if "val" not in splits:
+        train = splits["train"]
+        splits, rule = hold_out(train, [train[i].label for i in range(len(train))], args.seed)
+    about = DatasetInfo(
+        classes=found.classes,
+        class_names=found.class_names,
+        title=source.title,
+        source=source.origin,
+        metric=source.metric,
+        split_rule=rule,
+        provenance=found.provenance,
+    )
+    cli.write(args, name, splits, about)
+    return 0
+
+
+def images_below(root: Path) -> list[str]:
+    """Paths, relative to ``root``, of the images below it, sorted, without what a Mac's archiver adds."""
+    from data_prep.storage import image_tree as trees
+
+    if not root.is_dir():
+        raise wrong_layout(root, "images")
+    names = sorted(name for name in trees.images_below(root) if not HIDDEN.search(name))
+    if not names:
+        raise wrong_layout(root, "images at any depth")
+    return names
+
+
+def classes_below(root: Path, classes: Sequence[str]) -> "Sequence[Sample]":
+    """The images in ``root/CLASS/`` for each of the classes."""
+    from data_prep.storage.image_tree import class_tree
+
+    if missing := [name for name in classes if not (root / name).is_dir()]:
+        raise wrong_layout(root, f"a folder {missing[0]}/")
+    return class_tree(root, classes)
+
+
+def wrong_layout(folder: Path, wanted: str) -> UsageError:
+    """The error that says what was looked for in ``folder``, and what is there."""
+    if not folder.is_dir():
+        return UsageError(f"{folder} is no folder: looked there for {wanted}")
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    found = (", ".join(names[:LISTED]) + more) or "nothing"
+    return UsageError(f"{folder}: looked for {wanted}; found {found}")
+
+
+def first_of(folder: Path, *names: str) -> Path | None:
+    """The first of ``names`` that is in ``folder``."""
+    return next((folder / name for name in names if (folder / name).exists()), None)
+
+
+def by_split(folder: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files by the split that their name, or else a folder's, speaks of; all are ``train`` when none speaks of any.
+
+    ``test`` is the validation split where nothing is called validation, and passed over otherwise.
+    """
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        spoken = SPLIT.findall(file.relative_to(folder).as_posix().lower())
+        splits.setdefault(spoken[-1] if spoken else "", []).append(file)
+    if splits.keys() == {""}:
+        return {"train": splits[""]}
+    if "train" not in splits:
+        raise wrong_layout(folder, f"files called train beside {files[0].name}")
+    if "" in splits:
+        raise wrong_layout(folder, f"train, val or test in the name of every file, and {splits[''][0].name} has none")
+    val = next((splits[name] for name in ("val", "valid", "validation", "test") if name in splits), None)
+    return {"train": splits["train"], "val": val} if val else {"train": splits["train"]}
+
+
+def labels_of(
+    splits: Mapping[str, Sequence[str]], order: Sequence[str] = ()
+) -> tuple[Sequence[str], dict[str, list[int]]]:
+    """Classes in order, and labels by split, from the class of each sample.
+
+    The order is ``order`` where it is known, else numbers by value and then names by alphabet. Raises `UsageError`
+    for a class of ``val`` that ``train`` does not have.
+    """
+    known = set(splits["train"])
+    if strangers := set(splits.get("val", ())) - known:
+        raise UsageError(f"class {min(strangers)} has images in val and none in train")
+    classes = order or sorted(known, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+    number = {name: label for label, name in enumerate(classes)}
+    return classes, {split: [number[name] for name in of] for split, of in splits.items()}

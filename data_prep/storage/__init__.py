@@ -1,0 +1,1 @@
+"""Where samples lie: image trees, tar files, spans of files."""

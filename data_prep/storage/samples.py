@@ -1,0 +1,117 @@
+"""Where a sample's image lies: a file, a stretch of a tar, a cell of a parquet file. Read in the worker, not before."""
+
+import os
+import stat
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, overload
+
+import numpy as np
+
+from toolkit.imagefile.images import BadImage, Pixels
+
+
+class Stored(Protocol):
+    """Something that yields an image file's bytes, or pixels."""
+
+    def read(self) -> "bytes | Pixels":
+        """The image file's bytes, or RGB pixels. Raises OSError or `BadImage` when they cannot be had."""
+
+
+class File(NamedTuple):
+    """An image file."""
+
+    path: str
+
+    def read(self) -> bytes:
+        """The whole file; a pipe or device of an image's name is refused, for reading it could wait for ever."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImage("is no regular file")
+            return os.read(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
+
+
+class Span(NamedTuple):
+    """A stretch of a larger file: a member of an uncompressed tar."""
+
+    path: str
+    start: int
+    size: int
+
+    def read(self) -> bytes:
+        """The bytes of the stretch."""
+        content = os.pread(_descriptor(self.path), self.size, self.start)
+        if len(content) < self.size:
+            raise BadImage(f"ends after {len(content)} of {self.size} bytes: {self.path} is truncated")
+        return content
+
+
+Content = bytes | Pixels | Path | Stored
+"""An image file's bytes, RGB pixels, or where the bytes are."""
+
+
+class Sample(NamedTuple):
+    """One labelled image of a source."""
+
+    key: str
+    """Where it comes from, for people: what a manifest says of an image that was left out."""
+    label: int
+    content: Content
+
+
+class Files(Sequence[Sample]):
+    """Labelled image files under one folder. Holds a name and a number a file, so a million of them are no burden."""
+
+    def __init__(self, root: str | Path, names: Sequence[str], labels: Sequence[int]) -> None:
+        """``names`` are paths relative to ``root``, ``labels`` their labels in the same order."""
+        self.root, self.names, self.labels = os.fspath(root), names, labels
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return Files(self.root, self.names[index], self.labels[index])
+        name = self.names[index]
+        return Sample(name, self.labels[index], File(f"{self.root}/{name}"))
+
+
+class Picked(Sequence[Sample]):
+    """Some samples of another sequence, in the order of ``indices``."""
+
+    def __init__(self, samples: Sequence[Sample], indices: Sequence[int]) -> None:
+        """``indices`` count in ``samples``."""
+        self.samples, self.indices = samples, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return [self.samples[i] for i in self.indices[index]]
+        return self.samples[self.indices[index]]
+
+
+def read(content: Content) -> bytes | Pixels:
+    """The image file's bytes, or the pixels where there is no file."""
+    if isinstance(content, bytes | np.ndarray):
+        return content
+    return File(os.fspath(content)).read() if isinstance(content, Path) else content.read()
+
+
+@lru_cache(maxsize=64)
+def _descriptor(path: str) -> Any:
+    return os.open(path, os.O_RDONLY)

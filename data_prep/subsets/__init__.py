@@ -1,0 +1,1 @@
+"""Datasets made of parts of another."""

@@ -1,0 +1,59 @@
+"""The contact sheet: some images of each class, read from the finished file, so that a person can check the labels."""
+
+import warnings
+from functools import partial
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from data_prep.writing.process_pool import available_cores, in_threads
+from toolkit.imagefile.images import BadImage, thumbnail
+from toolkit.imagefile.writer import Beton, broken
+from toolkit.study.dataset import Manifest
+
+ROWS, COLUMNS = 25, 8
+"""Classes shown at most (evenly spread over all) and images of each."""
+TILE, MARGIN, NAME_WIDTH = 96, 4, 200  # pixels
+
+
+def contact_sheet(beton: Beton, manifest: Manifest) -> Image.Image:
+    """A row of images a class, after its name, from ``beton``, the first split's file.
+
+    Raises `ToolkitError` when one of them cannot be decoded.
+    """
+    classes = manifest.classes
+    rows = np.unique(np.linspace(0, len(classes) - 1, min(ROWS, len(classes))).round().astype(int)).tolist()
+    step = TILE + MARGIN
+    sheet = Image.new("RGB", (NAME_WIDTH + COLUMNS * step, len(rows) * step + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    places: dict[int, tuple[int, int]] = {}
+    for row, label in enumerate(rows):
+        top = MARGIN + row * step
+        draw.text((MARGIN, top), _caption(manifest, label), fill="black")
+        for column, number in enumerate(_evenly(np.flatnonzero(beton.labels == label))):
+            places[number] = NAME_WIDTH + column * step, top
+    with warnings.catch_warnings(action="ignore"):  # the images are those that were let through
+        for number, picture in in_threads(partial(_thumbnail, beton), places, available_cores()):
+            sheet.paste(picture, places[number])
+    return sheet
+
+
+def _thumbnail(beton: Beton, number: int) -> Image.Image:
+    try:
+        return thumbnail(beton.image(number), TILE)
+    except BadImage as reason:
+        raise broken(beton.path, f"sample {number} cannot be decoded ({reason})") from reason
+
+
+def _evenly(numbers: np.ndarray) -> list[int]:
+    return numbers[np.unique(np.linspace(0, len(numbers) - 1, min(COLUMNS, len(numbers))).astype(int))].tolist()
+
+
+def _caption(manifest: Manifest, label: int) -> str:
+    name = manifest.class_names[label] if manifest.class_names else ""
+    words = [
+        f"{label}: {manifest.classes[label]}",
+        name,
+        f"{next(iter(manifest.splits.values())).class_counts[label]} images",
+    ]
+    return "\n".join(word[:32].encode("latin-1", "replace").decode("latin-1") for word in words if word)

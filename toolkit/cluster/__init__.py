@@ -1,0 +1,1 @@
+"""The site: Slurm's queue and accounts, profiles, containers, versions."""

@@ -1,0 +1,128 @@
+"""Tasks in an image: the command that goes before ``python``, the folders it binds, the image's digest.
+
+The launcher stays on the host. An image is an Apptainer file (``toolkit.sif``), or for a local run ``docker:NAME`` or
+``podman:NAME``.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import toolkit
+from toolkit.cluster.profile import Profile
+from toolkit.cluster.versions import TRAINING, compare
+from toolkit.errors import ToolkitError, UsageError
+
+CODE = Path(toolkit.__file__).parents[1]
+ENGINES = ("docker", "podman")
+
+
+@dataclass(frozen=True)
+class Container:
+    """How a program is started: on the host (the default) or in an image."""
+
+    prefix: tuple[str, ...] = ()
+    """Goes before ``python``; empty: no image."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Set on the host, where the prefix runs."""
+
+
+HOST = Container()
+
+
+def contain(image: str, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:
+    """The container that sees ``paths``. Raises `UsageError` for an image or a runtime that is not there."""
+    engine, _, name = image.partition(":")
+    if engine in ENGINES:
+        return _docker(engine, name, paths, profile, gpu)
+    return _apptainer(Path(image), paths, profile, gpu)
+
+
+def check(container: Container, image: str, needed: Sequence[str] = TRAINING) -> list[str]:
+    """Start Python in the image and compare versions; returns what differs.
+
+    Raises `ToolkitError` when it does not start, `UsageError` when it lacks a module of those that are needed.
+    """
+    command = [*container.prefix, "python", "-m", "toolkit.cluster.versions", *needed]
+    environment = {**os.environ, **container.environment}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    except OSError as error:
+        raise UsageError(f"{command[0]} does not start ({error.strerror}): is it installed here?") from error
+    if done.returncode:
+        raise ToolkitError(f"image {image} does not start Python: {done.stderr.strip()}")
+    return compare(json.loads(done.stdout.splitlines()[-1]), image, needed)
+
+
+def folders(paths: Sequence[Path]) -> dict[Path, Path]:
+    """What the image must see: real folder by the path under which the task names it.
+
+    The given paths and the code, and the targets of links that stand in them, under their own names.
+    """
+    named = [path.absolute() for path in (*paths, CODE)]
+    links = [entry for path in paths if path.is_dir() for entry in path.iterdir() if entry.is_symlink()]
+    return {path: path.resolve() for path in (*named, *(link.resolve() for link in links if link.exists()))}
+
+
+def _apptainer(image: Path, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:
+    if not image.is_file():
+        raise UsageError(f"image {image} is not there: build it (containers/build.sh), or name another")
+    prefix = [profile.apptainer, "--silent", "exec", *(["--nv"] if gpu else []), *profile.image_options]
+    prefix += [f"--bind={bind}" for bind in profile.binds]
+    prefix += [f"--mount={_mount(source, target)}" for target, source in folders(paths).items()]
+    inside = _inside(_file_digest(image))
+    return Container((*prefix, str(image.resolve())), {f"APPTAINERENV_{name}": value for name, value in inside.items()})
+
+
+def _docker(engine: str, name: str, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:
+    """Docker or Podman: process ids and host name are the host's, so that heartbeats can be checked."""
+    prefix = [engine, "run", "--rm", "--interactive", "--pid=host", "--uts=host", "--ipc=host"]
+    prefix += ["--userns=keep-id"] if engine == "podman" and os.getuid() else []  # else files would be another's
+    prefix += [f"--user={os.getuid()}:{os.getgid()}", *(["--gpus=all"] if gpu else []), *profile.image_options]
+    prefix += [f"--volume={bind}" for bind in profile.binds]
+    prefix += [f"--mount={_mount(source, target)}" for target, source in folders(paths).items()]
+    handed_on = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+    inside = _inside(_engine_digest(engine, name))
+    prefix += [f"--env={variable}" for variable in (*handed_on, *inside)]
+    return Container((*prefix, name), inside)
+
+
+def _inside(digest: str) -> dict[str, str]:
+    """Environment of the task in the image: this code, no packages of the user's, the image's name for results."""
+    return {"PYTHONPATH": str(CODE), "PYTHONNOUSERSITE": "1", "TOOLKIT_IMAGE_DIGEST": digest}
+
+
+def _mount(source: Path, target: Path) -> str:
+    """A bind as CSV, in which any path can be quoted.
+
+    >>> _mount(Path('/real/a, b'), Path("/data"))
+    'type=bind,"source=/real/a, b",destination=/data'
+    """
+    return ",".join(_quoted(["type=bind", f"source={source}", f"destination={target}"]))
+
+
+def _quoted(fields: Iterable[str]) -> Iterable[str]:
+    for text in fields:
+        yield '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
+
+
+@cache
+def _file_digest(image: Path) -> str:
+    with image.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _engine_digest(engine: str, name: str) -> str:
+    command = [engine, "image", "inspect", "--format={{.Id}}", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except OSError as error:
+        raise UsageError(f"--image {engine}:{name}: no {engine} here ({error.strerror})") from error
+    if done.returncode:
+        raise UsageError(f"--image {engine}:{name}: no such image ({done.stderr.strip()})")
+    return done.stdout.strip()

@@ -1,0 +1,86 @@
+"""Cluster profile: what a site wants to be told about a job, in one TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from toolkit.errors import UsageError
+from toolkit.names import unknown
+from toolkit.study.model import FrozenModel, first_problem
+
+
+class Profile(FrozenModel):
+    """The keys of a profile file. A key left out leaves the matter to the cluster's own default."""
+
+    partition: str | None = Field(None, description="partition (queue), as sinfo lists them")
+    account: str | None = Field(None, description="account that pays")
+    qos: str | None = Field(None, description="quality of service")
+    constraint: str | None = Field(None, description="features a node must have, such as a100|h100")
+    exclude: str | None = Field(None, description="nodes to avoid")
+    time_min: int = Field(240, ge=1, description="time limit of one array element, minutes")
+    memory_gb: float | None = Field(None, gt=0, description="memory of one array element, GB")
+    cpus: int = Field(4, ge=1, description="CPU cores of one array element: loader threads and CPU training")
+    gpus: int = Field(0, ge=0, le=16, description="GPUs of one array element")
+    gres: str | None = Field(None, description="generic resources, for sites that name GPUs so (gpu:a100:1)")
+    throttle: int = Field(256, ge=1, description="array elements of one launch that run at the same time")
+    submit_limit: int | None = Field(
+        None,
+        ge=1,
+        description="jobs you may have in the queue, if not what sacctmgr says; the rest waits for the next launch",
+    )
+    grace_s: int = Field(120, ge=10, description="warning before the time limit, seconds: time to save a checkpoint")
+    max_requeues: int = Field(20, ge=0, description="how often an element that saved itself is queued again")
+    setup: tuple[str, ...] = Field((), description="shell lines before the tasks: module load, exports")
+    python: str | None = Field(None, description="Python on the nodes; default: the one that launches")
+    image: str | None = Field(None, description="Apptainer image (.sif) the tasks run in; --image overrides it")
+    binds: tuple[str, ...] = Field(
+        (), description="what the image must see besides data, study and code: FOLDER or FOLDER:INSIDE[:ro]"
+    )
+    apptainer: str = Field("apptainer", description="the Apptainer (or Singularity) command on the nodes")
+    image_options: tuple[str, ...] = Field((), description="further options of `apptainer exec` (or `docker run`)")
+    sbatch: dict[str, str | int | bool] = Field(
+        {}, description="other options of sbatch, without dashes; true for one without a value"
+    )
+
+    @model_validator(mode="after")
+    def _leaves_time_to_train(self) -> Self:
+        if self.grace_s >= 60 * self.time_min:
+            raise ValueError(
+                f"grace_s {self.grace_s} is not below time_min {self.time_min} (minutes): no time to train"
+            )
+        return self
+
+
+def load_profile(path: str | None) -> Profile:
+    """The profile in the file ``path``; None: the defaults. Raises `UsageError` on an unknown key or bad value."""
+    if path is None:
+        return Profile()
+    try:
+        fields = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise UsageError(f"profile {path} cannot be read ({error.strerror}); examples: slurm/profiles/") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"profile {path} is no TOML: {error}") from error
+    for key in fields:
+        if key not in Profile.model_fields:
+            raise unknown(f"key of profile {path}", key, Profile.model_fields)
+    try:
+        return Profile.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError(f"profile {path}: {first_problem(error)}") from error
+
+
+def profile_help() -> str:
+    """Every key with its default and meaning, as lines of text."""
+    rows = [
+        (name, str(field.annotation).replace("<class '", "").replace("'>", ""), field.default, field.description)
+        for name, field in Profile.model_fields.items()
+    ]
+    lines = (f"{name:13} {about} (default: {_shown(default)})" for name, _, default, about in rows)
+    return "Keys of a profile file (TOML); examples in slurm/profiles/.\n\n" + "\n".join(lines)
+
+
+def _shown(default: object) -> str:
+    return "none" if default in (None, (), {}) else str(default)

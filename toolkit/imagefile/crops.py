@@ -1,0 +1,168 @@
+"""One image from its stored bytes to the pixels a net sees, decoding no more than the crop needs.
+
+JPEG goes through libturbojpeg (the library FFCV decodes with), resizing through OpenCV; both run without Python's
+lock, so threads are enough. Every return code is looked at: damage raises, it never leaves the picture of before.
+"""
+
+import ctypes
+import ctypes.util
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.errors import ToolkitError
+from toolkit.imagefile.reader import JPEG, Beton
+
+Pixels = npt.NDArray[np.uint8]
+
+FAST_DCT = 2048
+RGB = 0
+WARNING = 0
+BEFORE_END = b"extraneous bytes before marker 0xd9"
+"""How libjpeg tells that there was more data than rows (it keeps the first of its complaints)."""
+BASELINE = 0xC0
+START_OF_SCAN = 0xDA
+ROWS = 16
+"""Rows of pixels in the tallest coding unit (4:2:0)."""
+
+
+class DamagedImage(Exception):
+    """The stored bytes of one image don't decode."""
+
+
+class CorruptSample(ToolkitError):
+    """A sample that cannot be decoded, named by its number in the file."""
+
+    def __init__(self, beton: Beton, sample: int, reason: object) -> None:
+        super().__init__(
+            f"sample {sample} of {beton.path} is corrupt ({reason}); write the file again, or train with --corrupt skip"
+        )
+        self.sample = sample
+
+
+@cache
+def _library() -> Any:
+    name = ctypes.util.find_library("turbojpeg") or "libturbojpeg.so.0"
+    try:
+        library = ctypes.CDLL(name)
+    except OSError as error:
+        raise ToolkitError(f"{name} is not there: install libturbojpeg0 (make setup does)") from error
+    pointer, number, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_ulong
+    library.tjInitDecompress.restype = pointer
+    library.tjDestroy.argtypes = [pointer]
+    library.tjDecompress2.argtypes = [pointer, pointer, size, pointer, number, number, number, number, number]
+    library.tjGetErrorStr2.argtypes = [pointer]
+    library.tjGetErrorStr2.restype = ctypes.c_char_p
+    library.tjGetErrorCode.argtypes = [pointer]
+    cv2.setNumThreads(0)
+    return library
+
+
+class Decoder:
+    """What one thread needs to decode: a handle and two buffers that grow to the largest image seen."""
+
+    def __init__(self) -> None:
+        self._library = _library()
+        self._handle = self._library.tjInitDecompress()
+        self._file = np.empty(0, np.uint8)
+        self._pixels = np.empty(0, np.uint8)
+
+    def __del__(self) -> None:
+        self._library.tjDestroy(self._handle)
+
+    def jpeg(self, data: Pixels, height: int, width: int, bottom: int = 0, shrink: int = 1) -> Pixels:
+        """Decode a JPEG file of ``height`` x ``width`` to (rows, columns, 3), valid until the next call.
+
+        Only the rows down to ``bottom`` are sure to be there (0: all), and both sides are divided by ``shrink``
+        (1, 2, 4, 8; rounded up) in the transform itself. Raises `DamagedImage`.
+        """
+        frame = frame_header(data)
+        if sides(data, frame) != (height, width):
+            raise DamagedImage(f"the JPEG says {sides(data, frame)}, the table {(height, width)}")
+        rows = min(height, -(-(bottom + 1) // ROWS) * ROWS) if bottom and data[frame + 1] == BASELINE else height
+        if rows < height:
+            data = self._ending_at(data, frame, rows)
+        shape = (-(-rows // shrink), -(-width // shrink), 3)
+        self._pixels = _grown(self._pixels, shape[0] * shape[1] * 3)
+        pixels = self._pixels[: shape[0] * shape[1] * 3].reshape(shape)
+        status = self._library.tjDecompress2(
+            self._handle, data.ctypes.data, data.size, pixels.ctypes.data, shape[1], 0, shape[0], RGB, FAST_DCT
+        )
+        if status != 0 and not self._harmless():
+            raise DamagedImage(self._library.tjGetErrorStr2(self._handle).decode(errors="replace"))
+        return pixels
+
+    def _ending_at(self, data: Pixels, frame: int, rows: int) -> Pixels:
+        """A copy of a JPEG file whose frame header says ``rows``: decoding ends there."""
+        self._file = _grown(self._file, data.size)
+        copy = self._file[: data.size]
+        copy[:] = data
+        copy[frame + 5], copy[frame + 6] = rows >> 8, rows & 255
+        return copy
+
+    def _harmless(self) -> bool:
+        """Whether all that was wrong is bytes after the last row: those that were not asked for, or padding."""
+        message: bytes = self._library.tjGetErrorStr2(self._handle)
+        return self._library.tjGetErrorCode(self._handle) == WARNING and message.endswith(BEFORE_END)
+
+    def picture(self, beton: Beton, sample: int, box: tuple[int, int, int, int], flip: bool, out: Pixels) -> None:
+        """Write a sample's ``box`` (top, left, height, width), resized, perhaps mirrored, to ``out`` (side, side, 3).
+
+        Raises `CorruptSample`.
+        """
+        try:
+            region = self._region(beton, sample, box, min(out.shape[:2]))
+            resize(region, out)
+        except (DamagedImage, cv2.error) as error:
+            raise CorruptSample(beton, sample, error) from error
+        if flip:
+            cv2.flip(out, 1, dst=out)
+
+    def _region(self, beton: Beton, sample: int, box: tuple[int, int, int, int], side: int) -> Pixels:
+        top, left, h, w = box
+        height, width = int(beton.heights[sample]), int(beton.widths[sample])
+        data = beton.encoded(sample)
+        if beton.modes[sample] != JPEG:
+            if data.size != height * width * 3:
+                raise DamagedImage(f"{data.size} bytes for {height} x {width} raw pixels")
+            return data.reshape(height, width, 3)[top : top + h, left : left + w]
+        shrink = shrinkage(min(h, w), side)
+        pixels = self.jpeg(data, height, width, bottom=top + h, shrink=shrink)
+        return pixels[top // shrink : -(-(top + h) // shrink), left // shrink : -(-(left + w) // shrink)]
+
+
+def shrinkage(crop: int, side: int) -> int:
+    """The largest of 1, 2, 4, 8 that leaves a crop of ``crop`` pixels with no fewer than ``side``."""
+    return next(n for n in (8, 4, 2, 1) if crop >= n * side or n == 1)
+
+
+def resize(region: Pixels, out: Pixels) -> None:
+    """Resize to ``out``: over areas when a side shrinks to half and less, else bilinear."""
+    far = min(region.shape[0] / out.shape[0], region.shape[1] / out.shape[1]) >= 2
+    cv2.resize(region, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR)
+
+
+def frame_header(data: Pixels) -> int:
+    """Where a JPEG file's frame header starts. Raises `DamagedImage`."""
+    view, place, end = data.data, 2, data.size - 9
+    while place < end and view[place] == 0xFF:
+        marker = view[place + 1]
+        if marker == START_OF_SCAN:
+            break
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return place
+        place += 2 + (view[place + 2] << 8 | view[place + 3])
+    raise DamagedImage("no JPEG frame header")
+
+
+def sides(data: Pixels, frame: int) -> tuple[int, int]:
+    """Height and width in pixels that a frame header at ``frame`` gives."""
+    view = data.data
+    return view[frame + 5] << 8 | view[frame + 6], view[frame + 7] << 8 | view[frame + 8]
+
+
+def _grown(buffer: Pixels, size: int) -> Pixels:
+    return buffer if buffer.size >= size else np.empty(size, np.uint8)

@@ -1,0 +1,230 @@
+"""One image: from whatever a researcher's disk holds to the bytes that go into a ``.beton``.
+
+TurboJPEG is the library FFCV decodes with, so it judges which JPEGs may pass through as they are;
+`toolkit.imagefile.jpeg.whole` spares it those that are beyond doubt. Everything else goes through Pillow.
+"""
+
+import io
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import turbojpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from toolkit.imagefile.writer import JPG, PAGE_SIZE, RAW, Encoded
+from toolkit.study.dataset import Encoding
+
+Pixels = NDArray[np.uint8]
+"""RGB, (height, width, 3)."""
+
+MAX_PIXELS = 178_956_970
+"""Pillow's limit, held to for every format: decoded, such an image takes half a GB."""
+MAX_SIDE = 65_500
+"""What libjpeg takes; the format itself ends at 65,535."""
+ORIENTATION = 0x0112  # the EXIF tag
+COLOURS = (turbojpeg.TJCS_RGB, turbojpeg.TJCS_YCbCr, turbojpeg.TJCS_GRAY)
+JPEG_SCALES = (8, 4, 2)  # decoding at 1/8, 1/4, 1/2 skips most of the work and averages as it goes
+HARMLESS = "extraneous bytes"  # the one warning of libjpeg that costs no pixel: rubbish between two segments
+
+
+class BadImage(Exception):
+    """An image that cannot be used, and why."""
+
+
+def fitting(contents: Sequence[bytes], encoding: Encoding) -> list[tuple[int, int] | None]:
+    """Width and height of each JPEG that can pass through beyond doubt; None for anything else.
+
+    Several at once take half the time of one after another.
+    """
+    from toolkit.imagefile.jpeg.whole import whole  # brings numba, which only those who write need
+
+    def fits(width: int, height: int) -> bool:
+        return target_size(width, height, encoding) == (width, height) and width * height <= MAX_PIXELS
+
+    return [
+        (found.width, found.height) if found and not (found.has_exif and _may_be_turned(content)) else None
+        for content, found in zip(contents, whole(contents, fits), strict=True)
+    ]
+
+
+def encode(
+    content: bytes | Pixels, encoding: Encoding, raw: bool = False, fits: tuple[int, int] | None = None
+) -> Encoded:
+    """The image as ``encoding`` wants it; a JPEG that fits already is returned as it is.
+
+    ``content`` is an image file's bytes or RGB pixels; ``raw`` stores pixels where ``encoding`` would store a JPEG;
+    ``fits`` is what `fitting` said of it, and only saves time. Raises `BadImage` with the reason.
+    """
+    raw = raw or encoding.write_mode == "raw"
+    if fits and not raw and isinstance(content, bytes):
+        return _checked(Encoded(JPG, *fits, content))
+    if isinstance(content, bytes) and (size := _jpeg_size(content)):
+        target = target_size(*size, encoding)
+        if size == target and not raw:
+            _decode_jpeg(content, scale=8)  # what libjpeg has to say of its stream
+            return _checked(Encoded(JPG, *size, content))
+        pixels = _decode_jpeg(content, _scale(size, target))
+    else:
+        pixels = _load(content) if isinstance(content, bytes) else content
+        target = target_size(pixels.shape[1], pixels.shape[0], encoding)
+    if target != (pixels.shape[1], pixels.shape[0]):
+        pixels = np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_AREA), np.uint8)
+    if max(target) > MAX_SIDE:
+        raise BadImage(f"is {target[0]} x {target[1]} pixels; a side has at most {MAX_SIDE}: use --max-resolution")
+    data = pixels.tobytes() if raw else _encode_jpeg(pixels, encoding.jpeg_quality)
+    return _checked(Encoded(RAW if raw else JPG, *target, data))
+
+
+def thumbnail(image: Encoded, side: int) -> Image.Image:
+    """A picture of the image whose longer side has ``side`` pixels."""
+    factor = side / max(image.width, image.height)
+    size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
+    scale = _scale((image.width, image.height), size)
+    return Image.fromarray(decode_reduced(image, scale)).resize(size)
+
+
+def decode(image: Encoded) -> Pixels:
+    """The pixels of an encoded image. Raises `BadImage` when they cannot be had or have another size."""
+    if image.mode == RAW:
+        return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+    pixels = _decode_jpeg(image.data)
+    if pixels.shape != (image.height, image.width, 3):
+        raise BadImage(f"is {pixels.shape[1]} x {pixels.shape[0]} pixels, said to be {image.width} x {image.height}")
+    return pixels
+
+
+def decode_reduced(image: Encoded, scale: int = 1) -> Pixels:
+    """Its pixels as `decode` has them, a JPEG's at 1/``scale``; libjpeg's comments are left to Python's warnings.
+
+    Threads may call it: of warnings a process has one filter, which `decode` changes for a moment. Raises `BadImage`
+    when there are no pixels.
+    """
+    if image.mode == RAW:
+        return decode(image)
+    try:
+        return _turbo().decode(image.data, turbojpeg.TJPF_RGB, (1, scale))
+    except OSError as error:
+        raise BadImage(str(error)) from error
+
+
+def sums(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The sum of each channel's values, and of their squares, (3,) each: whole numbers, whose order does not matter.
+
+    From OpenCV's mean and deviation, several times faster than NumPy's sums. Both are exact, for OpenCV adds whole
+    numbers too and its roundings after that come to less than a hundredth, of up to `MAX_PIXELS` pixels.
+    """
+    mean, deviation = (moment.ravel() for moment in cv2.meanStdDev(pixels))
+    count = pixels.shape[0] * pixels.shape[1]
+    return np.rint(mean * count).astype(np.int64), np.rint((deviation**2 + mean**2) * count).astype(np.int64)
+
+
+def target_size(width: int, height: int, encoding: Encoding) -> tuple[int, int]:
+    """Width and height after writing: never larger than before; fractions of a pixel are cut off, as FFCV does."""
+    limit = encoding.max_resolution
+    side = max(width, height) if encoding.side == "longest" else min(width, height)
+    if limit is None or side <= limit:
+        return width, height
+    ratio = limit / side
+    return max(1, int(ratio * width)), max(1, int(ratio * height))
+
+
+@lru_cache
+def _turbo() -> Any:
+    return turbojpeg.TurboJPEG()
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG that TurboJPEG turns into RGB and that lies upright; None for anything else."""
+    if not content.startswith(b"\xff\xd8"):
+        return None
+    with warnings.catch_warnings(action="error"):
+        try:
+            width, height, _, colours = _turbo().decode_header(content)
+        except (OSError, UserWarning):
+            return None
+    if colours not in COLOURS or _is_turned(content):
+        return None
+    _check_area(width, height)
+    return width, height
+
+
+def _may_be_turned(content: bytes) -> bool:
+    """As `_is_turned`; what that raises, `encode` will meet again and name as this one file's."""
+    try:
+        return _is_turned(content)
+    except Exception:  # Pillow may raise anything on damaged EXIF data
+        return True
+
+
+def _is_turned(content: bytes) -> bool:
+    if content.find(b"Exif\0\0", 0, 1 << 17) < 0:
+        return False
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+        return image.getexif().get(ORIENTATION, 1) not in (0, 1)
+
+
+def _decode_jpeg(content: bytes, scale: int = 1) -> Pixels:
+    with warnings.catch_warnings(action="error"):
+        try:
+            return _turbo().decode(content, turbojpeg.TJPF_RGB, (1, scale) if scale > 1 else None)
+        except OSError as error:
+            raise BadImage(str(error)) from error
+        except UserWarning as warning:
+            if HARMLESS not in str(warning):
+                raise BadImage(str(warning)) from warning
+    with warnings.catch_warnings(action="ignore"):
+        return _turbo().decode(content, turbojpeg.TJPF_RGB, (1, scale) if scale > 1 else None)
+
+
+def _scale(size: tuple[int, int], target: tuple[int, int]) -> int:
+    """The largest reduction of a JPEG that still has every pixel of the target."""
+    return next(
+        (s for s in JPEG_SCALES if all(-(-full // s) >= small for full, small in zip(size, target, strict=True))), 1
+    )
+
+
+def _load(content: bytes) -> Pixels:
+    """Decode any file Pillow knows, upright, on white where it is transparent, its first frame if it has several."""
+    if not content:
+        raise BadImage("is empty")
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+            _check_area(*image.size)
+            image.load()
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError as error:
+        raise BadImage(f"is no image (it begins with {content[:8]!r})") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise BadImage(f"has 32-bit pixels (mode {image.mode}), whose range is not defined; convert it to 8 bits")
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def _encode_jpeg(pixels: Pixels, quality: int) -> bytes:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
+def _check_area(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadImage(f"has {width} x {height} pixels; at most {MAX_PIXELS:,} are read")
+
+
+def _checked(image: Encoded) -> Encoded:
+    if len(image.data) > PAGE_SIZE:
+        raise BadImage(f"takes {len(image.data)} bytes; a page holds {PAGE_SIZE}: use --max-resolution")
+    return image

@@ -1,0 +1,1 @@
+"""JPEG files: their headers, and whether their entropy-coded scans are whole."""

@@ -1,0 +1,52 @@
+"""What a published study would cost to run again, from the sizes of its datasets: none of them need be here."""
+
+from argparse import Namespace
+from typing import Any
+
+from toolkit.errors import UsageError
+from toolkit.launching.cost import Cost, Size, estimate
+from toolkit.launching.selection import architectures
+from toolkit.references import reference
+from toolkit.study import Task, load_recipe
+
+
+def published_cost(given: Namespace) -> dict[str, Any]:
+    """The cost of a launch's nets on each dataset of the study ``given.published``, by its recipe.
+
+    Raises `UsageError` for a study that is not shipped, or whose datasets' sizes are not.
+    """
+    name: str = given.published
+    sizes = {dataset: Size(*row) for dataset, row in reference(name).get("sizes", {}).items()}
+    if not sizes:
+        raise UsageError(f"--published {name}: the sizes of its datasets are not shipped; tuggener2022 has them")
+    if given.dataset:
+        raise UsageError("--published counts all datasets of that study: leave --dataset out")
+    nets = architectures(given.array or ("" if given.models else "0-499"), given.population, given.models)
+    recipes = {dataset: load_recipe(given.recipe or name, dataset, given.changes) for dataset in sizes}
+    costs = {
+        dataset: estimate(
+            [Task(architecture=net, dataset=dataset, dataset_hash="", recipe=recipe) for net in nets], sizes.__getitem__
+        )
+        for dataset, recipe in recipes.items()
+    }
+    any_cost = next(iter(costs.values()))
+    return {
+        "study": name,
+        "tasks": len(nets) * len(costs),
+        "images": sum(cost.images for cost in costs.values()),
+        "flops": sum(cost.flops for cost in costs.values()),
+        "hours": round(sum(cost.hours for cost in costs.values()), 1),
+        "hours_on": f"{any_cost.device} ({any_cost.basis})",
+        "uncounted": sum(cost.uncounted for cost in costs.values()),
+        "datasets": {dataset: _row(recipes[dataset].epochs, sizes[dataset], cost) for dataset, cost in costs.items()},
+    }
+
+
+def _row(epochs: int, size: Size, cost: Cost) -> dict[str, float]:
+    return {
+        "train": size.train,
+        "epochs": epochs,
+        "images": cost.images,
+        "flops": cost.flops,
+        "hours": round(cost.hours, 1),
+    }

@@ -1,0 +1,285 @@
+"""Launching is reconciliation: declared minus done, minus what somebody holds, is what is run or submitted."""
+
+import os
+import shutil
+import signal
+import socket
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.cluster.accounting import submit_limit
+from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
+from toolkit.cluster.profile import Profile, load_profile
+from toolkit.cluster.queue import job_ids, queue_of, read_queue, scancel, slurm_here
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.executors import debug, local
+from toolkit.executors.slurm import ArraySubmitter
+from toolkit.launching.cost import estimate, size_of
+from toolkit.launching.dependencies import DependencyStages, in_stages
+from toolkit.launching.selection import say, select
+from toolkit.launching.tasks import make_elements
+from toolkit.study import Study, Task, data_root, find_dataset
+from toolkit.study.states import UNFINISHED, Queue, State, TaskState, task_states
+from toolkit.study.study import study_path
+from toolkit.study.submission import (
+    ExecutorName,
+    Submission,
+    launch_lock,
+    launcher_lives,
+    new_submission,
+    record_path,
+    submissions,
+)
+
+RETRIES: Mapping[str, frozenset[State]] = {
+    "failed": frozenset({"failed", "damaged"}),
+    "diverged": frozenset({"diverged"}),
+    "lost": frozenset({"lost"}),  # runs again without being asked, too
+    "all": frozenset({"failed", "damaged", "diverged", "lost"}),
+}
+
+Elements = list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A launch whose every setting was checked."""
+
+    study: Study
+    tasks: Mapping[str, Task]
+    """What this call is about, by id."""
+    executor: ExecutorName
+    profile: Profile
+    data: Path
+    per_job: int | None
+    pack: int
+    jobs: int
+    container: Container
+    wanted: frozenset[State]
+    """States whose tasks are run."""
+
+    def to_run(self, states: Mapping[str, TaskState]) -> dict[str, Task]:
+        """The tasks in a wanted state (or not declared before) that no executor holds."""
+        return {
+            task_id: task
+            for task_id, task in self.tasks.items()
+            if task_id not in states or (states[task_id].state in self.wanted and not states[task_id].held)
+        }
+
+    def elements(self, tasks: Mapping[str, Task]) -> Elements:
+        """What one array element or worker takes at a time."""
+        return make_elements(tasks, self.per_job, self.pack)
+
+    def arrays(self) -> ArraySubmitter:
+        """The Slurm side of it."""
+        return ArraySubmitter(self.study, self.profile, self.data, self.pack, self.container)
+
+
+def make_plan(given: Namespace) -> Plan:
+    """Check a launch's options, writing nothing. Raises `UsageError` for whatever is wrong with them."""
+    study = Study(study_path(given.study))
+    data = data_root(given.data).absolute()
+    profile = load_profile(given.profile)
+    if given.image:
+        profile = profile.model_copy(update={"image": given.image})
+    tasks = select(given, study, data)
+    executor = _executor(given.executor)
+    return Plan(
+        study=study,
+        tasks={task.id: task for task in tasks},
+        executor=executor,
+        profile=profile,
+        data=data,
+        per_job=given.per_job,
+        pack=given.pack,
+        jobs=given.jobs or local.default_jobs(),
+        container=_container(profile, executor, study, data),
+        wanted=UNFINISHED.union(*(RETRIES[kind] for kind in given.retry)),
+    )
+
+
+def preview(plan: Plan) -> dict[str, Any]:
+    """What `carry_out` would do, with the sbatch script of the first array."""
+    stages = _stages(plan)
+    elements = plan.elements(stages.first) + plan.elements(stages.second)
+    arrays = plan.arrays().describe(elements) if plan.executor == "slurm" and elements else {}
+    waiting = {"waiting": f"{len(stages.second)} tasks, for what they start from"} if stages.second else {}
+    return {**_summary(plan, elements), **waiting, **_cost(plan, stages.first | stages.second), **arrays}
+
+
+def carry_out(plan: Plan, display: local.Display) -> dict[str, Any]:
+    """Declare, submit, and for an executor on this machine run to the end; returns the summary.
+
+    Two launchers on one study do not submit a task twice: states are read and submissions recorded under a lock.
+    """
+    Study.create(plan.study.path)
+    with launch_lock(plan.study):
+        stages = _stages(plan)
+        tasks = stages.first | stages.second
+        plan.study.declare(plan.tasks.values())
+        _set_aside(plan.study, tasks)
+        submitted = _submit(plan, stages)
+    taken = sum(len(submission.tasks) for submission in submitted)
+    say(f"study {plan.study.path}: {len(plan.tasks)} tasks, {taken} to run")
+    if taken < len(tasks):
+        say(f"{len(tasks) - taken} tasks exceed submit_limit {_limit(plan.profile)}: launch again later")
+    for submission in submitted:
+        if plan.executor == "local":
+            local.run(plan.study, submission, plan.jobs, display, plan.container)
+        elif plan.executor == "debug":
+            debug.run(plan.study, submission)
+    return _outcome(plan, submitted)
+
+
+def cancel(path: str) -> dict[str, Any]:
+    """Take a study's jobs out of the queue and end its local runs; running tasks save what they have."""
+    study = Study.open(path)
+    with launch_lock(study):
+        queue = queue_of(study) or {}
+        ended = [s for s in submissions(study) if _cancel(study, s, queue)]
+    return {"study": str(study.path), "cancelled": [s.name for s in ended], "jobs": [s.job for s in ended if s.job]}
+
+
+def _cancel(study: Study, submission: Submission, queue: Queue) -> bool:
+    """End one submission; False when there was nothing to end."""
+    if submission.executor == "slurm":
+        if submission.name not in queue:
+            return False
+        scancel(submission.name)
+    elif not launcher_lives(study, submission):
+        return False
+    elif submission.host != socket.gethostname():
+        raise ToolkitError(f"{submission.name} was launched on {submission.host}: end process {submission.pid} there")
+    else:
+        os.kill(submission.pid, signal.SIGTERM)
+    submission.model_copy(update={"cancelled": True}).write(record_path(study, submission))
+    return True
+
+
+def _executor(name: ExecutorName | None) -> ExecutorName:
+    if name is None:
+        name, why = ("slurm", "sbatch is here") if slurm_here() else ("local", "no sbatch here")
+        say(f"executor {name} ({why}; --executor chooses)")
+    if name == "slurm" and not slurm_here():
+        raise UsageError("--executor slurm: no sbatch here; work on a login node of the cluster, or --executor local")
+    return name
+
+
+def _container(profile: Profile, executor: ExecutorName, study: Study, data: Path) -> Container:
+    """The image's command line, after Python was seen to start in it."""
+    if profile.image is None:
+        return HOST
+    if executor == "debug":
+        raise UsageError("--executor debug trains in this process, not in an image: leave --image out, or take local")
+    if executor == "slurm" and profile.image.startswith(ENGINES):
+        raise UsageError(f"image {profile.image}: Slurm runs Apptainer images (.sif); build one from containers/")
+    gpu = bool(local.gpus()) if executor == "local" else profile.gpus > 0 or "gpu" in (profile.gres or "")
+    for difference in check(contain(profile.image, [data], profile, gpu=False), profile.image):
+        say(f"note: {difference}")
+    return contain(profile.image, [data, study.path], profile, gpu)
+
+
+def _states(plan: Plan) -> dict[str, TaskState]:
+    return task_states(plan.study, queue_of(plan.study)) if plan.study.room("tasks").is_dir() else {}
+
+
+def _stages(plan: Plan) -> DependencyStages:
+    """The tasks to run; those whose start is still to be trained come second."""
+    states = _states(plan)
+    slurm = [s.name for s in submissions(plan.study) if s.executor == plan.executor == "slurm"]
+    return in_stages(plan.study, plan.to_run(states), states, slurm)
+
+
+def _set_aside(study: Study, tasks: Mapping[str, Task]) -> None:
+    """Move results that are tried again out of the way (kept among the logs); their checkpoints start over."""
+    for task_id in tasks:
+        if (result := study.result_path(task_id)).exists():
+            result.replace(study.room("logs") / f"{task_id}.{result.stat().st_mtime_ns}.superseded.json")
+            shutil.rmtree(study.checkpoint_folder(task_id), ignore_errors=True)
+
+
+def _submit(plan: Plan, stages: DependencyStages) -> list[Submission]:
+    """Record the waves as submissions, and hand them to Slurm where it is the executor."""
+    first, second = plan.elements(stages.first), plan.elements(stages.second)
+    if plan.executor == "slurm" and first + second:
+        return _submit_arrays(plan.arrays(), first, second, stages.after)
+    submitted = [
+        new_submission(plan.study, plan.executor, elements, plan.data, plan.pack, plan.profile.image)
+        for elements in (first, second)
+        if elements
+    ]
+    for submission in submitted:
+        submission.write(record_path(plan.study, submission))
+    return submitted
+
+
+def _submit_arrays(
+    arrays: ArraySubmitter, first: Elements, second: Elements, sources: Collection[str]
+) -> list[Submission]:
+    """Submit what the user's limit leaves room for, ``second`` to start when ``first`` and ``sources`` have ended."""
+    room = _room(arrays.profile)
+    submitted = arrays.submit(first[:room])
+    if second := second[: room and room - len(first[:room])]:
+        after = [*(submission.job for submission in submitted if submission.job), *job_ids(sources)]
+        if after:
+            say(f"{sum(map(len, second))} tasks wait for what they start from: jobs {', '.join(after)}")
+        submitted += arrays.submit(second, after)
+    return submitted
+
+
+def _room(profile: Profile) -> int | None:
+    """Array elements that the user's limit leaves; None: no limit is known."""
+    limit = _limit(profile)
+    if limit is None:
+        return None
+    queued = sum(map(len, read_queue().values()))
+    if queued >= limit:
+        raise ToolkitError(f"{queued} jobs are in the queue, submit_limit is {limit}: launch again later")
+    return limit - queued
+
+
+def _limit(profile: Profile) -> int | None:
+    return submit_limit() if profile.submit_limit is None else profile.submit_limit
+
+
+def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:
+    return {
+        "study": str(plan.study.path),
+        "executor": plan.executor,
+        "tasks": len(plan.tasks),
+        "to_run": sum(map(len, elements)),
+        "elements": len(elements),
+        "per_element": max(map(len, elements), default=0),
+        **({"jobs": plan.jobs} if plan.executor == "local" else {}),
+    }
+
+
+def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """What the tasks will take: training images, multiply-adds, and hours by a measured rate."""
+    cost = estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest))
+    uncounted = (
+        {"uncounted": f"{cost.uncounted} tasks of nets that only building would count"} if cost.uncounted else {}
+    )
+    return {
+        "images": cost.images,
+        "flops": cost.flops,
+        "hours": round(cost.hours, 3),
+        "hours_on": f"{cost.device} ({cost.basis})",
+        **uncounted,
+    }
+
+
+def _outcome(plan: Plan, submitted: Sequence[Submission]) -> dict[str, Any]:
+    states = _states(plan)
+    run_here = [task_id for submission in submitted if plan.executor != "slurm" for task_id in submission.tasks]
+    return {
+        **_summary(plan, [element for submission in submitted for element in submission.elements]),
+        "states": dict(Counter(states[task_id].state for task_id in plan.tasks)),
+        "jobs": [submission.job for submission in submitted if submission.job],
+        # A net that diverges is a finding; a run has failed when a task came to no finding at all.
+        "failed_here": sum(states[task_id].state not in ("done", "diverged") for task_id in run_here),
+    }

@@ -1,0 +1,73 @@
+"""From the words of a command line to tasks, with everything looked up and checked."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.errors import UsageError
+from toolkit.launching.dependencies import started_from
+from toolkit.launching.tasks import make_tasks
+from toolkit.study import Dataset, Study, Task, find_dataset
+from toolkit.study.ranges import parse_ranges
+
+DEFAULT_RECIPE = "quick"
+
+
+def select(given: Namespace, study: Study, data: Path) -> list[Task]:
+    """The tasks a launch is about: those its options name, else those that the study has declared.
+
+    Raises `UsageError` for an unknown name, an index out of range, a recipe or dataset that does not do.
+    """
+    if not (given.array or given.models):
+        if given.recipe or given.changes or given.seeds or given.init_from:
+            raise UsageError(
+                "--recipe, --set, --seeds and --init-from say how to train what --array or --models names: give one"
+            )
+        return _declared(study, given.dataset, data)
+    seeds = parse_ranges(given.seeds or "0", "--seeds")
+    datasets = _datasets(given.dataset, data)
+    nets = architectures(given.array, given.population, given.models)
+    if given.recipe is None:
+        say(f"recipe {DEFAULT_RECIPE}, for a first look (--recipe names another)")
+    tasks = make_tasks(nets, datasets, given.recipe or DEFAULT_RECIPE, given.changes, seeds)
+    return started_from(tasks, study, given.init_from) if given.init_from else tasks
+
+
+def say(text: str) -> None:
+    """Tell the user, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def architectures(array: str | None, population: str, models: Sequence[str]) -> list[str]:
+    """Members ``array`` of a population, then ``models``, each once. Raises `UsageError` for an unknown one."""
+    from toolkit.anynet import POPULATIONS, architecture, load_population
+
+    members = load_population(population).architectures
+    names = [members[i] for i in parse_ranges(array, "--array", len(members))] if array else []
+    for name in models:
+        names += load_population(name).architectures if name in POPULATIONS else [architecture(name).name]
+    return list(dict.fromkeys(names))
+
+
+def _datasets(names: Sequence[str], data: Path) -> list[Dataset]:
+    if not names:
+        names = sorted(path.parent.name for path in data.glob("demo-*/dataset.json"))
+        if not names:
+            raise UsageError(f"no --dataset given and no demo dataset in {data}: write some by `make demo`")
+        say(f"datasets {', '.join(names)}, the demo's (--dataset names others)")
+    return [find_dataset(name, data) for name in dict.fromkeys(names)]
+
+
+def _declared(study: Study, names: Sequence[str], data: Path) -> list[Task]:
+    """Tasks declared before, on datasets that are still what they were."""
+    tasks = [task for task in study.tasks().values() if not names or task.dataset in names]
+    if not tasks:
+        where = f" on {', '.join(names)}" if names else ""
+        raise UsageError(f"study {study.path} has declared nothing{where}: give --array 0-499 or --models NAME ...")
+    hashes = {(task.dataset, task.dataset_hash) for task in tasks}
+    for name, content_hash in sorted(hashes):
+        dataset = find_dataset(name, data)
+        if dataset.manifest.content_hash != content_hash:
+            raise UsageError(f"{dataset.path} is not what study {study.path} was declared on: restore that dataset")
+    return tasks

@@ -1,0 +1,284 @@
+"""K nets, one loader: every batch is decoded, augmented and moved once and seen by all of them.
+
+The nets of a pack share dataset, recipe, seed and input size, hence the order of the batches and every crop; each has
+its own optimizer, schedule, checkpoint, progress and result, and what befalls one ends that one alone.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from toolkit.cli import complain
+from toolkit.errors import ToolkitError
+from toolkit.study.dataset import Manifest
+from toolkit.study.result import Result, Status
+from toolkit.study.study import Study
+from toolkit.study.task import Task
+from toolkit.training import checkpoint
+from toolkit.training.device import DeviceTransfer, describe
+from toolkit.training.heartbeat import Heartbeat, Phase, ProgressState
+from toolkit.training.loader import Batch, Loader
+from toolkit.training.process_group import ProcessGroup
+from toolkit.training.record import failed_result, failure_of, result_of
+from toolkit.training.stop import StopFlag
+from toolkit.training.trainer import Diverged, Trainer
+from toolkit.training.trial import PackedTrial, note
+
+SAVE_EVERY_S = 300.0
+"""Within a long epoch a checkpoint is written this often (seconds); every epoch ends with one anyway."""
+
+
+class Stopped(Exception):
+    """The flag is up: leave the loops."""
+
+
+class Unwritable(ToolkitError):
+    """A result has no place to go: the run cannot do its work."""
+
+
+class Interrupted(ToolkitError):
+    """What a task stands on went away under it: no failure of the task, which goes on from its last checkpoint."""
+
+
+@dataclass(frozen=True)
+class PackContext:
+    """What packs on one dataset work with."""
+
+    study: Study
+    manifest: Manifest
+    train: Loader
+    val: Loader
+    team: ProcessGroup
+    stop: StopFlag
+    heartbeat: Heartbeat
+
+    @property
+    def device(self) -> torch.device:
+        """ProgressState the nets compute."""
+        return self.team.device
+
+
+@dataclass
+class Pack:
+    """One run of some tasks side by side; what became of each stands in its fields afterwards."""
+
+    place: PackContext
+    tasks: Sequence[Task]
+    alive: list[PackedTrial] = field(default_factory=list)
+    postponed: list[Task] = field(default_factory=list)
+    """Tasks that found no memory beside the others: they can be run again in a smaller pack."""
+    preempted: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Train, evaluate and record every task, or leave checkpoints when stopped.
+
+        Raises `Unwritable`, or `Interrupted`.
+        """
+        self._started = time.time()
+        self._saved = time.perf_counter()
+        self._feed = DeviceTransfer(self.place.manifest, self.place.device)
+        for task in self.tasks:
+            self._start_trial(task)
+        try:
+            while self.alive:
+                self._epoch(min(trial.trainer.epoch for trial in self.alive))
+        except Stopped:
+            self._preempt()
+        except Unwritable:
+            raise
+        except Exception as error:  # the loader's: no net of the pack can go on
+            for trial in self._alive():
+                self._end(trial, "failed", error)
+        finally:
+            for trial in self.alive:
+                self.place.heartbeat.release(trial.progress_state)
+
+    def _start_trial(self, task: Task) -> None:
+        """Build a net, or go on from its checkpoint. What goes wrong is this task's own failure."""
+        place, progress_state = self.place, ProgressState(task.id, task.recipe.epochs)
+        place.heartbeat.watch(progress_state)
+        began = time.perf_counter()
+        try:
+            trainer = Trainer(task, place.manifest, place.train.steps(task.recipe.batch), place.team)
+            if not checkpoint.resume(place.study, trainer) and task.start:
+                checkpoint.start_from(place.study, trainer, task.start)
+        except Exception as error:
+            place.heartbeat.release(progress_state)
+            self._never_began(task, error)
+            return
+        progress_state.restarts, progress_state.steps = trainer.resumes, trainer.steps
+        self.alive.append(PackedTrial(place.study, trainer, progress_state, began))
+
+    def _epoch(self, epoch: int) -> None:
+        """Train and evaluate those who are at ``epoch``; a resumed net that is further on waits for them."""
+        began = time.perf_counter()
+        self._train(epoch, [m for m in self.alive if m.trainer.epoch == epoch])
+        here = [m for m in self.alive if m.trainer.epoch == epoch]
+        self._evaluate(here)
+        for trial in here:
+            with self._isolate_failures(trial):
+                trial.trainer.finish_epoch(time.perf_counter() - began)
+                trial.report_epoch()
+                if trial.trainer.finished:
+                    self._finish(trial)
+                else:
+                    trial.try_to_save()
+
+    def _train(self, epoch: int, here: list[PackedTrial]) -> None:
+        self._phase(here, "training")
+        first = min(m.trainer.step for m in here)
+        task, side = here[0].task, here[0].trainer.side(epoch)
+        began = time.perf_counter()
+        batches = self.place.train.train(task.recipe, task.seed, epoch, side, first, self.place.team.share)
+        for batch in self._timed(batches, here):
+            images, labels = self._feed(batch)
+            for trial in self._alive(here):
+                if trial.trainer.step == batch.step:
+                    with self._isolate_failures(trial), _clocked([trial], "compute"):
+                        trial.trainer.train_batch(images, labels)
+                        trial.report_step(began, first)
+            self._save_at_times()
+            if not self._alive(here):
+                break
+
+    def _evaluate(self, here: list[PackedTrial]) -> None:
+        if not here:
+            return
+        self._phase(here, "evaluating")
+        recipe = here[0].task.recipe
+        side = here[0].trainer.architecture.input_size(recipe.resolution_at_evaluation)
+        for trial in here:
+            trial.trainer.start_evaluation()
+        with _clocked(here, "evaluate"):
+            batches = self.place.val.evaluate(recipe.batch, side, recipe.eval_crop_ratio, self.place.team.share)
+            for batch in batches:
+                if self.place.team.size == 1 and self.place.stop:  # members of a team may have unequal shares
+                    raise Stopped
+                images, labels = self._feed(batch)
+                for trial in self._alive(here):
+                    with self._isolate_failures(trial):
+                        trial.trainer.evaluate_batch(images, labels)
+
+    def _finish(self, trial: PackedTrial) -> None:
+        trial.trainer.check_learned()
+        trial.keep_weights()
+        self._end(trial, "done", None)
+
+    @contextmanager
+    def _isolate_failures(self, trial: PackedTrial) -> Iterator[None]:
+        """What goes wrong in the block ends this member and no other."""
+        try:
+            yield
+        except Unwritable:
+            raise
+        except Diverged as error:
+            self._end(trial, "diverged", error)
+        except Exception as error:
+            if _no_memory(error):
+                self._leave(trial)
+                self._never_began(trial.task, error)
+            else:
+                self._end(trial, "failed", error)
+
+    def _never_began(self, task: Task, error: Exception) -> None:
+        """Record a failure; but a task without memory beside others waits for a smaller pack."""
+        self._check_ground(error)
+        if _no_memory(error) and self.alive:
+            torch.cuda.empty_cache()
+            complain(f"task {task.id} ({task.architecture}) found no memory beside {len(self.alive)} others: later")
+            self.postponed.append(task)
+        else:
+            device = describe(self.place.device)
+            self._record(failed_result(task, self.place.manifest, error, device=device, started=self._started))
+
+    def _end(self, trial: PackedTrial, status: Status, error: Exception | None) -> None:
+        if error and status == "failed":
+            self._check_ground(error)
+        trial.tick()
+        self._leave(trial)
+        failure = failure_of(error) if error else None
+        device, pack = describe(self.place.device), len(self.tasks)
+        self._record(result_of(trial.trainer, status, failure, device=device, pack=pack, started=self._started))
+        if status != "failed":  # a failure may pass, and then the task goes on from here
+            checkpoint.drop(self.place.study, trial.task.id)
+
+    def _check_ground(self, error: Exception) -> None:
+        """Raise `Interrupted` when the error comes with a request to stop, or from files of an image that is gone.
+
+        The signal that asks a task to stop also ends the process that serves a mounted image (squashfuse).
+        """
+        if self.place.stop or os.strerror(errno.ENOTCONN) in str(error):
+            raise Interrupted(f"interrupted ({error}): it goes on from its last checkpoint") from error
+
+    def _record(self, result: Result) -> None:
+        if not self.place.team.is_main:
+            return
+        path = self.place.study.result_path(result.id)
+        if path.exists():  # Slurm gave the task to another node, for it thought this one dead
+            note(result.task, "has its result already: another run of it came first")
+            return
+        try:
+            result.write(path)
+        except ToolkitError as error:
+            raise Unwritable(str(error)) from error
+        outcome = result.failure.message if result.failure else f"error {result.error:.2%}"
+        note(result.task, f"{result.status}, {outcome}")
+
+    def _leave(self, trial: PackedTrial) -> None:
+        self.alive.remove(trial)
+        self.place.heartbeat.release(trial.progress_state)
+
+    def _preempt(self) -> None:
+        for trial in self.alive:
+            trial.progress_state.phase = "preempted"
+            kept = "checkpoint kept" if trial.try_to_save() else "the checkpoint before is kept"
+            self.place.heartbeat.beat(trial.progress_state)
+            self.preempted.append(trial.task.id)
+            note(trial.task, f"stopped by {self.place.stop.reason} at epoch {trial.trainer.epoch}, {kept}")
+
+    def _save_at_times(self) -> None:
+        if time.perf_counter() - self._saved > SAVE_EVERY_S:
+            for trial in self.alive:
+                trial.try_to_save()
+            self._saved = time.perf_counter()
+
+    def _alive(self, among: Sequence[PackedTrial] | None = None) -> list[PackedTrial]:
+        return [trial for trial in (self.alive if among is None else among) if trial in self.alive]
+
+    def _phase(self, members: list[PackedTrial], phase: Phase) -> None:
+        for trial in members:
+            trial.progress_state.phase = phase
+            trial.progress_state.epoch, trial.progress_state.step = trial.trainer.epoch, trial.trainer.step
+            self.place.heartbeat.beat(trial.progress_state)
+
+    def _timed(self, batches: Iterator[Batch], here: list[PackedTrial]) -> Iterator[Batch]:
+        """The same batches, until stopped; the wait for each is booked, that for a net's first as its start-up."""
+        began = time.perf_counter()
+        for batch in batches:
+            if self.place.team.any(self.place.stop):
+                raise Stopped
+            now = time.perf_counter()
+            for trial in self._alive(here):
+                trial.book_wait(began, now)
+            yield batch
+            began = time.perf_counter()
+
+
+def _no_memory(error: Exception) -> bool:
+    """A GPU's error has a class of its own; the CPU's allocator tells in words alone."""
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+@contextmanager
+def _clocked(members: list[PackedTrial], what: str) -> Iterator[None]:
+    """Book the block's seconds; a GPU's are those until it is next waited for."""
+    began = time.perf_counter()
+    yield
+    for trial in members:
+        clock = trial.trainer.clock
+        setattr(clock, what, getattr(clock, what) + time.perf_counter() - began)

@@ -1,0 +1,89 @@
+"""ProgressState a result comes from: code, versions, machine, job."""
+
+import os
+import platform
+import socket
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import toolkit
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "opencv-python-headless", "ffcv")
+
+
+def job() -> str | None:
+    """Slurm's job id, with the array index where there is one (``123_4``)."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ.get("SLURM_JOB_ID")
+
+
+def job_restarts() -> int:
+    """How often Slurm has requeued this job."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0))
+
+
+def image_digest() -> str | None:
+    """SHA-256 of the container image, as the launcher handed it in."""
+    return os.environ.get("TOOLKIT_IMAGE_DIGEST")
+
+
+@cache
+def host() -> str:
+    """This machine's name."""
+    return socket.gethostname()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of Python and the packages that a number can depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def revision() -> str | None:
+    """The git revision of the running code (``+dirty`` when changed since), or None outside of a repository.
+
+    Without a git program the revision is read from the repository's files, which don't tell about changes.
+    """
+    root = Path(toolkit.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        return _git(root, "rev-parse", "HEAD") + ("+dirty" if _git(root, "status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return read_revision(root)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+
+def read_revision(root: Path) -> str | None:
+    """The revision that the files of a git work tree at ``root`` name."""
+    git = root / ".git"
+    if git.is_file():
+        git = root / git.read_text().removeprefix("gitdir:").strip()
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        shared = git / (git / "commondir").read_text().strip() if (git / "commondir").is_file() else git
+        return _resolve(shared, head.removeprefix("ref: "))
+    except OSError:
+        return None
+
+
+def _resolve(git: Path, ref: str) -> str | None:
+    if (git / ref).is_file():
+        return (git / ref).read_text().strip()
+    packed = (git / "packed-refs").read_text().splitlines() if (git / "packed-refs").is_file() else []
+    return next((line.split()[0] for line in packed if line.endswith(" " + ref)), None)

@@ -1,0 +1,230 @@
+"""One task in training: the net, its optimizer, and how far it has come."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from toolkit.anynet import Architecture, architecture
+from toolkit.study.dataset import Manifest
+from toolkit.study.result import Evaluation
+from toolkit.study.task import Task
+from toolkit.training.augment import step_seed
+from toolkit.training.process_group import ProcessGroup
+from toolkit.training.schedule import learning_rate, make_optimizer, resolution_at
+
+CHECK_EVERY = 50
+"""Updates between two looks at the loss: a look makes a GPU wait."""
+TOP = 5
+
+
+class Diverged(Exception):
+    """Training that went nowhere: ``kind`` is "NonFiniteLoss" or "ChanceLevel"."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass
+class Clock:
+    """Seconds of a task so far, earlier runs of it included."""
+
+    total: float = 0.0
+    startup: float = 0.0
+    data_wait: float = 0.0
+    compute: float = 0.0
+    evaluate: float = 0.0
+    images: int = 0
+    """Training images seen."""
+
+
+@dataclass
+class ErrorCounter:
+    """Counts over validation images, on the device; all tensors are int64 but ``loss``."""
+
+    loss: Tensor
+    wrong5: Tensor
+    wrong_by_class: Tensor
+    images_by_class: Tensor
+
+    @classmethod
+    def empty(cls, classes: int, device: torch.device) -> "ErrorCounter":
+        """All zero."""
+        count = {"dtype": torch.int64, "device": device}
+        loss = torch.zeros((), dtype=torch.float64, device=device)
+        return cls(loss, torch.zeros((), **count), torch.zeros(classes, **count), torch.zeros(classes, **count))
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch: ``logits`` (batch, classes) and ``labels`` (batch,)."""
+        self.images_by_class += torch.bincount(labels, minlength=len(self.images_by_class))
+        self.loss += cross_entropy(logits.float(), labels, reduction="sum").double()
+        ranked = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
+        hit = ranked == labels[:, None]
+        self.wrong5 += (~hit.any(dim=1)).sum()
+        self.wrong_by_class += torch.bincount(labels[~hit[:, 0]], minlength=len(self.wrong_by_class))
+
+    def gather(self, team: ProcessGroup) -> None:
+        """Add up what the processes of a team counted."""
+        for counts in (self.loss, self.wrong5, self.wrong_by_class, self.images_by_class):
+            team.total(counts)
+
+    def mean_class_error(self) -> float:
+        """Top-1 error in the mean over the classes that were seen."""
+        seen = self.images_by_class > 0
+        return float((self.wrong_by_class[seen].double() / self.images_by_class[seen]).mean())
+
+
+@dataclass(eq=False)
+class Trainer:
+    """A net, its optimizer and its place in the schedule. Knows nothing of files, loaders or other nets.
+
+    ``steps``: updates in an epoch. The net is drawn from the task's seed, and so is what it draws itself (dropout)
+    in every single step: a resumed run, or one in a pack, draws what an uninterrupted run alone draws.
+    """
+
+    task: Task
+    manifest: Manifest
+    steps: int
+    team: ProcessGroup
+    epoch: int = 0
+    """Epochs trained and evaluated."""
+    step: int = 0
+    """Updates done in the epoch after those."""
+    evaluations: list[Evaluation] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+    resumes: int = 0
+
+    def __post_init__(self) -> None:
+        recipe = self.task.recipe
+        self.architecture: Architecture = architecture(self.task.architecture)
+        self.classes = len(self.manifest.classes)
+        torch.manual_seed(self.task.seed)
+        net = self.architecture.build(self.classes, self.architecture.input_size(recipe.resolution))
+        self.device = self.team.device
+        self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)
+        if recipe.tune == "head":
+            self.net.requires_grad_(False)
+            head_of(self.net, self.classes).requires_grad_(True)
+        self.trained = self.team.trained(self.net)
+        self.optimizer = make_optimizer(recipe, self.net.parameters())
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._counter: ErrorCounter | None = None
+
+    @property
+    def finished(self) -> bool:
+        """All epochs are trained and evaluated."""
+        return self.epoch == self.task.recipe.epochs
+
+    def side(self, epoch: int) -> int:
+        """Side in pixels of what the net wants to see in an epoch."""
+        return self.architecture.input_size(resolution_at(self.task.recipe, epoch))
+
+    def train_batch(self, images: Tensor, labels: Tensor) -> None:
+        """One update on ``images`` (batch, 3, side, side) and ``labels`` (batch,). Raises `Diverged`."""
+        recipe = self.task.recipe
+        torch.manual_seed(step_seed(self.task.seed, self.epoch, self.step) + self.team.rank)
+        self._train_mode()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, self.epoch * self.steps + self.step, self.steps)
+        loss = cross_entropy(self._logits(self.trained, images), labels, label_smoothing=recipe.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_grad_norm)
+        self.optimizer.step()
+        self.loss_sum += self.team.total(loss.detach().double()) / self.team.size
+        self.step += 1
+        self.clock.images += len(labels) * self.team.size
+        if self.step % CHECK_EVERY == 0 or self.step == self.steps:
+            self.train_loss()
+
+    def train_loss(self) -> float:
+        """Mean loss of the epoch's updates so far (with label smoothing). Raises `Diverged` when it is no number."""
+        mean = self.loss_sum.item() / max(self.step, 1)
+        if not math.isfinite(mean):
+            at = f"by update {self.step} of epoch {self.epoch + 1}"
+            raise Diverged("NonFiniteLoss", f"the training loss is {mean} {at}; try a lower learning rate")
+        return mean
+
+    def start_evaluation(self) -> None:
+        """Begin to count."""
+        self.net.eval()
+        self._counter = ErrorCounter.empty(self.classes, self.device)
+
+    @torch.no_grad()
+    def evaluate_batch(self, images: Tensor, labels: Tensor) -> None:
+        """Count the errors of a batch."""
+        assert self._counter is not None
+        self._counter.add(self._logits(self.net, images), labels)
+
+    def finish_epoch(self, seconds: float) -> Evaluation:
+        """Turn the counts into the epoch's evaluation. Raises `Diverged` when the loss is no number."""
+        counter = self._counter
+        assert counter is not None
+        counter.gather(self.team)
+        images = int(counter.images_by_class.sum().item())
+        loss = counter.loss.item() / images
+        if not math.isfinite(loss):
+            raise Diverged("NonFiniteLoss", f"the validation loss is {loss} after epoch {self.epoch + 1}")
+        by_class = counter.wrong_by_class.tolist()
+        evaluation = Evaluation(
+            epoch=self.epoch + 1,
+            images=images,
+            wrong_top1=sum(by_class),
+            wrong_top5=int(counter.wrong5.item()),
+            mean_class_error=counter.mean_class_error(),
+            loss=loss,
+            train_loss=self.train_loss(),
+            seconds=seconds,
+            wrong_by_class=tuple(by_class) if self.epoch + 1 == self.task.recipe.epochs else (),
+        )
+        self._next_epoch(evaluation)
+        return evaluation
+
+    def _next_epoch(self, evaluation: Evaluation) -> None:
+        self.evaluations.append(evaluation)
+        self.epoch, self.step, self._counter = self.epoch + 1, 0, None
+        self.loss_sum.zero_()
+
+    def check_learned(self) -> None:
+        """Raise `Diverged` when the last epoch is no better than guessing, by its loss and by its errors both."""
+        last = self.evaluations[-1]
+        assert last.train_loss is not None
+        commonest = max(self.manifest.splits["val"].class_counts)
+        if last.train_loss >= math.log(self.classes) and last.images - last.wrong_top1 <= commonest:
+            raise Diverged(
+                "ChanceLevel",
+                f"the last epoch's training loss {last.train_loss:.3f} is not below ln {self.classes} = "
+                f"{math.log(self.classes):.3f}, and its errors are those of guessing",
+            )
+
+    def _train_mode(self) -> None:
+        """A linear probe keeps the statistics of its frozen part."""
+        self.net.train(self.task.recipe.tune == "all")
+
+    def _logits(self, net: nn.Module, images: Tensor) -> Tensor:
+        mixed = self.device.type == "cuda" and self.task.recipe.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
+            return net(images).float()
+
+
+def head_of(net: nn.Module, classes: int) -> nn.Module:
+    """The classifier: the last linear layer or convolution with ``classes`` outputs."""
+    return [module for module in net.modules() if _outputs(module) == classes][-1]
+
+
+def _outputs(module: nn.Module) -> int | None:
+    if isinstance(module, nn.Linear):
+        return int(module.out_features)
+    return int(module.out_channels) if isinstance(module, nn.Conv2d) else None
+
+
+def head_names(net: nn.Module, classes: int) -> Iterator[str]:
+    """Names of the classifier's tensors in the net's state."""
+    head = head_of(net, classes)
+    prefix = next(name for name, module in net.named_modules() if module is head)
+    return (f"{prefix}.{name}" for name in head.state_dict())
