@@ -1,6 +1,5 @@
 """Attacks of another user of the machine on the one-machine Slurm, which runs as root."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -32,7 +31,7 @@ def listeners(pids):
     inodes = set()
     for pid in pids:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
-            inodes |= set(re.findall(r"socket:\[(\d+)\]", os.readlink(entry)))
+            inodes |= set(re.findall(r"socket:\[(\d+)\]", str(entry.readlink())))
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
     return [tuple(row[1].split(":")) for row in rows if row[3] == LISTENING and row[9] in inodes]
 
@@ -54,7 +53,7 @@ def test_another_user_does_not_reach_the_database(accounted):
         attack, capture_output=True, text=True, check=False, user="nobody", group="nogroup", extra_groups=[]
     )
     assert stranger.returncode != 0
-    assert "denied" in stranger.stderr.lower()
+    assert "(13)" in stranger.stderr  # EACCES: the folder is closed
 
 
 def test_the_keys_are_for_their_owner_alone(accounted):
