@@ -5,7 +5,7 @@ from data_prep.sources.imagefolder import main
 from data_prep.storage.image_tree import hold_out
 from tests.data_prep.pictures import jpeg, tree
 from toolkit.errors import UsageError
-from toolkit.imagefile.writer import Beton
+from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import find_dataset
 
 
@@ -19,7 +19,7 @@ def test_a_tree_with_both_splits_passes_through_unchanged(odd_path):
     dataset = write(root, odd_path / "data")
     assert dataset.manifest.classes == ("cat", "dog")
     assert dataset.manifest.split_rule == ""
-    with Beton(dataset.beton("train")) as beton:
+    with Beton.open(dataset.beton("train"), "layout") as beton:
         expected = [(root / "train" / name / f"{i}.jpg").read_bytes() for name in ("cat", "dog") for i in range(5)]
         assert [beton.image(i).data for i in range(10)] == expected
         assert beton.labels.tolist() == [0] * 5 + [1] * 5

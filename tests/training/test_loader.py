@@ -22,7 +22,7 @@ def pool():
 
 @pytest.fixture
 def beton(tmp_path):
-    return Beton(write_beton(tmp_path / "a.beton", *pictures(90, 3)))
+    return Beton.open(write_beton(tmp_path / "a.beton", *pictures(90, 3)))
 
 
 def same(left, right):
@@ -68,12 +68,12 @@ def test_shares_of_an_evaluation_add_up(beton, pool):
 
 
 def damaged(path, sample):
-    beton = Beton(path)
+    beton = Beton.open(path)
     content = bytearray(path.read_bytes())
     start = int(beton.offsets[sample])
     content[start : start + int(beton.sizes[sample])] = bytes(int(beton.sizes[sample]))
     path.write_bytes(content)
-    return Beton(path)
+    return Beton.open(path)
 
 
 def test_damage_reaches_the_loop_with_the_samples_number(tmp_path, pool):

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.errors import ToolkitError
+from toolkit.imagefile.format import JPG
 from toolkit.imagefile.jpeg.headers import BASELINE, DamagedImage, frame_header, is_harmless, sides
-from toolkit.imagefile.reader import JPEG, Beton
+from toolkit.imagefile.reader import Beton
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -118,7 +119,7 @@ class Decoder:
         top, left, h, w = box
         height, width = int(beton.heights[sample]), int(beton.widths[sample])
         data = beton.encoded(sample)
-        if beton.modes[sample] != JPEG:
+        if beton.modes[sample] != JPG:
             if data.size != height * width * 3:
                 raise DamagedImage(f"{data.size} bytes for {height} x {width} raw pixels")
             return data.reshape(height, width, 3)[top : top + h, left : left + w]

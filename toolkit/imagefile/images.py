@@ -16,8 +16,8 @@ import turbojpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, Encoded
 from toolkit.imagefile.jpeg.headers import is_harmless
-from toolkit.imagefile.writer import JPG, PAGE_SIZE, RAW, Encoded
 from toolkit.study.dataset import Encoding
 
 Pixels = NDArray[np.uint8]
