@@ -3,24 +3,33 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+COMPILE := $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock'
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo demo-data test test-fast test-cluster test-long lint types lock clean
+.PHONY: help setup setup-ffcv demo demo-data test test-fast test-cluster test-long lint types lock clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# Bytecode now, not in the first process that may write it: an import of torch takes 1.5 s with it and 3.1 s without.
-setup: $(STAMP) ## system packages, .venv and dependencies (done once; the other targets call it)
+# No root, no compiler: wheels alone, every one of them pinned by its hash. Bytecode is made now, not in the first process
+# that may write it: an import of torch takes 1.5 s with it and 3.1 s without.
+setup: $(STAMP) ## .venv and dependencies, without root (done once; the other targets call it)
 
-$(STAMP): containers/requirements.lock pyproject.toml containers/install-system.sh containers/apt-packages.txt
-	containers/install-system.sh containers/apt-packages.txt
+$(STAMP): containers/requirements.lock containers/uv.lock containers/build.lock pyproject.toml
+	@echo "setting up $(VENV): some 6 GB, most of it PyTorch with CUDA"
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet uv
-	$(VENV)/bin/uv pip install --quiet --compile-bytecode --no-deps --python $(PY) -r containers/requirements.lock
-	$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps -e .
+	$(PY) -m pip install --quiet --require-hashes -r containers/uv.lock
+	$(UV) pip install --compile-bytecode --no-deps --require-hashes --build-constraints containers/build.lock \
+	  --python $(PY) -r containers/requirements.lock
+	$(UV) pip install --quiet --python $(PY) --no-deps --build-constraints containers/build.lock -e .
 	touch $(STAMP)
+
+setup-ffcv: setup ## FFCV beside it, compiled from its source: needs root for Debian's headers (`make test` calls it)
+	@$(PY) -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("ffcv"))' || { \
+	  containers/install-system.sh containers/apt-packages.txt && $(UV) pip install --no-deps --require-hashes \
+	  --build-constraints containers/build.lock --python $(PY) -r containers/ffcv.lock; }
 
 demo: setup     ## two small datasets, ten nets on each, a report: minutes on two cores
 	@test -f data/demo-shapes/dataset.json || $(MAKE) --no-print-directory demo-data
@@ -32,33 +41,38 @@ demo: setup     ## two small datasets, ten nets on each, a report: minutes on tw
 demo-data: setup
 	$(PY) -m data_prep.synthetic
 
-test: setup     ## all tests but the long ones (what CI runs), fast ones first
+test: setup-ffcv ## all tests but the long ones (what CI runs), fast ones first
 	containers/install-system.sh tests/apt-packages.txt
 	$(PY) -m pytest -m "not long"
 
 test-fast: setup ## the tests that need neither Slurm nor a container
 	$(PY) -m pytest -m "not long and not cluster" -x -q
 
-test-cluster: setup ## the long fault run on the one-machine Slurm
+test-cluster: setup-ffcv ## the long fault run on the one-machine Slurm
 	containers/install-system.sh tests/apt-packages.txt
 	$(PY) -m pytest -m "long and cluster" -v
 
-test-long: setup ## the long tests that need no cluster
+test-long: setup-ffcv ## the long tests that need no cluster
 	$(PY) -m pytest -m "long and not cluster" -v
 
-lint: setup     ## ruff
+lint: setup     ## ruff, and import-linter: imports point one way
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
 
 types: setup    ## mypy, strict
 	$(VENV)/bin/mypy
 
-lock:           ## pin all dependencies, with hashes, for setup (requirements.lock) and for the image (image.lock)
-	$(VENV)/bin/uv pip compile -q --generate-hashes --all-extras --python-version 3.11 --no-emit-index-url \
-	  --custom-compile-command 'make lock' --overrides containers/overrides.txt pyproject.toml -o containers/requirements.lock
-	$(VENV)/bin/uv pip compile -q --generate-hashes --extra train --extra imagenot --python-version 3.11 \
-	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --constraints containers/requirements.lock \
-	  --overrides containers/overrides.txt --overrides containers/image-overrides.txt pyproject.toml -o containers/image.lock
+lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for building, for the image
+	$(COMPILE) --extra train --extra imagenot --extra dev --overrides containers/overrides.txt pyproject.toml \
+	  -o containers/requirements.lock
+	$(COMPILE) --extra ffcv --constraints containers/requirements.lock --overrides containers/overrides.txt \
+	  pyproject.toml -o containers/ffcv.lock
+	$(COMPILE) --extra train --extra imagenot --extra ffcv --no-annotate --constraints containers/requirements.lock \
+	  --constraints containers/ffcv.lock --overrides containers/overrides.txt \
+	  --overrides containers/image-overrides.txt pyproject.toml -o containers/image.lock
+	echo setuptools | $(COMPILE) --constraints containers/requirements.lock - -o containers/build.lock
+	echo uv | $(COMPILE) - -o containers/uv.lock
 
 clean:          ## remove what setup and demo made
 	rm -rf $(VENV) data/demo-* runs/demo

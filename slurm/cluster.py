@@ -39,6 +39,8 @@ AuthType=auth/munge
 # A requeued job waits as long as a credential lives (2 minutes by default).
 AuthInfo=socket={state}/munge.socket,cred_expire={requeue_s}
 CredType=cred/munge
+# Every daemon listens on its NodeAddr, the loopback interface, and on no other.
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 StateSaveLocation={state}/controller
 SlurmdSpoolDir={state}/%n
 SlurmctldPidFile={state}/slurmctld.pid
@@ -80,15 +82,14 @@ AuthType=auth/munge
 AuthInfo=socket={state}/munge.socket
 DbdHost=localhost
 DbdAddr=127.0.0.1
+CommunicationParameters=NoInAddrAny
 DbdPort={ports[0]}
 SlurmUser={user}
 LogFile={state}/slurmdbd.log
 PidFile={state}/slurmdbd.pid
 StorageType=accounting_storage/mysql
-StorageHost=127.0.0.1
-StoragePort={ports[1]}
-StorageUser=slurm
-StoragePass={password}
+StorageHost=localhost
+StorageUser={user}
 StorageLoc=accounting
 """
 
@@ -111,7 +112,11 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of Slurm's commands for this cluster."""
-        return {**os.environ, "SLURM_CONF": str(self.config)}
+        return {**os.environ, "SLURM_CONF": str(self.config), "MYSQL_UNIX_PORT": str(self._database_socket)}
+
+    @property
+    def _database_socket(self) -> Path:
+        return self.state / "database" / "socket"
 
     @property
     def nodes(self) -> list[str]:
@@ -176,7 +181,7 @@ class Cluster:
         """Cancel what runs, end all daemons, remove the folder. A cluster that is half gone is no error."""
         self.slurm("scancel", f"--user={getpass.getuser()}")
         self._until(lambda: not self.slurm("squeue", "--noheader").stdout.strip(), seconds=20)
-        for name in ("slurmctld", *self.nodes, "slurmdbd", "mariadbd", "munged"):
+        for name in ("slurmctld", *self.nodes, "slurmdbd", "database/mariadbd", "munged"):
             self._kill(self.state / f"{name}.pid", signal.SIGTERM)
         shutil.rmtree(self.state)
 
@@ -205,37 +210,46 @@ class Cluster:
 
     def _start_accounting(self) -> None:
         """MariaDB and slurmdbd, with this cluster known to them."""
-        values = {"state": self.state, "user": getpass.getuser(), "ports": list(free_ports(2))}
-        password = secrets.token_hex(16)
+        values = {"state": self.state, "user": getpass.getuser(), "ports": list(free_ports(1))}
         with self.config.open("a") as file:
             file.write(ACCOUNTING_CONFIG.format(**values))
         config = self.state / "slurmdbd.conf"
         config.touch(mode=0o600)
-        config.write_text(DATABASE_CONFIG.format(**values, password=password))
-        self._start_database(values["ports"][1], password)
+        config.write_text(DATABASE_CONFIG.format(**values))
+        self._start_database()
         self._daemon("slurmdbd")
         register = ("sacctmgr", "--immediate", "add", "cluster", "onemachine")
         self._wait(lambda: self.slurm(*register).returncode == 0, "an answer of slurmdbd")
 
-    def _start_database(self, port: int, password: str) -> None:
-        data, first = self.state / "mariadb", self.state / "mariadb.sql"
-        first.touch(mode=0o600)
-        user = "slurm@'127.0.0.1'"
-        first.write_text(f"CREATE USER {user} IDENTIFIED BY '{password}';\nGRANT ALL ON *.* TO {user};\n")
-        options = ["--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
-        install = ["mariadb-install-db", *options, "--skip-test-db", "--auth-root-authentication-method=normal"]
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
+    def _start_database(self) -> None:
+        """MariaDB on a socket alone, in a folder that only its own user and root may enter; the socket tells who asks.
+
+        There is no password and no port: only the system user who runs Slurm may log in, as that user.
+        """
+        folder, user = self.state / "database", getpass.getuser()
+        owner = "mysql" if user == "root" else user
+        folder.mkdir(mode=0o700)
+        first = folder / "first.sql"
+        account = f"'{user}'@'localhost'"
+        first.write_text(
+            f"CREATE USER IF NOT EXISTS {account} IDENTIFIED VIA unix_socket;\n"
+            f"GRANT ALL ON accounting.* TO {account};\n"
+        )
+        if user == "root":
+            for path in (folder, first):
+                shutil.chown(path, owner)
+        options = ["--no-defaults", f"--datadir={folder}/data", f"--user={owner}"]
+        install = ["mariadb-install-db", *options, "--skip-test-db", "--auth-root-authentication-method=socket"]
+        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         paths = [
-            f"--socket={self.state}/mariadb.socket",
-            f"--pid-file={self.state}/mariadbd.pid",
+            f"--socket={self._database_socket}",
+            f"--pid-file={folder}/mariadbd.pid",
             f"--init-file={first}",
+            "--skip-networking",
         ]
-        network = [f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
         with (self.state / "mariadb.log").open("w") as log:
-            subprocess.Popen(
-                [program("mariadbd"), *options, *paths, *network], stdout=log, stderr=log, start_new_session=True
-            )
-        self._wait(lambda: listens(port), "MariaDB")
+            subprocess.Popen([program("mariadbd"), *options, *paths], stdout=log, stderr=log, start_new_session=True)
+        self._wait(lambda: answers(self._database_socket), "MariaDB")
 
     def _daemon(self, name: str, *arguments: str) -> None:
         done = subprocess.run(
@@ -288,10 +302,10 @@ def program(name: str) -> str:
     return shutil.which(name, path=SEARCH) or name
 
 
-def listens(port: int) -> bool:
-    """Whether somebody answers on this machine's port."""
-    with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
+def answers(path: Path) -> bool:
+    """Whether somebody listens on a socket in the file system."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 def alive(pid: int) -> bool:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -91,3 +93,26 @@ def test_damage_is_named_by_the_samples_number(tmp_path, damage):
 def test_no_jpeg_at_all():
     with pytest.raises(DamagedImage, match="no JPEG frame header"):
         Decoder().jpeg(np.zeros(100, np.uint8), 8, 8)
+
+
+ODD = sorted((Path(__file__).parent / "odd").glob("*.jpg"))
+
+
+@pytest.mark.parametrize("path", ODD, ids=[path.stem for path in ODD])
+@pytest.mark.parametrize("shrink", [1, 2, 4, 8])
+def test_a_valid_jpeg_of_a_rarer_kind_is_decoded_down_to_any_row(path, shrink):
+    """Restart markers, several scans, comments before the end, fill bytes, stray bytes: all that writers let pass."""
+    stored = np.frombuffer(path.read_bytes(), np.uint8)
+    height, width = cv2.imdecode(stored, cv2.IMREAD_COLOR).shape[:2]
+    whole = Decoder().jpeg(stored, height, width, shrink=shrink)
+    for bottom in (1, height // 3, height // 2, height - 1):
+        rows = -(-bottom // shrink)
+        assert np.array_equal(Decoder().jpeg(stored, height, width, bottom, shrink)[:rows], whole[:rows])
+    if shrink == 1:
+        assert np.abs(whole.astype(int) - decode(stored.tobytes())).max() <= 6
+
+
+def test_a_header_without_payload_is_damage():
+    for data in (b"\xff\xd8", b"\xff\xd8\xff\xc0\x00\x02\xff\xda\x00\x02", b"\xff\xd8" + b"\xff" * 40):
+        with pytest.raises(DamagedImage, match="no JPEG frame header"):
+            Decoder().jpeg(np.frombuffer(data, np.uint8), 8, 8)

@@ -29,8 +29,8 @@ def standard_errors(data: Measurements, dataset: str, settings: Settings) -> tup
     seeds = per["seeds"].cast(pl.Float64).to_numpy()
     repeated = per.filter(pl.col("seeds") > 1)
     if len(repeated):
-        freedom = repeated["seeds"] - 1
-        pooled = float((repeated["variance"] * freedom).sum() / freedom.sum())
+        freedom = (repeated["seeds"] - 1).cast(pl.Float64).to_numpy()
+        pooled = float(repeated["variance"].to_numpy() @ freedom / freedom.sum())
         return np.sqrt(pooled / seeds), "seeds"
     if runs["images"].is_not_null().any():
         share = (per["wrong"] / per["images"]).cast(pl.Float64).to_numpy()

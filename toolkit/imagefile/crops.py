@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.errors import ToolkitError
+from toolkit.imagefile.jpeg.headers import BASELINE, DamagedImage, frame_header, is_harmless, sides
 from toolkit.imagefile.reader import JPEG, Beton
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,16 +22,8 @@ Pixels = npt.NDArray[np.uint8]
 FAST_DCT = 2048
 RGB = 0
 WARNING = 0
-BEFORE_END = b"extraneous bytes before marker 0xd9"
-"""How libjpeg tells that there was more data than rows (it keeps the first of its complaints)."""
-BASELINE = 0xC0
-START_OF_SCAN = 0xDA
 ROWS = 16
 """Rows of pixels in the tallest coding unit (4:2:0)."""
-
-
-class DamagedImage(Exception):
-    """The stored bytes of one image don't decode."""
 
 
 class CorruptSample(ToolkitError):
@@ -91,7 +84,7 @@ class Decoder:
         status = self._library.tjDecompress2(
             self._handle, data.ctypes.data, data.size, pixels.ctypes.data, shape[1], 0, shape[0], RGB, FAST_DCT
         )
-        if status != 0 and not self._harmless():
+        if status != 0 and not self._is_whole():
             raise DamagedImage(self._library.tjGetErrorStr2(self._handle).decode(errors="replace"))
         return pixels
 
@@ -103,10 +96,10 @@ class Decoder:
         copy[frame + 5], copy[frame + 6] = rows >> 8, rows & 255
         return copy
 
-    def _harmless(self) -> bool:
-        """Whether all that was wrong is bytes after the last row: those that were not asked for, or padding."""
+    def _is_whole(self) -> bool:
+        """Whether libjpeg has only said what costs no pixel. It keeps the first of its complaints."""
         message: bytes = self._library.tjGetErrorStr2(self._handle)
-        return self._library.tjGetErrorCode(self._handle) == WARNING and message.endswith(BEFORE_END)
+        return self._library.tjGetErrorCode(self._handle) == WARNING and is_harmless(message.decode(errors="replace"))
 
     def picture(self, beton: Beton, sample: int, box: tuple[int, int, int, int], flip: bool, out: Pixels) -> None:
         """Write a sample's ``box`` (top, left, height, width), resized, perhaps mirrored, to ``out`` (side, side, 3).
@@ -143,25 +136,6 @@ def resize(region: Pixels, out: Pixels) -> None:
     """Resize to ``out``: over areas when a side shrinks to half and less, else bilinear."""
     far = min(region.shape[0] / out.shape[0], region.shape[1] / out.shape[1]) >= 2
     cv2.resize(region, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR)
-
-
-def frame_header(data: Pixels) -> int:
-    """Where a JPEG file's frame header starts. Raises `DamagedImage`."""
-    view, place, end = data.data, 2, data.size - 9
-    while place < end and view[place] == 0xFF:
-        marker = view[place + 1]
-        if marker == START_OF_SCAN:
-            break
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return place
-        place += 2 + (view[place + 2] << 8 | view[place + 3])
-    raise DamagedImage("no JPEG frame header")
-
-
-def sides(data: Pixels, frame: int) -> tuple[int, int]:
-    """Height and width in pixels that a frame header at ``frame`` gives."""
-    view = data.data
-    return view[frame + 5] << 8 | view[frame + 6], view[frame + 7] << 8 | view[frame + 8]
 
 
 def _grown(buffer: Pixels, size: int) -> Pixels:

@@ -16,6 +16,7 @@ import turbojpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from toolkit.imagefile.jpeg.headers import is_harmless
 from toolkit.imagefile.writer import JPG, PAGE_SIZE, RAW, Encoded
 from toolkit.study.dataset import Encoding
 
@@ -29,7 +30,6 @@ MAX_SIDE = 65_500
 ORIENTATION = 0x0112  # the EXIF tag
 COLOURS = (turbojpeg.TJCS_RGB, turbojpeg.TJCS_YCbCr, turbojpeg.TJCS_GRAY)
 JPEG_SCALES = (8, 4, 2)  # decoding at 1/8, 1/4, 1/2 skips most of the work and averages as it goes
-HARMLESS = "extraneous bytes"  # the one warning of libjpeg that costs no pixel: rubbish between two segments
 
 
 class BadImage(Exception):
@@ -175,7 +175,7 @@ def _decode_jpeg(content: bytes, scale: int = 1) -> Pixels:
         except OSError as error:
             raise BadImage(str(error)) from error
         except UserWarning as warning:
-            if HARMLESS not in str(warning):
+            if not is_harmless(str(warning)):
                 raise BadImage(str(warning)) from warning
     with warnings.catch_warnings(action="ignore"):
         return _turbo().decode(content, turbojpeg.TJPF_RGB, (1, scale) if scale > 1 else None)

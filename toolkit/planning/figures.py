@@ -56,7 +56,7 @@ def width_figure(curves: pl.DataFrame, basis: str) -> "Figure":
             style = ("-", "--", ":")[i // len(SERIES) % 3]
             axis.plot(part["hours"], part["width"], style, color=SERIES[i % len(SERIES)], lw=1.3, label=name)
         axis.set(xscale="log", yscale="log", xlabel="hours on the target", ylabel="width of the 95% interval")
-        axis.set_title(f"What an interval costs\n{basis[:70]}", size=8)
+        axis.set_title(f"What an interval costs\n{basis.split(',')[0]}", size=8)
         axis.legend(frameon=False, fontsize=6, ncols=2)
     return figure
 

@@ -1,0 +1,41 @@
+"""``imagenot VERB`` is ``python -m toolkit.VERB``, and ``imagenot data SOURCE`` is ``python -m data_prep.SOURCE``."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from toolkit import __version__
+from toolkit.__main__ import SOURCES, VERBS, main
+from toolkit.errors import UsageError
+
+EVERY_VERB = [verb for group in VERBS.values() for verb in group]
+EVERY_SOURCE = [source for group in SOURCES.values() for source in group.split()]
+
+
+def test_help_names_every_verb_and_version_is_told(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in [*EVERY_VERB, *EVERY_SOURCE])
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"imagenot-toolkit {__version__}\n"
+
+
+def test_every_verb_and_source_is_a_module():
+    assert all(importlib.util.find_spec(f"toolkit.{verb}") for verb in EVERY_VERB)
+    assert all(importlib.util.find_spec(f"data_prep.{source}") for source in EVERY_SOURCE)
+
+
+@pytest.mark.parametrize("call", [["lanch"], ["data", "imagefoldr"], ["data"]])
+def test_a_slip_is_answered_with_what_there_is(call):
+    with pytest.raises(UsageError, match=r"launch|imagefolder"):
+        main(call)
+
+
+def test_a_verb_behaves_as_its_module():
+    one, other = (
+        subprocess.run([sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=True).stdout
+        for words in (["toolkit", "status"], ["toolkit.status"])
+    )
+    assert one == other

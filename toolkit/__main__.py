@@ -1,0 +1,82 @@
+"""Does the architecture that wins on ImageNet win elsewhere?
+
+    imagenot VERB ...          python -m toolkit VERB ... does the same
+    imagenot VERB --help       what it takes
+    imagenot data SOURCE ...   python -m data_prep.SOURCE ...
+
+{verbs}
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from toolkit import __version__
+from toolkit.cli import Main, run
+from toolkit.names import unknown
+
+VERBS = {
+    "train a population": {
+        "launch": "submit a study's tasks to Slurm, to a pool here, or run them in this process",
+        "status": "what is done, running, failed, lost",
+        "logs": "what a task printed",
+        "train": "what a job runs; can be run by hand",
+    },
+    "answer": {
+        "report": "rankings and correlations of a study, or of anybody's table",
+    },
+    "look at the machine": {
+        "doctor": "whether this cluster, profile and image work",
+        "bench": "this machine's speed, part by part",
+        "anynet": "draw, count and show AnyNetX nets",
+    },
+}
+SOURCES = {
+    "write datasets": (
+        "cifar concrete ham10000 imagefolder imagenet imagenot insects mlc2008 natural parquet powerline synthetic "
+        "webdataset"
+    ),
+    "work on datasets": "subset verify",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Hand the arguments after the verb to its module. Raises `UsageError` for an unknown verb or source."""
+    if argv[:1] == ["--version"]:
+        print(f"imagenot-toolkit {__version__}")
+        return 0
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if argv else 2
+    found, rest = _module(argv)
+    return found(rest)
+
+
+def _module(argv: Sequence[str]) -> tuple[Main, Sequence[str]]:
+    verbs = [verb for group in VERBS.values() for verb in group]
+    if argv[0] in verbs:
+        module = "toolkit.anynet.__main__" if argv[0] == "anynet" else f"toolkit.{argv[0]}"
+        return import_module(module).main, argv[1:]
+    if argv[0] != "data":
+        raise unknown("verb", argv[0], [*verbs, "data"])
+    sources = [source for group in SOURCES.values() for source in group.split()]
+    if argv[1:2] == [] or argv[1] not in sources:
+        raise unknown("source", "".join(argv[1:2]), sources)
+    module = "data_prep.imagenot.__main__" if argv[1] == "imagenot" else f"data_prep.{argv[1]}"
+    return import_module(module).main, argv[2:]
+
+
+def _help() -> str:
+    groups = [
+        f"{title}\n" + "\n".join(f"  {verb:8}{text}" for verb, text in verbs.items()) for title, verbs in VERBS.items()
+    ]
+    groups += [f"{title}\n  data {names}" for title, names in SOURCES.items()]
+    return (__doc__ or "").format(verbs="\n".join(groups)).strip()
+
+
+def entry() -> None:
+    """The console command ``imagenot``."""
+    run(main)
+
+
+if __name__ == "__main__":
+    entry()
