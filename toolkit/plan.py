@@ -2,6 +2,7 @@
 
 python -m toolkit.plan nets pilot --width 0.2           how many nets and seeds, on which datasets, in how many hours
 python -m toolkit.plan nets --rho 0.3 --power 0.9       the same for an assumed correlation
+python -m toolkit.plan looks demo                       where a study launched with --until stands
 python -m toolkit.plan replay tuggener2022              stop a finished study early, again and again: what is saved?
 python -m toolkit.plan epochs demo --best 1             from which epoch on nets rank as they end; successive halving
 python -m toolkit.plan proxies tuggener2022             which cheaper dataset predicts a target, for how many hours
@@ -96,16 +97,30 @@ def _nets(args: "argparse.Namespace") -> Answer:
             "--rho is within -1 and 1, --width within 0 and 2, --power within 0 and 1, --draw-sd 0 or more"
         )
     draws = ClassDraws(args.draw_sd, args.draws)
-    if args.rho:
-        known, hours, basis = [assumed(rho) for rho in args.rho], {}, ""
-    else:
+    known, hours, basis = [assumed(rho) for rho in args.rho], dict[str, float](), ""
+    if args.source:
         data, home, who = _load(args)
-        known, (hours, basis) = pilot_assumptions(data, who, _settings(args)), net_hours(args.source[0], home)
+        known = pilot_assumptions(data, who, _settings(args))
+        hours, basis = net_hours(args.source[0], home)
     item = nets_table(known, args.width, args.power, draws, hours)
     drawn = {}
     if args.out:
         drawn["widths"] = width_figure(pl.DataFrame(width_curves(known, draws, hours)), basis)
     return [item], drawn
+
+
+def _looks(args: "argparse.Namespace") -> Answer:
+    from toolkit.errors import UsageError
+    from toolkit.planning.stopping import StoppingRule, progress, rule_path, standings_table
+    from toolkit.study import Study
+
+    study = Study.open(args.source[0])
+    if not rule_path(study).exists():
+        raise UsageError(
+            f"study {study.path} was not launched with --until: python -m toolkit.report has its intervals"
+        )
+    rule = StoppingRule.read(rule_path(study))
+    return [standings_table(rule, progress(study, rule))], {}
 
 
 def _epochs(args: "argparse.Namespace") -> Answer:
@@ -161,8 +176,10 @@ def _parser() -> "argparse.ArgumentParser":
     epochs.set_defaults(answer=_epochs)
     proxies = questions.add_parser("proxies", help="which subset predicts a target, at what cost?")
     proxies.set_defaults(answer=_proxies)
-    for question in (nets, replay, epochs, proxies):
-        count = "*" if question is nets else 1 if question is epochs else "+"
+    looks = questions.add_parser("looks", help="where do the targets of a study launched with --until stand?")
+    looks.set_defaults(answer=_looks)
+    for question in (nets, looks, replay, epochs, proxies):
+        count = "*" if question is nets else 1 if question in (looks, epochs) else "+"
         question.add_argument("source", nargs=count, help="a study, tables (CSV, TSV, Parquet), or a shipped study")
         question.add_argument("--reference", metavar="DATASET", help="whose ranking should transfer (imagenet)")
         question.add_argument("--seed", type=int, default=0, help="of what is drawn (%(default)s)")

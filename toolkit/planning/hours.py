@@ -1,6 +1,5 @@
 """Hours of one net on each dataset: as a study measured them, or as a published one's sizes tell."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +13,7 @@ SAMPLE = 10
 """Nets of the population that stand for all: they were drawn to cost the same, within a tenth."""
 
 
-def net_hours(source: str, home: Path | None) -> tuple[Mapping[str, float], str]:
+def net_hours(source: str, home: Path | None) -> tuple[dict[str, float], str]:
     """Hours a net by dataset, and on what; empty where nothing tells them."""
     if home is not None:
         timed = scan(Study.open(home)).frame.filter(pl.col("status") == "done")
