@@ -101,7 +101,7 @@ def test_waves_on_slurm_follow_each_other_and_survive_what_happens(
     cluster: Cluster,
     undisturbed: tuple[Path, dict],
     data: Path,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     study, profile = tmp_path / "it's a study", tmp_path / "profile.toml"
     profile.write_text("cpus = 1\ntime_min = 30\ngrace_s = 10\n")
