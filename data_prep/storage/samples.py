@@ -113,7 +113,7 @@ def read(content: Content) -> bytes | Pixels:
 
 
 class _Descriptor:
-    """An open file, closed when nobody holds it any more: the cache lets go of it while another thread may still read."""
+    """An open file, closed when nobody holds it any more: the cache may let go of it while another thread reads."""
 
     def __init__(self, path: str) -> None:
         self.number = os.open(path, os.O_RDONLY)

@@ -100,7 +100,7 @@ def test_limits_are_kept(data: Path, tmp_path: Path) -> None:  # noqa: F811
 def test_waves_on_slurm_follow_each_other_and_survive_what_happens(
     cluster: Cluster,
     undisturbed: tuple[Path, dict],
-    data: Path,
+    data: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     study, profile = tmp_path / "it's a study", tmp_path / "profile.toml"
