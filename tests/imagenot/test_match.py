@@ -62,7 +62,7 @@ def a_build(folder: Path, sources: list[str], **options: object) -> Build:
     from data_prep.imagenot import classes
 
     classes.run(build)
-    build.claim("match")
+    build.check_fingerprint("match")
     return build
 
 

@@ -54,7 +54,7 @@ def measure(folder: Path, rows: int, loop_rows: int, encoded: int, model: str) -
     source = folder / "laion.parquet"
     captions = write_metadata(build, source, rows)
     build = build.save(options.changed(build.options, "match", {"sources": [str(source)]}))
-    build.claim("match")
+    build.check_fingerprint("match")
     matcher, _ = match.load_matcher(build.path)
     table = table_of(build)
     _, stage_s = _timed(partial(match.run, build, "00000"))
@@ -108,7 +108,7 @@ def select_rate(build: Any, rows: int) -> dict[str, float]:
 def encoding_rates(model: str, captions: Sequence[str]) -> dict[str, float]:
     """Captions a second that score encodes at each precision, the encoder already loaded; empty for no captions."""
     from data_prep.imagenot import options
-    from data_prep.imagenot.score import encode
+    from data_prep.imagenot.stages.score import encode
 
     rates = {}
     for precision in ("float32", "bfloat16") if captions else ():

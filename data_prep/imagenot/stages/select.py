@@ -27,7 +27,7 @@ def run(build: Build) -> Counts:
     if section.short == "drop":
         full = table.filter(~table["short"])["class"]
         chosen = chosen.filter(chosen["class"].is_in(full.implode()))
-    build.renew("select")
+    build.reset_stage("select")
     save(build, chosen, table)
     return {
         "candidates": int(table["candidates"].sum()),

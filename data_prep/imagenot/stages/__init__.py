@@ -1,0 +1,1 @@
+"""The stages of a build, in order: classes, match, score, select, download, clean, write. Each has ``run``; those by shards ``shards`` too."""
