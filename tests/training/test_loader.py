@@ -106,6 +106,18 @@ def test_damage_can_be_left_out_and_is_counted(tmp_path, pool):
     assert loader.skipped == {41} and np.array_equal(seen, np.delete(np.arange(90), 41))
 
 
+def test_a_set_of_which_too_much_is_lost_is_no_set(tmp_path, pool):
+    path = write_beton(tmp_path / "a.beton", *pictures(90, 3))
+    for sample in (3, 41):
+        beton = damaged(path, sample)
+    for batches in (
+        Loader(beton, pool, "skip").evaluate(20, 24, 1.0),
+        Loader(beton, pool, "skip").train(RECIPE.model_copy(update={"batch": 90}), 0, 0, 24),
+    ):
+        with pytest.raises(ToolkitError, match=r"2 of 90 samples of .*a\.beton are corrupt, more than the 1%"):
+            list(batches)
+
+
 def test_a_batch_larger_than_the_set(beton, pool):
     with pytest.raises(ToolkitError, match=r"a batch of 91 is larger than .*a\.beton \(90 samples\)"):
         Loader(beton, pool).train(RECIPE.model_copy(update={"batch": 91}), 0, 0, 24)

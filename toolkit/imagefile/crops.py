@@ -78,7 +78,13 @@ class Decoder:
             raise DamagedImage(f"the JPEG says {sides(data, frame)}, the table {(height, width)}")
         rows = min(height, -(-(bottom + 1) // ROWS) * ROWS) if bottom and data[frame + 1] == BASELINE else height
         if rows < height:
-            data = self._ending_at(data, frame, rows)
+            try:
+                return self._decoded(self._ending_at(data, frame, rows), rows, width, shrink)
+            except DamagedImage:
+                pass  # what follows the cut may have been upset by it: only the whole file tells damage
+        return self._decoded(data, height, width, shrink)
+
+    def _decoded(self, data: Pixels, rows: int, width: int, shrink: int) -> Pixels:
         shape = (-(-rows // shrink), -(-width // shrink), 3)
         self._pixels = _grown(self._pixels, shape[0] * shape[1] * 3)
         pixels = self._pixels[: shape[0] * shape[1] * 3].reshape(shape)

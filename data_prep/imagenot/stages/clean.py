@@ -124,9 +124,9 @@ def _look(key: str, start: int, content: bytes, section: options.Clean) -> Look:
 
 def decode(content: bytes) -> "Image":
     """The image, all of it decoded, in RGB."""
-    from PIL import Image
+    from toolkit.imagefile.images import opened
 
-    with Image.open(io.BytesIO(content)) as image:
+    with opened(content) as image:
         return image.convert("RGB")
 
 
