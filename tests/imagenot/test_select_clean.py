@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data_prep.imagenot.options import Select, Write
 from data_prep.imagenot.stages.clean import duplicates, flatness, near_any, near_pairs
 from data_prep.imagenot.stages.download import next_round
-from data_prep.imagenot.options import Select, Write
 from data_prep.imagenot.stages.select import select, wanted_per_class
 from data_prep.imagenot.stages.write import split_by_class
 

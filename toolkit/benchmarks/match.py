@@ -45,8 +45,9 @@ def measure(folder: Path, rows: int, loop_rows: int, encoded: int, model: str) -
     import polars as pl
     import pyarrow as pa
 
-    from data_prep.imagenot import classes, match, options
+    from data_prep.imagenot import options
     from data_prep.imagenot.build import Build
+    from data_prep.imagenot.stages import classes, match
 
     pa.set_cpu_count(1)
     build = Build(folder / "build", options.Options())
@@ -85,8 +86,8 @@ def select_rate(build: Any, rows: int) -> dict[str, float]:
     import numpy as np
     import polars as pl
 
-    from data_prep.imagenot import classes, select
     from data_prep.imagenot.build import write_table
+    from data_prep.imagenot.stages import classes, select
 
     rng = np.random.default_rng(0)
     number = pl.int_range(rows, eager=True)
@@ -154,7 +155,7 @@ def write_metadata(build: Any, path: Path, rows: int) -> list[str]:
 
 def table_of(build: Any) -> dict[Phrase, set[int]]:
     """The phrases of the build's classes."""
-    from data_prep.imagenot import classes
+    from data_prep.imagenot.stages import classes
     from data_prep.wordnet import WordNet
 
     plurals = WordNet(Path(build.options.classes.wordnet)).plurals()
