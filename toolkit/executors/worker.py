@@ -41,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
             for element in orders:
                 finished = study.finished()
                 session.run([declared[i] for i in element if i not in finished], pack)
+                if stop:  # also set by a device that broke: what is left goes on in a new worker
+                    break
                 print("done", file=answers)
     return 0
 

@@ -24,10 +24,12 @@ class PackedTrial:
     """When this run of the task began; moved on by `tick`."""
     _waited: bool = False
 
-    @property
-    def task(self) -> Task:
-        """What it trains."""
-        return self.trainer.task
+    def __post_init__(self) -> None:
+        self.task = self.trainer.task
+
+    def free(self) -> None:
+        """Let go of the net and all that it holds on the device; the trial has left its pack."""
+        del self.trainer
 
     def tick(self) -> None:
         """Book the time since the last tick."""
