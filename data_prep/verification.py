@@ -11,8 +11,9 @@ from data_prep.writing.process_pool import available_cores
 from data_prep.writing.process_pool import workers as processes
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.digests import as_recorded
+from toolkit.imagefile.format import content_hash
 from toolkit.imagefile.images import BadImage, decode
-from toolkit.imagefile.writer import Beton, Portion, content_hash
+from toolkit.imagefile.reader import Beton, Portion
 from toolkit.study.dataset import MANIFEST, Manifest, Split
 
 CHUNK = 64
@@ -74,7 +75,7 @@ def _check_split(
     path: Path, split: Split, decode: int | None, workers: int | None, problems: list[str]
 ) -> NDArray[np.void]:
     workers = workers or available_cores()
-    with Beton(path) as beton:
+    with Beton.open(path, "layout") as beton:
         problems += (f"{path}: {problem}" for problem in _differences(beton, split))
         problems += (f"{path}: {problem}" for problem in _undecodable(beton, decode, workers))
         return beton.content(threads=workers)

@@ -4,6 +4,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
 
 import orjson
 import pytest
@@ -12,11 +14,21 @@ from slurm.cluster import Cluster, missing_parts
 from tests.containers.slim import apptainer, site_bind, slim_image
 
 
-def real_part(missing: str) -> None:
+def real_part(missing: str, remedy: str = "containers/install-system.sh tests/apt-packages.txt") -> NoReturn:
     """A real part that is not installed: a failure where everything must be, a skip on other machines."""
     if os.environ.get("CI"):
-        pytest.fail(f"{missing} is not installed: containers/install-system.sh tests/apt-packages.txt")
-    pytest.skip(f"{missing} is not installed")
+        pytest.fail(f"{missing} is not installed: {remedy}")
+    pytest.skip(f"{missing} is not installed ({remedy})")
+
+
+@pytest.fixture(scope="session")
+def ffcv() -> ModuleType:
+    """FFCV, whose import compiles for seconds."""
+    try:
+        import ffcv
+    except ImportError:
+        real_part("FFCV", "make setup-ffcv")
+    return ffcv
 
 
 @pytest.fixture(scope="session")

@@ -60,8 +60,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def _store(option_strings: Sequence[str], *arguments: Any, **options: Any) -> argparse.Action:
+    """The action of an argument that names none: an option that takes several values adds up when it is given twice."""
+    adds_up = option_strings and options.get("nargs") in ("+", "*")
+    action = argparse._ExtendAction if adds_up else argparse._StoreAction
+    return action(option_strings, *arguments, **options)
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong with a call in one line, like every other error."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.register("action", None, _store)
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`."""

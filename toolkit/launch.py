@@ -5,6 +5,7 @@
     python -m toolkit.launch --study NAME                    # go on with what the study has declared
     python -m toolkit.launch --study NAME --retry failed     # and run failed tasks again
     python -m toolkit.launch --study NAME --cancel           # end it; what runs saves itself
+    python -m toolkit.launch --array 0-499 --dataset A B --until verdict    # in waves, until every question is settled
     python -m toolkit.launch --published tuggener2022 --dry-run    # what that whole study would cost
 
 Launching is reconciliation: what is declared and has no result is submitted, unless it is in the queue already. All
@@ -41,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
     if given.cancel:
         return _tell_cancelled(cancel(given.study), given.json)
     plan = make_plan(given)
+    if given.until:
+        return _until(plan, given, argv)
     if given.dry_run:
         return _show(plan, given.json)
     document = carry_out(plan, PoolDisplay)
@@ -50,6 +53,28 @@ def main(argv: Sequence[str]) -> int:
         print(", ".join(f"{count} {state}" for state, count in document["states"].items()))
         over = document["states"].keys() <= {"done", "diverged"}
         print(f"see: python -m toolkit.{'report' if over else 'status'} {shlex.quote(document['study'])}")
+    return int(document["failed_here"] > 0)
+
+
+def _until(plan: "Plan", given: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Launch in waves; a controller on Slurm repeats ``argv``."""
+    from toolkit.planning.goal import parse_goal
+    from toolkit.planning.waves import Stopping, make_waves, preview_wave, run_waves
+    from toolkit.render.states import PoolDisplay
+
+    stopping = Stopping(parse_goal(given.until), given.wave, given.max_nets, given.max_hours)
+    waves = make_waves(plan, stopping, argv)
+    document = preview_wave(waves) if given.dry_run else run_waves(waves, PoolDisplay)
+    if given.json or given.dry_run:
+        print_json(document)
+        return 0
+    from toolkit.planning.stopping import progress, standings_table
+    from toolkit.render.terminal import console, show
+
+    item = standings_table(waves.rule, progress(plan.study, waves.rule))
+    show(console(), item.title, item.frame, note=item.note)
+    if document["waiting_for"]:
+        print(f"waiting for: {document['waiting_for']}")
     return int(document["failed_here"] > 0)
 
 
@@ -111,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
         "--published", metavar="STUDY", help="cost of a shipped study on its own datasets (with --dry-run)"
     )
     what.add_argument("--study", default="study", metavar="NAME", help="folder runs/NAME, or a path (%(default)s)")
+    when = p.add_argument_group("when to stop: in waves, nets in a random order that is frozen first")
+    when.add_argument("--until", metavar="GOAL", help="verdict, verdict=CHANCE (give up below it) or width=W")
+    when.add_argument("--max-nets", type=positive, metavar="N", help="most nets of any dataset (all of them)")
+    when.add_argument("--max-hours", type=positive, metavar="H", help="estimated hours (as --dry-run counts them)")
+    when.add_argument("--wave", type=positive, default=16, metavar="N", help="nets of the first wave (%(default)s)")
     how = p.add_argument_group("how to run it")
     how.add_argument("--executor", choices=EXECUTORS, help="slurm where sbatch is, else local")
     how.add_argument("--jobs", type=positive, metavar="N", help="local: workers (one a GPU, else one a core)")

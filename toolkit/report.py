@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from toolkit.analysis.document import Report
     from toolkit.analysis.settings import Settings
+    from toolkit.analysis.table_source import Reading
 
 PROBLEMS_SHOWN = 20
 IN_TERMINAL, IN_FILES = 500, 10_000
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     from toolkit.analysis.document import analyse
     from toolkit.analysis.sources import load
 
-    data, home = load(args.source, "accuracy" if args.accuracy else "error")
+    data, home = load(args.source, _reading(args))
     out = args.out or (home / "report" if home and not args.json else None)
     report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
     for line in _skipped(data.problems):
@@ -53,7 +54,21 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     add("source", nargs="+", help="a study's name or folder, CSV/TSV/Parquet files, or a shipped study's name")
     add("--reference", metavar="DATASET", help="whose ranking should transfer (default: imagenet, else the first)")
     add("--targets", nargs="+", default=[], metavar="DATASET", help="to which (default: all but its subsets)")
-    add("--accuracy", action="store_true", help="the values of a wide table are accuracies (default: errors)")
+    kind = options.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--accuracy", dest="quantity", action="store_const", const="accuracy", help="a table's values are accuracies"
+    )
+    kind.add_argument(
+        "--error", dest="quantity", action="store_const", const="error", help="a table's values are errors"
+    )
+    add("--unit", choices=("percent", "share", "none"), help="of a table's values (default: by their size)")
+    add(
+        "--map",
+        action="append",
+        default=[],
+        metavar="COLUMN=ROLE",
+        help="what a table's column is: architecture, dataset, seed, value, attribute, ignore, ...",
+    )
     add("--noise", type=float, metavar="SD", help="standard error of a value, where neither seeds nor counts tell it")
     add("--given", nargs="+", default=[], metavar="COLUMN", help="hold these fixed in partial correlations (flops)")
     add("--baseline", metavar="ARCH", help="improvement is relative to it (default: the worst on the reference)")
@@ -68,6 +83,12 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     if args.seed < 0 or (args.noise is not None and not 0 < args.noise < float("inf")):
         raise UsageError("--seed is 0 or more, --noise more than 0")
     return args
+
+
+def _reading(args: "argparse.Namespace") -> "Reading":
+    from toolkit.analysis.table_source import Reading, parse_roles
+
+    return Reading(args.quantity, args.unit, parse_roles(args.map))
 
 
 def _settings(args: "argparse.Namespace", resamples: int) -> "Settings":

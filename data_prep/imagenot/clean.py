@@ -124,9 +124,9 @@ def _look(key: str, start: int, content: bytes, section: options.Clean) -> Look:
 
 def decode(content: bytes) -> "Image":
     """The image, all of it decoded, in RGB."""
-    from PIL import Image
+    from toolkit.imagefile.images import opened
 
-    with Image.open(io.BytesIO(content)) as image:
+    with opened(content) as image:
         return image.convert("RGB")
 
 
@@ -165,9 +165,12 @@ def _hash_beton(path: Path) -> Hashes:
 
     from data_prep.writing.progress import progress
     from toolkit.imagefile import images
-    from toolkit.imagefile.writer import Beton
+    from toolkit.imagefile.reader import Beton
 
-    with Beton(path) as beton, progress(f"hashing {path.parent.name}/{path.name}", beton.samples) as advance:
+    with (
+        Beton.open(path, "layout") as beton,
+        progress(f"hashing {path.parent.name}/{path.name}", beton.samples) as advance,
+    ):
         hashes = np.zeros(beton.samples, np.uint64)
         for number in range(beton.samples):
             hashes[number] = perceptual_hash(Image.fromarray(images.decode(beton.image(number))))

@@ -1,17 +1,29 @@
 """Any tree of images with one folder per class.
 
-Expects ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg, or ROOT/CLASS/*.jpg; in the second case 10% of each class are
-held out for validation. Folders below a class folder count to the class. Labels follow the sorted names of the class
-folders. Names without an image's extension are passed over.
+Expects ROOT/train/CLASS/* and ROOT/val/CLASS/*, or ROOT/CLASS/*; where there is no val, 10% of each class are held out.
+Splits may be called train or training; val, valid, validation or dev; test or testing (it serves as val where there is
+none, and is left alone, with a note, where there is). Upper and lower case don't matter.
+Folders below a class folder count to the class. Labels follow the sorted names of the class folders. Every file in a
+class folder is taken for an image but those whose ending says otherwise (.txt, .csv, ...), which are counted, and what
+desktops and archivers leave behind (.DS_Store, __MACOSX, ...).
 """
 
-import argparse
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from data_prep.storage.names import split_named
 from data_prep.writing import options as cli
 from toolkit.cli import parser
 from toolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from data_prep.storage.image_tree import Splits
+    from data_prep.storage.samples import Files
+
+LAYOUTS = ("splits", "classes")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,34 +32,87 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("root", type=Path, help="the tree")
     options.add_argument("--name", help="the dataset's name (default: the tree's)")
     options.add_argument("--seed", type=int, default=0, help="of the held-out images (default: 0)")
+    options.add_argument(
+        "--layout", choices=LAYOUTS, help="what the folders of the tree are, where names leave it open"
+    )
+    options.add_argument("--one-class", action="store_true", help="one class is meant, not a folder too many")
     cli.writing_options(options)
     args = options.parse_args(argv)
     name = args.name or args.root.resolve().name
     cli.target(args, name)
-    _write(args, name)
+
+    from data_prep.storage.image_tree import hold_out
+    from data_prep.writing.dataset import DatasetInfo, printable
+
+    passed_over: Counter[str] = Counter()
+    classes, trees = find(args.root, args.layout, passed_over)
+    if len(classes) == 1 and not args.one_class:
+        below = args.root / "train" / classes[0] if "val" in trees else args.root / classes[0]
+        raise UsageError(
+            f"{args.root} has one class, {classes[0]}: give {below} if its folders are meant, or --one-class"
+        )
+    splits: Splits = trees
+    rule = ""
+    if "val" not in trees:
+        splits, rule = hold_out(trees["train"], trees["train"].labels, args.seed, classes)
+    seen = sum(map(len, trees.values())) + passed_over.total()
+    if passed_over:
+        endings = ", ".join(f"{count} {ending}" for ending, count in sorted(passed_over.items()))
+        print(
+            f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({endings})", file=sys.stderr
+        )
+    about = DatasetInfo(
+        [printable(c) for c in classes],
+        source=f"folder {printable(str(args.root))}",
+        split_rule=rule,
+        provenance={"files_seen": seen, "passed_over": dict(passed_over)} if passed_over else {},
+    )
+    cli.write(args, name, splits, about)
     return 0
 
 
-def _write(args: argparse.Namespace, name: str) -> None:
-    from data_prep.storage.image_tree import Splits, class_folders, class_tree, hold_out
-    from data_prep.writing.dataset import DatasetInfo, printable
+def find(root: Path, layout: str | None, passed_over: Counter[str]) -> "tuple[list[str], Mapping[str, Files]]":
+    """The classes of a tree, sorted, and its images by split: ``train``, and ``val`` where there is one.
 
-    split_rule = ""
-    splits: Splits
-    if (args.root / "train").is_dir() and (args.root / "val").is_dir():
-        classes = class_folders(args.root / "train")
-        if strange := sorted(set(classes) ^ set(class_folders(args.root / "val"))):
-            raise UsageError(
-                f"{args.root}: train and val have different classes ({', '.join(strange[:5])} in one only)"
-            )
-        splits = {split: class_tree(args.root / split, classes) for split in ("train", "val")}
-    else:
-        classes = class_folders(args.root)
-        if not classes:
-            raise UsageError(f"{args.root} has no folders; expected train/ and val/, or one folder per class")
-        tree = class_tree(args.root, classes)
-        splits, split_rule = hold_out(tree, tree.labels, args.seed)
-    about = DatasetInfo(
-        [printable(c) for c in classes], source=f"folder {printable(str(args.root))}", split_rule=split_rule
-    )
-    cli.write(args, name, splits, about)
+    Raises `UsageError` for whatever can be read in two ways, with the option that says which is meant.
+    """
+    from data_prep.storage.image_tree import class_folders, class_tree
+
+    folders = class_folders(root)
+    if not folders:
+        raise UsageError(f"{root} has no folders; expected train/ and val/, or one folder per class")
+    parts = _splits(root, folders) if _has_splits(root, folders, layout) else {"train": root}
+    classes = class_folders(parts["train"])
+    if not classes:
+        raise UsageError(f"{parts['train']} has no folders; expected one folder of images per class")
+    if "val" in parts and (strange := sorted(set(classes) ^ set(class_folders(parts["val"])))):
+        raise UsageError(f"{root}: train and val have different classes ({', '.join(strange[:5])} in one only)")
+    return classes, {split: class_tree(folder, classes, passed_over) for split, folder in parts.items()}
+
+
+def _has_splits(root: Path, folders: Sequence[str], layout: str | None) -> bool:
+    if layout:
+        return layout == "splits"
+    spoken = [name for name in folders if split_named(name)]
+    if spoken and len(spoken) < len(folders):
+        other = next(name for name in folders if not split_named(name))
+        raise UsageError(f"{root} has {spoken[0]}/ beside {other}/: --layout splits (others are left out) or classes?")
+    return bool(spoken)
+
+
+def _splits(root: Path, folders: Sequence[str]) -> dict[str, Path]:
+    """The folders of train and val. Raises `UsageError` for two of a kind, or none to train on."""
+    named: dict[str, list[str]] = {}
+    for name in folders:
+        if split := split_named(name):
+            named.setdefault(split, []).append(name)
+    if double := next((names for names in named.values() if len(names) > 1), None):
+        raise UsageError(f"{root} has {' and '.join(double)}, two folders of one split: leave one")
+    if "train" not in named:
+        raise UsageError(f"{root} has {', '.join(folders)} and nothing to train on: expected train/")
+    if {"val", "test"} <= named.keys():
+        print(
+            f"note: {root}/{named['test'][0]} is not used: {named['val'][0]} is the validation split", file=sys.stderr
+        )
+    judged = named.get("val") or named.get("test")
+    return {"train": root / named["train"][0], **({"val": root / judged[0]} if judged else {})}

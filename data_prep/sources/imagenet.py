@@ -139,7 +139,7 @@ def _solution(path: Path) -> dict[int, str]:
     """WordNet id by number of the image, from Kaggle's table; empty when it is not there."""
     if not path.is_file():
         return {}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = [(NUMBER.fullmatch(row["ImageId"]), row["PredictionString"]) for row in csv.DictReader(file)]
     return {int(number[1]): answer.split()[0] for number, answer in rows if number}
 

@@ -70,9 +70,9 @@ class Patch(NamedTuple):
 
 @lru_cache(maxsize=1)  # the points of a photograph come one after another
 def _photograph(path: str) -> Any:
-    from PIL import Image
+    from toolkit.imagefile.images import opened
 
-    with Image.open(path) as image:
+    with opened(Path(path).read_bytes()) as image:
         return np.asarray(image.convert("RGB"))
 
 

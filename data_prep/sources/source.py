@@ -1,12 +1,13 @@
 """What the source modules share: their options, the way from a folder to a dataset, saying what was looked for."""
 
 import argparse
-import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from data_prep.storage.names import SPLIT, SPLITS
 from data_prep.writing import options as cli
 from toolkit.cli import parser
 from toolkit.errors import UsageError
@@ -15,8 +16,6 @@ from toolkit.study.dataset import Metric
 if TYPE_CHECKING:
     from data_prep.storage.samples import Sample
 
-SPLIT = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
-HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/)")
 LISTED = 6  # names that a message shows of what was found
 
 
@@ -82,7 +81,7 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
     splits, rule = found.splits, found.split_rule
     if "val" not in splits:
         train = splits["train"]
-        splits, rule = hold_out(train, [train[i].label for i in range(len(train))], args.seed)
+        splits, rule = hold_out(train, [train[i].label for i in range(len(train))], args.seed, found.classes)
     about = DatasetInfo(
         classes=found.classes,
         class_names=found.class_names,
@@ -102,7 +101,7 @@ def images_below(root: Path) -> list[str]:
 
     if not root.is_dir():
         raise wrong_layout(root, "images")
-    names = sorted(name for name in trees.images_below(root) if not HIDDEN.search(name))
+    names = sorted(trees.images_below(root))
     if not names:
         raise wrong_layout(root, "images at any depth")
     return names
@@ -140,15 +139,22 @@ def by_split(folder: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
     splits: dict[str, list[Path]] = {}
     for file in files:
         spoken = SPLIT.findall(file.relative_to(folder).as_posix().lower())
-        splits.setdefault(spoken[-1] if spoken else "", []).append(file)
+        splits.setdefault(SPLITS[spoken[-1]] if spoken else "", []).append(file)
     if splits.keys() == {""}:
         return {"train": splits[""]}
     if "train" not in splits:
         raise wrong_layout(folder, f"files called train beside {files[0].name}")
     if "" in splits:
         raise wrong_layout(folder, f"train, val or test in the name of every file, and {splits[''][0].name} has none")
-    val = next((splits[name] for name in ("val", "valid", "validation", "test") if name in splits), None)
+    if "val" in splits and "test" in splits:
+        complain_of_test(folder, len(splits["test"]))
+    val = splits.get("val") or splits.get("test")
     return {"train": splits["train"], "val": val} if val else {"train": splits["train"]}
+
+
+def complain_of_test(folder: Path, count: int) -> None:
+    """Say that a third split is left alone: nothing is trained or judged on it."""
+    print(f"note: {folder} has a val and a test split: test ({count} of its entries) is not used", file=sys.stderr)
 
 
 def labels_of(

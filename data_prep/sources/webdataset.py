@@ -2,8 +2,9 @@
 
 Where from:  your own (img2dataset --output_format webdataset), or any published set of shards
 Licence:     that of the images; img2dataset leaves it to you
-Expects:     *.tar below ROOT, uncompressed, in which files that share a name up to its first dot are one sample: an
-             image (KEY.jpg, .jpeg, .png or .webp) and its class in KEY.cls, or in a field of KEY.json (--field)
+Expects:     *.tar below ROOT, uncompressed, in which files that share a name up to its first dot are one sample:
+             an image (KEY.jpg, KEY.image.png or any ending of an image) and its class in KEY.cls, or in a field of
+             KEY.json (--field)
 
 Files or folders called train, val (validation, valid) or test tell the splits apart; test serves as val where there
 is no other; without such names 10% of each class are held out. Classes are numbers or names; labels 0..k-1 follow the
@@ -19,13 +20,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
+from data_prep.storage.image_tree import EXTENSIONS
+from data_prep.storage.names import is_foreign
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
     from data_prep.storage.tar_entries import Spans, TarEntry
 
 FIRST_DOT = re.compile(r"\.(?=[^/]*$)")
-IMAGES = ("jpg", "jpeg", "png", "webp")
 SOURCE = Source(name="the folder's", title="", origin="")
 
 
@@ -58,23 +60,34 @@ def find(root: Path, field: str | None = None) -> Found:
             split: [sample for shard in files for sample in _samples(shard, field)]
             for split, files in sources.by_split(root, shards).items()
         }
+    if empty := [split for split, of in images.items() if not of]:
+        raise UsageError(f"{root}: no member of the {empty[0]} shards has an image's ending ({', '.join(EXTENSIONS)})")
     classes, labels = sources.labels_of({split: [sample.name for sample in of] for split, of in images.items()})
     return Found({split: _spans(of, labels[split]) for split, of in images.items()}, classes)
 
 
 def _samples(shard: Path, field: str | None) -> Iterator[Labelled]:
     for key, files in _grouped(shard):
-        image = next((files[kind] for kind in IMAGES if kind in files), None)
-        if image is not None:
-            yield Labelled(shard, image, _class_of(shard, key, files, field))
+        images = [kind for kind in files if f".{kind}".endswith(EXTENSIONS)]
+        if len(images) > 1:
+            raise UsageError(
+                f"{shard}: {key} has {len(images)} images ({', '.join(images)}), and one is meant: keep one"
+            )
+        if images:
+            yield Labelled(shard, files[images[0]], _class_of(shard, key, files, field))
 
 
 def _grouped(shard: Path) -> "Iterator[tuple[str, dict[str, TarEntry]]]":
     """Neighbouring members by their common name, which ends at the first dot; what follows tells them apart."""
     from data_prep.storage.tar_entries import members
 
-    for key, group in groupby(members(shard), key=lambda member: FIRST_DOT.split(member.name)[0]):
-        yield key, {member.name[len(key) + 1 :].lower(): member for member in group}
+    own = (member for member in members(shard) if not any(map(is_foreign, member.name.removeprefix("./").split("/"))))
+    for key, group in groupby(own, key=lambda member: FIRST_DOT.split(member.name)[0]):
+        files: dict[str, TarEntry] = {}
+        for member in group:
+            if files.setdefault(member.name[len(key) + 1 :].lower(), member) is not member:
+                raise UsageError(f"{shard}: {member.name} is there twice, one after the other: which is meant?")
+        yield key, files
 
 
 def _class_of(shard: Path, key: str, files: "dict[str, TarEntry]", field: str | None) -> str:
@@ -85,7 +98,10 @@ def _class_of(shard: Path, key: str, files: "dict[str, TarEntry]", field: str | 
         raise UsageError(f"{shard}: looked for the class in {key}.{kind}; {key} has {', '.join(sorted(files))}")
     content = Span(str(shard), files[kind].start, files[kind].size).read()
     if field is None:
-        return content.decode().strip()
+        try:
+            return content.decode().strip()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{shard}: the class in {key}.cls is no UTF-8 text: {content[:40]!r}") from error
     try:
         return str(json.loads(content)[field])
     except (ValueError, KeyError, TypeError) as error:

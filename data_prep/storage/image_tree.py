@@ -2,15 +2,20 @@
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from data_prep.storage.names import is_foreign, is_no_image
 from data_prep.storage.samples import Files, Picked, Sample
 from toolkit.errors import UsageError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+EXTENSIONS = (
+    ".avif", ".bmp", ".gif", ".heic", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm",
+    ".tif", ".tiff", ".webp",
+)  # fmt: skip
 HELD_OUT = 0.1
 Splits = Mapping[str, Sequence[Sample]]
 
@@ -19,52 +24,83 @@ def class_folders(root: Path) -> list[str]:
     """Names of the folders in ``root``, sorted: the classes, in the order of their labels."""
     if not root.is_dir():
         raise UsageError(f"{root} is no folder; it should hold one folder of images per class")
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_foreign(entry.name))
 
 
-def class_tree(root: Path, classes: Sequence[str]) -> Files:
-    """The images below ``root/CLASS/``, class after class, each class's names sorted (as torchvision has them).
+def class_tree(root: Path, classes: Sequence[str], passed_over: "Counter[str] | None" = None) -> Files:
+    """The files below ``root/CLASS/``, class after class, each class's names sorted (as torchvision has them).
 
-    Raises `UsageError` for a class without images.
+    Every file counts as an image but those that `data_prep.storage.names` knows for something else: whether it is one
+    is for the writer to see and to say. Those passed over are counted in ``passed_over`` by their ending.
+    Raises `UsageError` for a class without images, and for a link out of the tree.
     """
+    counts: Counter[str] = Counter() if passed_over is None else passed_over
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(images_below(root, name))
+        found = []
+        for path in files_below(root, name):
+            if is_no_image(path):
+                counts[Path(path).suffix.lower()] += 1
+            else:
+                found.append(path)
         if not found:
-            raise UsageError(f"{root / name} holds no images ({', '.join(EXTENSIONS)}): remove the folder, or fill it")
-        names += found
+            raise UsageError(f"{root / name} holds no images: remove the folder, or fill it")
+        names += sorted(found)
         labels += [label] * len(found)
     return Files(root, names, labels)
 
 
 def images_below(root: Path, folder: str = "") -> Iterator[str]:
-    """Paths, relative to ``root``, of everything below ``root/folder`` that has an image's name.
+    """Paths, relative to ``root``, of everything below ``root/folder`` that has an image's name."""
+    return (name for name in files_below(root, folder) if name.lower().endswith(EXTENSIONS))
 
-    Directories of such a name count too: whether something is an image is for the writer to see and to say.
+
+def files_below(root: Path, folder: str = "") -> Iterator[str]:
+    """Paths, relative to ``root``, of the files below ``root/folder``, without what belongs to other programs.
+
+    Folders with an image's name count as files. Raises `UsageError` for a link that leads out of the tree, where a
+    stranger's archive could point at anything, or back to a folder that it is in.
     """
     with os.scandir(root / folder) as entries:
         for entry in entries:
+            if is_foreign(entry.name):
+                continue
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.lower().endswith(EXTENSIONS):
+            if entry.is_symlink():
+                _check_link(root, name)
+            if entry.is_dir() and not entry.name.lower().endswith(EXTENSIONS):
+                yield from files_below(root, name)
+            else:
                 yield name
-            elif entry.is_dir():
-                yield from images_below(root, name)
+
+
+def _check_link(root: Path, name: str) -> None:
+    try:
+        target = (root / name).resolve()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"{root / name} is a link that leads in a circle: remove it") from error
+    if not target.is_relative_to(root.resolve()):
+        raise UsageError(f"{root / name} is a link out of the tree, to {target}: copy what is meant, or give that tree")
+    if (root / name).parent.resolve().is_relative_to(target):
+        raise UsageError(f"{root / name} is a link to a folder that it is in: remove it")
 
 
 def hold_out(
-    samples: Sequence[Sample], labels: Sequence[int], seed: int, share: float = HELD_OUT
+    samples: Sequence[Sample], labels: Sequence[int], seed: int, classes: Sequence[str] = (), share: float = HELD_OUT
 ) -> tuple[Splits, str]:
     """Split off ``share`` of each class (at least one image) for validation; returns the splits and the rule in words.
 
-    Both keep the order of ``samples``. Raises `UsageError` for a class of one image.
+    Both keep the order of ``samples``. Raises `UsageError` for a class of one image, by its name in ``classes``.
     """
     by_class = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(np.asarray(labels)[by_class], prepend=-1))
     chosen = np.zeros(len(samples), bool)
     for numbers in np.split(by_class, starts[1:]):
         if len(numbers) < 2:
-            raise UsageError(f"class {labels[numbers[0]]} has one image: too few for a training and a validation split")
+            label = labels[numbers[0]]
+            name = classes[label] if classes else label
+            raise UsageError(f"class {name} has one image: too few for a training and a validation split")
         held = random.Random(f"{seed}/{labels[numbers[0]]}").sample(
             range(len(numbers)), max(1, round(share * len(numbers)))
         )

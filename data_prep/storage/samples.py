@@ -5,7 +5,7 @@ import stat
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, overload
+from typing import NamedTuple, Protocol, overload
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Span(NamedTuple):
 
     def read(self) -> bytes:
         """The bytes of the stretch."""
-        content = os.pread(_descriptor(self.path), self.size, self.start)
+        content = os.pread(_descriptor(self.path).number, self.size, self.start)
         if len(content) < self.size:
             raise BadImage(f"ends after {len(content)} of {self.size} bytes: {self.path} is truncated")
         return content
@@ -112,6 +112,15 @@ def read(content: Content) -> bytes | Pixels:
     return File(os.fspath(content)).read() if isinstance(content, Path) else content.read()
 
 
-@lru_cache(maxsize=64)
-def _descriptor(path: str) -> Any:
-    return os.open(path, os.O_RDONLY)
+class _Descriptor:
+    """An open file, closed when nobody holds it any more: the cache may let go of it while another thread reads."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+_descriptor = lru_cache(maxsize=64)(_Descriptor)

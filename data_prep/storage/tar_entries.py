@@ -34,6 +34,10 @@ def members(tar: Path, start: int = 0) -> Iterator[TarEntry]:
             file.seek(start)
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 yield from (TarEntry(info.name, info.offset_data, info.size) for info in archive if info.isfile())
+                end = archive.offset
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0") or file.tell() == end:
+                raise tarfile.ReadError("it ends without the mark of an end, as a download that was stopped does")
     except (tarfile.TarError, OSError) as error:
         raise ToolkitError(f"{tar} is no whole, uncompressed tar ({error}); fetch or unpack it again") from error
 

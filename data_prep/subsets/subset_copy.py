@@ -19,8 +19,10 @@ from data_prep.writing.progress import progress
 from data_prep.writing.staging import new_folder
 from toolkit.errors import UsageError
 from toolkit.imagefile.digests import written
+from toolkit.imagefile.format import PAGE_SIZE, broken, digest
 from toolkit.imagefile.images import BadImage, decode_reduced
-from toolkit.imagefile.writer import PAGE_SIZE, Beton, BetonWriter, broken, digest
+from toolkit.imagefile.reader import Beton
+from toolkit.imagefile.writer import BetonWriter
 from toolkit.study.dataset import Dataset, Manifest, Metric, Parent
 
 PIECE = 1 << 20
@@ -44,7 +46,9 @@ def write_subset(
     or the disk is full.
     """
     with ExitStack() as files:
-        parents = {name: files.enter_context(Beton(parent.beton(name))) for name in parent.manifest.splits}
+        parents = {
+            name: files.enter_context(Beton.open(parent.beton(name), "layout")) for name in parent.manifest.splits
+        }
         taken = {name: take(beton.labels, plan, name == "train") for name, beton in parents.items()}
         for name, (numbers, _) in taken.items():
             if not len(numbers):

@@ -26,8 +26,10 @@ from data_prep.writing.progress import progress
 from data_prep.writing.staging import new_folder
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.digests import write_digests
+from toolkit.imagefile.format import Encoded, content_hash, content_of
 from toolkit.imagefile.images import BadImage, Pixels, decode, encode, fitting, sums
-from toolkit.imagefile.writer import Beton, BetonWriter, Encoded, content_hash, content_of, put
+from toolkit.imagefile.reader import Beton
+from toolkit.imagefile.writer import BetonWriter, put
 from toolkit.study.dataset import MANIFEST, Encoding, Manifest, Metric, Parent, Skipped, Split
 
 CHUNK, FIRST, SHARES = 128, 8, 16
@@ -167,7 +169,7 @@ def finish_dataset(
         provenance=dict(about.provenance),
     )
     first = next(iter(betons.values()))
-    with Beton(first.path, first.header) as written:
+    with Beton.open(first.path, "layout", first.header) as written:
         contact_sheet(written, manifest).save(folder / "contact-sheet.png", compress_level=1)
     manifest.write(folder / MANIFEST)
     for unsealed in betons.values():

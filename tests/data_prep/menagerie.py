@@ -37,6 +37,7 @@ def odd_files(folder):
         "rubbish-before-the-end.jpg": (file_bytes(colour, quality=95)[:-2] + b"rubbish\xff\xd9", colour),
         "ünï 'quoted' \"name\"\n.jpg": (file_bytes(colour, quality=95), colour),
         "floats.tif": (file_bytes(Image.fromarray(grey.astype(np.float32)), "TIFF"), None),
+        "postscript.jpg": (file_bytes(image, "EPS"), None),
         "empty.jpg": (b"", None),
         "text.jpg": (b"<html>404 Not Found</html>", None),
         "truncated.jpg": (jpeg(3)[:-300], None),

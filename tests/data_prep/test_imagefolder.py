@@ -5,7 +5,7 @@ from data_prep.sources.imagefolder import main
 from data_prep.storage.image_tree import hold_out
 from tests.data_prep.pictures import jpeg, tree
 from toolkit.errors import UsageError
-from toolkit.imagefile.writer import Beton
+from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import find_dataset
 
 
@@ -19,7 +19,7 @@ def test_a_tree_with_both_splits_passes_through_unchanged(odd_path):
     dataset = write(root, odd_path / "data")
     assert dataset.manifest.classes == ("cat", "dog")
     assert dataset.manifest.split_rule == ""
-    with Beton(dataset.beton("train")) as beton:
+    with Beton.open(dataset.beton("train"), "layout") as beton:
         expected = [(root / "train" / name / f"{i}.jpg").read_bytes() for name in ("cat", "dog") for i in range(5)]
         assert [beton.image(i).data for i in range(10)] == expected
         assert beton.labels.tolist() == [0] * 5 + [1] * 5
@@ -65,3 +65,85 @@ def test_a_wrong_layout_is_named(tmp_path, make, message):
     with pytest.raises(UsageError, match=message):
         main([str(root), "--data", str(tmp_path / "data")])
     assert not (tmp_path / "data").exists() or not any((tmp_path / "data").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("splits", "used"),
+    [
+        (("train", "test"), ("train", "test")),
+        (("train", "valid", "test"), ("train", "valid")),
+        (("training", "validation"), ("training", "validation")),
+        (("Train", "Val"), ("Train", "Val")),
+    ],
+)
+def test_splits_are_known_by_their_usual_names(tmp_path, capsys, splits, used):
+    root = tree(tmp_path / "pets", splits=splits)
+    dataset = write(root, tmp_path / "data")
+    assert dataset.manifest.classes == ("cat", "dog")
+    for split, folder in zip(("train", "val"), used, strict=True):
+        with Beton.open(dataset.beton(split), "layout") as beton:
+            assert beton.image(0).data == (root / folder / "cat" / "0.jpg").read_bytes()
+    assert ("test is not used" in capsys.readouterr().err) == (len(splits) == 3)
+
+
+def test_train_alone_holds_out_a_tenth_and_its_folders_are_the_classes(tmp_path):
+    manifest = write(tree(tmp_path / "pets", images=10, splits=("train",)), tmp_path / "data").manifest
+    assert manifest.classes == ("cat", "dog")
+    assert manifest.splits["val"].class_counts == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: tree(root / "inner", splits=("train", "val")), "has one class, inner: give .*--one-class"),
+        (lambda root: tree(root, splits=("train", "cars")), "train/ beside cars/: --layout splits"),
+        (lambda root: tree(root, splits=("train", "training")), "two folders of one split"),
+        (lambda root: tree(root, splits=("val", "test")), "nothing to train on"),
+        (lambda root: (tree(root), (root / "train" / "cat" / "loop").symlink_to("..")), "a folder that it is in"),
+        (lambda root: (tree(root), (root / "train" / "cat" / "x.jpg").symlink_to("/etc/passwd")), "out of the tree"),
+        (
+            lambda root: (tree(root), (root / "train" / "cat" / "y").symlink_to("y")),
+            "in a circle|a folder that it is in",
+        ),
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_a_question(tmp_path, make, message):
+    (tmp_path / "pets").mkdir()
+    make(tmp_path / "pets")
+    with pytest.raises(UsageError, match=message):
+        main([str(tmp_path / "pets"), "--data", str(tmp_path / "data")])
+
+
+def test_the_user_says_which_reading_is_meant(tmp_path):
+    root = tree(tmp_path / "vehicles", images=10, splits=("",), classes=("car", "train"))
+    assert write(root, tmp_path / "data", "--layout", "classes").manifest.classes == ("car", "train")
+    one = tree(tmp_path / "one", images=10, splits=("",), classes=("car",))
+    assert write(one, tmp_path / "data", "--one-class").manifest.classes == ("car",)
+
+
+def test_files_add_up_and_what_others_left_is_not_the_users(tmp_path, capsys):
+    root = tree(tmp_path / "pets", images=10, splits=("",))
+    (root / "cat" / "no-ending").write_bytes(jpeg(50))
+    (root / "cat" / "b.jfif").write_bytes(jpeg(51))
+    (root / "cat" / "notes.txt").write_text("no image")
+    (root / "cat" / "x.exe").write_text("what is this")
+    for foreign in (".ipynb_checkpoints/a.jpg", "__MACOSX/a.jpg", "@eaDir/a.jpg", "._0.jpg", "Thumbs.db", ".DS_Store"):
+        (root / "cat" / foreign).parent.mkdir(exist_ok=True)
+        (root / "cat" / foreign).write_bytes(jpeg(52))
+    (root / "__MACOSX").mkdir()
+    (root / ".ipynb_checkpoints").mkdir()
+    manifest = write(root, tmp_path / "data", "--max-bad", "1").manifest
+    assert [bad.source for bad in manifest.skipped] == ["cat/x.exe"]
+    written = sum(split.samples for split in manifest.splits.values())
+    assert written == 22
+    assert manifest.provenance == {"files_seen": 24, "passed_over": {".txt": 1}}
+    assert manifest.provenance["files_seen"] == written + len(manifest.skipped) + 1
+    assert "1 of 24 files are no images" in capsys.readouterr().err
+
+
+def test_a_class_of_one_image_is_named(tmp_path):
+    root = tree(tmp_path / "pets", splits=("",))
+    (root / "cow").mkdir()
+    (root / "cow" / "0.jpg").write_bytes(jpeg(9))
+    with pytest.raises(UsageError, match="class cow has one image"):
+        main([str(root), "--data", str(tmp_path / "data")])

@@ -21,7 +21,7 @@ from tests.data_prep.menagerie import damaged_files, odd_files
 from tests.data_prep.pictures import file_bytes, jpeg, photo, samples
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.images import decode
-from toolkit.imagefile.writer import Beton
+from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import Encoding, find_dataset
 
 RENDER = [
@@ -55,7 +55,7 @@ def test_every_odd_file_is_converted_rightly_or_named(tmp_path):
     kept = [
         pixels for name, pixels in sorted(expected.items(), key=lambda item: _as_on_disk(item[0])) if pixels is not None
     ]
-    with Beton(tmp_path / "set" / "train.beton") as beton:
+    with Beton.open(tmp_path / "set" / "train.beton", "layout") as beton:
         for number, pixels in enumerate(kept):
             found = decode(beton.image(number))
             assert found.shape == pixels.shape
@@ -161,7 +161,7 @@ def _is_honest(data, reference):
     if not (data / "set").exists():
         for path in data.glob("**/*.beton"):
             with pytest.raises(ToolkitError, match=r"never written|truncated"):
-                Beton(path)
+                Beton.open(path, "layout")
         return False
     assert find_dataset("set", data).manifest.content_hash == reference
     assert verify(data / "set") == []

@@ -16,7 +16,8 @@ from data_prep.writing import dataset as writer
 from data_prep.writing.dataset import DatasetInfo, write_dataset
 from tests.data_prep.pictures import jpeg, samples
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.imagefile.writer import METADATA, METADATA_START, Beton
+from toolkit.imagefile.format import METADATA, METADATA_START
+from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import Encoding, find_dataset
 
 WNIDS = ("n02084071", "n02121620", "n02958343", "n03790512", "n02330245", "n02374451")
@@ -50,7 +51,7 @@ def subset(data, tmp_path):
 
 def images_by_class(dataset, split="train"):
     """Encoded images by class id, in order."""
-    with Beton(dataset.beton(split)) as beton:
+    with Beton.open(dataset.beton(split), "layout") as beton:
         found = [(dataset.manifest.classes[label], beton.image(i)) for i, label in enumerate(beton.labels)]
     return {wnid: [image for of, image in found if of == wnid] for wnid in dataset.manifest.classes}
 
@@ -94,7 +95,10 @@ def test_the_size_control_caps_training_images_only(subset, data):
 def test_label_noise_changes_that_share_of_training_labels(subset, data):
     (dataset,) = subset("--label-noise", "0.25").values()
     assert dataset.path.name == "six-noise25"
-    with Beton(dataset.beton("train")) as noisy, Beton(find_dataset("six", data).beton("train")) as clean:
+    with (
+        Beton.open(dataset.beton("train"), "layout") as noisy,
+        Beton.open(find_dataset("six", data).beton("train"), "layout") as clean,
+    ):
         assert (noisy.labels != clean.labels).sum() == 30
         assert set(noisy.labels) == set(range(6))
         assert np.array_equal(noisy.content()["digest"], clean.content()["digest"])
@@ -171,8 +175,8 @@ def own_parent(subset, data, tmp_path):
 )
 def test_a_damaged_parent_is_refused_and_leaves_nothing(own_parent, data, tmp_path, name, message):
     subset, damage = own_parent
-    with Beton(data / "six" / "train.beton") as parent:
-        images = parent.pointers.tolist()
+    with Beton.open(data / "six" / "train.beton", "layout") as parent:
+        images = parent.offsets.tolist()
     first_label = METADATA_START + METADATA.fields["label"][1]
     places = {"metadata": [3000], "images": images, "labels": [], "digests": [70]}
     damage("train.digests" if name == "digests" else "train.beton", places[name])
@@ -195,8 +199,8 @@ def test_an_image_that_a_disk_has_spoiled_is_found_in_the_subset_too(own_parent,
     """Few images are looked at while they are copied; the others keep the digest of when they were written."""
     monkeypatch.setattr(writer, "MEASURED", 1)
     subset, damage = own_parent
-    with Beton(data / "six" / "train.beton") as parent:
-        damage("train.beton", [int(parent.pointers[7]) + 100])
+    with Beton.open(data / "six" / "train.beton", "layout") as parent:
+        damage("train.beton", [int(parent.offsets[7]) + 100])
     (dataset,) = subset("--classes", "6").values()
     for path in (tmp_path / "six", dataset.path):
         assert verify(path, decode=0) == [

@@ -7,7 +7,7 @@ import pytest
 from data_prep.sources.synthetic import Picture, main
 from toolkit.errors import UsageError
 from toolkit.imagefile.images import decode
-from toolkit.imagefile.writer import Beton
+from toolkit.imagefile.reader import Beton
 from toolkit.launch import main as launch
 from toolkit.study.dataset import find_dataset
 
@@ -78,7 +78,10 @@ def test_no_picture_comes_twice(family):
 
 def test_train_and_validation_share_no_picture(tmp_path):
     main([*SMALL, "--family", "textures", "--name", "t", "--data", str(tmp_path)])
-    with Beton(tmp_path / "t" / "train.beton") as train, Beton(tmp_path / "t" / "val.beton") as val:
+    with (
+        Beton.open(tmp_path / "t" / "train.beton", "layout") as train,
+        Beton.open(tmp_path / "t" / "val.beton", "layout") as val,
+    ):
         pictures = [decode(beton.image(i)).tobytes() for beton in (train, val) for i in range(beton.samples)]
     assert len(set(pictures)) == 50
 

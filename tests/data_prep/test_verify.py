@@ -14,7 +14,8 @@ from data_prep.verify import main
 from data_prep.writing.dataset import DatasetInfo, write_dataset
 from tests.data_prep.pictures import photo, samples
 from toolkit.errors import UsageError
-from toolkit.imagefile.writer import HEADER, METADATA_START, Beton
+from toolkit.imagefile.format import HEADER, METADATA_START
+from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import MANIFEST, Encoding, Manifest
 
 
@@ -78,7 +79,7 @@ def test_a_file_cut_anywhere_is_found(damaged, keep):
 @pytest.mark.parametrize("table", ["header", "fields", "metadata", "allocations", "page"])
 def test_a_zeroed_table_is_found(damaged, table):
     folder, change = damaged
-    with Beton(folder / "train.beton") as beton:
+    with Beton.open(folder / "train.beton", "layout") as beton:
         places = {
             "header": (0, HEADER.itemsize),
             "fields": (HEADER.itemsize, METADATA_START),
@@ -93,10 +94,10 @@ def test_a_zeroed_table_is_found(damaged, table):
 
 def test_images_that_changed_are_named(damaged):
     folder, change = damaged
-    with Beton(folder / "train.beton") as beton:
+    with Beton.open(folder / "train.beton", "layout") as beton:
         changed = [3, *range(8, 20)]
         for number in changed:
-            change(int(beton.pointers[number]) + 50, bytes(4))
+            change(int(beton.offsets[number]) + 50, bytes(4))
     assert verify(folder, decode=0) == [
         f"{folder / 'train.beton'}: images have changed since they were written, 13 of 34: "
         "samples 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, ..."
@@ -116,7 +117,7 @@ def test_other_digests_than_those_written_are_found(damaged, content):
 
 def test_labels_counts_and_undecodable_images_are_named(damaged, capsys):
     folder, change = damaged
-    with Beton(folder / "train.beton") as beton:
+    with Beton.open(folder / "train.beton", "layout") as beton:
         pointer = int(beton.allocations["ptr"][1])
         labels = METADATA_START + 16
     change(pointer, bytes(300))

@@ -21,7 +21,7 @@ from data_prep.writing.staging import new_folder
 from tests.data_prep.pictures import jpeg, photo, samples
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.images import decode, sums
-from toolkit.imagefile.writer import Beton
+from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import Encoding, Manifest, find_dataset
 
 
@@ -61,7 +61,7 @@ def test_the_manifest_says_what_is_in_the_folder(odd_path):
     assert manifest.mean == pytest.approx(pixels.mean(0), abs=1e-5)
     assert manifest.std == pytest.approx(pixels.std(0), abs=1e-5)
     assert manifest.mean_over == 20
-    with Beton(path / "train.beton") as beton:
+    with Beton.open(path / "train.beton", "layout") as beton:
         assert all(np.array_equal(decode(beton.image(i)), pictures[i]) for i in range(20))
 
 
@@ -125,14 +125,14 @@ def test_no_file_opens_before_everything_else_is_written(tmp_path, monkeypatch):
     def look(beton, manifest):
         for path in tmp_path.glob(".tmp-*/*.beton"):
             with pytest.raises(ToolkitError, match="never written"):
-                Beton(path)
+                Beton.open(path, "layout")
             looked_at.append(path.name)
         return contact_sheet(beton, manifest)
 
     monkeypatch.setattr("data_prep.writing.dataset.contact_sheet", look)
     write_dataset(tmp_path / "set", {"train": samples(6), "val": samples(3)}, DatasetInfo("abc"), workers=1)
     assert sorted(looked_at) == ["train.beton", "val.beton"]
-    assert Beton(tmp_path / "set" / "train.beton").samples == 6
+    assert Beton.open(tmp_path / "set" / "train.beton", "layout").samples == 6
 
 
 @pytest.mark.parametrize("mode", ["jpg", "raw"])

@@ -39,7 +39,7 @@ def test_less_is_decoded_than_is_there():
 @pytest.mark.parametrize("raw", [True, False])
 def test_a_picture_is_its_crop_resized_and_mirrored(tmp_path, raw):
     image = noise(120, 160)
-    beton = Beton(write_beton(tmp_path / "a.beton", [image], [0], raw=raw))
+    beton = Beton.open(write_beton(tmp_path / "a.beton", [image], [0], raw=raw))
     source = image if raw else decode(jpeg(image))
     box, out = (20, 30, 64, 80), np.empty((48, 48, 3), np.uint8)
     expected = cv2.resize(np.ascontiguousarray(source[20:84, 30:110]), (48, 48), interpolation=cv2.INTER_LINEAR)
@@ -52,7 +52,7 @@ def test_a_picture_is_its_crop_resized_and_mirrored(tmp_path, raw):
 
 def test_a_decoder_remembers_nothing(tmp_path):
     images = [noise(40 + 17 * i, 90 - 13 * i, i) for i in range(4)]
-    beton = Beton(write_beton(tmp_path / "a.beton", images, [0] * 4))
+    beton = Beton.open(write_beton(tmp_path / "a.beton", images, [0] * 4))
     warm, out, alone = Decoder(), np.empty((32, 32, 3), np.uint8), np.empty((32, 32, 3), np.uint8)
     for sample in (3, 0, 2, 1, 0, 3):
         box = (1, 2, int(beton.heights[sample]) - 3, int(beton.widths[sample]) - 4)
@@ -68,7 +68,7 @@ def test_shrinkage_never_goes_below_the_size_asked_for():
 @pytest.mark.parametrize("damage", ["zeros", "cut", "header", "sides", "noise"])
 def test_damage_is_named_by_the_samples_number(tmp_path, damage):
     path = write_beton(tmp_path / "a.beton", *pictures(5, 2))
-    before, content = Beton(path), bytearray(path.read_bytes())
+    before, content = Beton.open(path), bytearray(path.read_bytes())
     start, size = int(before.offsets[3]), int(before.sizes[3])
     rng = np.random.default_rng(0)
     if damage == "zeros":
@@ -83,7 +83,7 @@ def test_damage_is_named_by_the_samples_number(tmp_path, damage):
     else:
         content[start + size // 2 : start + size] = rng.integers(0, 256, size - size // 2, dtype=np.uint8).tobytes()
     path.write_bytes(content)
-    beton, out = Beton(path), np.zeros((16, 16, 3), np.uint8)
+    beton, out = Beton.open(path), np.zeros((16, 16, 3), np.uint8)
     with pytest.raises(CorruptSample, match=r"sample 3 of .*a\.beton is corrupt"):
         Decoder().picture(beton, 3, (0, 0, 40, 48), False, out)
     Decoder().picture(beton, 2, (0, 0, 40, 48), False, out)

@@ -98,6 +98,10 @@ def test_files_that_are_looked_at_together_do_not_meddle():
         assert found == [None if cut else Whole(8 + i, 90 - i, False) for i, cut in zip(chosen, broken, strict=True)]
 
 
+def test_segments_without_payload_are_not_read_beyond():
+    assert whole(b"\xff\xd8\xff\xc0\0\2\xff\xda\0\2") is None
+
+
 def test_a_code_of_ones_alone_is_no_code():
     """T.81 keeps it free, and libjpeg refuses a table that has it."""
     content = bytearray(file_bytes(photo(0), quality=90))

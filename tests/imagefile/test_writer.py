@@ -10,9 +10,11 @@ from blake3 import blake3
 from data_prep.writing.dataset import DatasetInfo, write_dataset
 from tests.data_prep.pictures import photo, samples
 from toolkit.errors import ToolkitError
-from toolkit.imagefile import writer as beton
+from toolkit.imagefile import format as beton
+from toolkit.imagefile.format import JPG, RAW, Encoded, content_hash, content_of
 from toolkit.imagefile.images import decode, encode
-from toolkit.imagefile.writer import JPG, RAW, Beton, BetonWriter, Encoded, content_hash, content_of, put
+from toolkit.imagefile.reader import Beton
+from toolkit.imagefile.writer import BetonWriter, put
 from toolkit.study.dataset import Encoding
 
 
@@ -66,7 +68,7 @@ def test_every_sample_equals_the_one_ffcvs_writer_writes(ffcv, tmp_path, encodin
     ffcv.DatasetWriter(str(theirs), fields, num_workers=1).from_indexed_dataset(dataset)
     ours = tmp_path / "ours.beton"
     write(ours, [encode(picture, encoding) for picture in pictures], [label for _, label in dataset])
-    with Beton(ours) as a, Beton(theirs) as b:
+    with Beton.open(ours, "layout") as a, Beton.open(theirs, "layout") as b:
         assert np.array_equal(a.content(), b.content())
         assert np.array_equal(a.metadata, b.metadata)
     assert ours.read_bytes() == theirs.read_bytes()
@@ -95,7 +97,7 @@ def test_ffcvs_loader_reads_every_pixel_and_label(ffcv, tmp_path):
 def test_images_that_fill_pages_and_a_file_with_room_left(tmp_path):
     images = [raw(i, 1200, 1200) for i in range(5)]
     records = write(tmp_path / "x.beton", images, range(5), capacity=9)
-    with Beton(tmp_path / "x.beton") as file:
+    with Beton.open(tmp_path / "x.beton", "layout") as file:
         assert file.samples == 5
         assert [file.image(i) for i in range(5)] == images
         assert np.array_equal(file.content(threads=2), records)
@@ -108,7 +110,7 @@ def test_an_unfinished_file_opens_nowhere(ffcv, tmp_path):
         add(file, [raw(i, 20, 20) for i in range(3)], range(3))
         file.finish()
     with pytest.raises(ToolkitError, match=r"never written|truncated"):
-        Beton(path)
+        Beton.open(path, "layout")
     with pytest.raises((AssertionError, ValueError, IndexError)):
         ffcv.reader.Reader(str(path))
 
@@ -133,7 +135,7 @@ def test_images_that_lie_together_are_written_from_several_threads(tmp_path):
             list(pool.map(put, range(0, 40, 5)))
         file.finish()
         file.seal()
-    with Beton(tmp_path / "x.beton") as file:
+    with Beton.open(tmp_path / "x.beton", "layout") as file:
         assert [file.image(i) for i in range(40)] == images
         room = memoryview(bytearray(100_000))
         numbers = np.array([0, 1, 2, 7, 30, 31, 39])

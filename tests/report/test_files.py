@@ -11,7 +11,8 @@ import pytest
 from toolkit import report
 from toolkit.analysis.table import table
 from toolkit.errors import ToolkitError
-from toolkit.render.export import escape, latex, markdown
+from toolkit.render import escape
+from toolkit.render.export import latex, markdown
 
 CSV = "architecture,flops,depth,imagenet,imagenet-10,cifar\n" + "\n".join(
     f'"<b>n{i}</b> & ""it""",{i + 1}e8,{(i * 5) % 7},{20 + i},{30 + (i * 7) % 16},{40 + (i * 5) % 16}'
@@ -55,7 +56,7 @@ def test_latex_is_balanced_and_escaped(folder):
         assert begun == ended[::-1]
         rows = [line for line in text.splitlines() if line.endswith(r"\\") and "caption" not in line]
         assert len({row.count("&") - row.count(r"\&") for row in rows}) == 1
-    assert escape("a_b & 5% <x>\n#1") == r"a\_b \& 5\% \textless{}x\textgreater{} \#1"
+    assert escape.latex("a_b & 5% <x>\n#1") == r"a\_b \& 5\% \textless{}x\textgreater{} \#1"
 
 
 def test_latex_compiles(folder, tmp_path):

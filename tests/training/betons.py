@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from toolkit.imagefile.reader import ALLOCATION, FIELD, HEADER, IMAGE, JPEG, RAW, VERSION
+from toolkit.imagefile.format import ALLOCATION, FIELD, HEADER, IMAGE, JPG, RAW, VERSION
 from toolkit.study import Manifest, Split
 
 ROW = np.dtype([("image", IMAGE), ("label", "<i8")], align=True)
@@ -20,17 +20,17 @@ def write_beton(path: Path, images: Sequence[np.ndarray], labels: Sequence[int],
     """A ``.beton`` of RGB images, uint8 (height, width, 3)."""
     fields = np.zeros(2, FIELD)
     for field, kind, name in zip(fields, (2, 1), (b"image", b"label"), strict=True):
-        field["type"] = kind
+        field["type_id"] = kind
         field["name"][: len(name)] = list(name)
     rows = np.zeros(len(images), ROW)
     stored = [image.tobytes() if raw else jpeg(image) for image in images]
     data = HEADER.itemsize + fields.nbytes + rows.nbytes
     offsets = data + np.concatenate([[0], np.cumsum([len(part) for part in stored])])
     for row, image, label, offset in zip(rows, images, labels, offsets, strict=False):
-        row["image"] = (RAW if raw else JPEG, image.shape[1], image.shape[0], offset)
+        row["image"] = (RAW if raw else JPG, image.shape[1], image.shape[0], offset)
         row["label"] = label
     table = np.zeros(len(images), ALLOCATION)
-    table["sample"], table["pointer"], table["size"] = np.arange(len(images)), offsets[:-1], np.diff(offsets)
+    table["sample_id"], table["ptr"], table["size"] = np.arange(len(images)), offsets[:-1], np.diff(offsets)
     header = np.array([(VERSION, 2, 1 << 21, len(images), offsets[-1])], HEADER)
     parts = [header.tobytes(), fields.tobytes(), rows.tobytes(), *stored, table.tobytes()]
     path.write_bytes(b"".join(parts))

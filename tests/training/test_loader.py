@@ -22,7 +22,7 @@ def pool():
 
 @pytest.fixture
 def beton(tmp_path):
-    return Beton(write_beton(tmp_path / "a.beton", *pictures(90, 3)))
+    return Beton.open(write_beton(tmp_path / "a.beton", *pictures(90, 3)))
 
 
 def same(left, right):
@@ -68,12 +68,12 @@ def test_shares_of_an_evaluation_add_up(beton, pool):
 
 
 def damaged(path, sample):
-    beton = Beton(path)
+    beton = Beton.open(path)
     content = bytearray(path.read_bytes())
     start = int(beton.offsets[sample])
     content[start : start + int(beton.sizes[sample])] = bytes(int(beton.sizes[sample]))
     path.write_bytes(content)
-    return Beton(path)
+    return Beton.open(path)
 
 
 def test_damage_reaches_the_loop_with_the_samples_number(tmp_path, pool):
@@ -104,6 +104,18 @@ def test_damage_can_be_left_out_and_is_counted(tmp_path, pool):
     loader = Loader(beton, pool, "skip")
     seen = np.concatenate([batch.samples for batch in loader.evaluate(20, 24, 1.0)])
     assert loader.skipped == {41} and np.array_equal(seen, np.delete(np.arange(90), 41))
+
+
+def test_a_set_of_which_too_much_is_lost_is_no_set(tmp_path, pool):
+    path = write_beton(tmp_path / "a.beton", *pictures(90, 3))
+    for sample in (3, 41):
+        beton = damaged(path, sample)
+    for batches in (
+        Loader(beton, pool, "skip").evaluate(20, 24, 1.0),
+        Loader(beton, pool, "skip").train(RECIPE.model_copy(update={"batch": 90}), 0, 0, 24),
+    ):
+        with pytest.raises(ToolkitError, match=r"2 of 90 samples of .*a\.beton are corrupt, more than the 1%"):
+            list(batches)
 
 
 def test_a_batch_larger_than_the_set(beton, pool):

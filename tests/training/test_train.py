@@ -153,7 +153,7 @@ def test_crops_that_grow_over_the_epochs(study, declare, data):
 def test_a_corrupt_sample_fails_the_task_or_is_left_out(study, tmp_path):
     manifest = write_dataset(tmp_path / "torn")
     beton = tmp_path / "torn" / "val.beton"
-    tables, content = Beton(beton), bytearray(beton.read_bytes())
+    tables, content = Beton.open(beton), bytearray(beton.read_bytes())
     start, size = int(tables.offsets[7]), int(tables.sizes[7])
     content[start : start + size] = bytes(size)
     beton.write_bytes(content)

@@ -40,6 +40,8 @@ class Measurements:
     """"top1" or "top5" by dataset, where it is known."""
     problems: tuple[str, ...] = ()
     """Files and rows that were left out, one line each."""
+    errors: pl.DataFrame | None = None
+    """``architecture``, ``dataset``, ``noise``: standard errors that stood beside the values, in their unit."""
 
     @cached_property
     def datasets(self) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from toolkit.analysis.headings import bare
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.settings import Settings
 from toolkit.errors import UsageError
@@ -34,14 +35,16 @@ def roles(data: Measurements, settings: Settings) -> Roles:
     for name in (*settings.targets, *([settings.reference] if settings.reference else [])):
         if name not in data.datasets:
             raise unknown("dataset", name, data.datasets)
-    usual = USUAL_REFERENCE if USUAL_REFERENCE in data.datasets else data.datasets[0]
+    usual = next((name for name in data.datasets if bare(name) == USUAL_REFERENCE), data.datasets[0])
+    usual = USUAL_REFERENCE if USUAL_REFERENCE in data.datasets else usual
     reference = settings.reference or usual
     if reference in settings.targets:
         raise UsageError(f"{reference} is the reference and cannot be a target too")
     children = [name for name in data.datasets if name.startswith(reference + "-")]
     subsets = [subset for name in children if (subset := _subset(name, reference))]
     controls = [name for name in children if re.fullmatch(r"\d+-\d+(\.\d+)?", name[len(reference) + 1 :])]
-    rest = [name for name in data.datasets if name != reference and name not in children]
+    derived = {*controls, *(subset.name for subset in subsets)}
+    rest = [name for name in data.datasets if name != reference and name not in derived]
     return Roles(reference, subsets, controls, list(settings.targets) or rest)
 
 

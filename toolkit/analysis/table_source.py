@@ -1,139 +1,410 @@
-"""Measurements of anybody's table: tidy or wide, CSV or Parquet; and of the shipped references."""
+"""Measurements of anybody's table, tidy or wide; and of the shipped references."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import polars as pl
-from polars.exceptions import PolarsError
 
+from toolkit.analysis.headings import (
+    ATTRIBUTE_PREFIX,
+    KEYS,
+    NAMES,
+    ROLES,
+    Role,
+    direction,
+    is_attribute,
+    is_index,
+    is_metric,
+    is_summary,
+    metric,
+    plain,
+)
 from toolkit.analysis.measurements import SCHEMA, Measurements
+from toolkit.analysis.numerals import Numerals, is_numeric, read_numerals, uses_decimal_comma
+from toolkit.analysis.opening import open_table
 from toolkit.errors import UsageError
+from toolkit.names import unknown
 from toolkit.references import reference, reference_csv
 
-ALIASES = {
-    "architecture": ("architecture", "arch", "model", "net", "network"),
-    "dataset": ("dataset", "data", "task", "benchmark"),
-    "seed": ("seed", "run", "repeat"),
-    "error": ("error", "err", "top1_error", "top5_error", "test_error", "val_error"),
-    "accuracy": ("accuracy", "acc", "top1", "top5", "test_accuracy", "val_accuracy"),
-}
-ATTRIBUTES = ("flops", "params", "activations", "depth", "width", "resolution", "cumulative_depth", "cumulative_width")
-"""Numeric columns that describe an architecture; in a wide table every other numeric column is a dataset."""
-ATTRIBUTE_PREFIX = "attr_"
-"""Marks any further column of a wide table as an architecture's."""
-SCALES = ((1.0, 100.0, "%"), (100.0, 1.0, "%"), (float("inf"), 1.0, ""))
-"""Largest value, factor, unit: shares become percent, percent stays, anything larger has no unit."""
+Quantity = Literal["error", "accuracy"]
+Unit = Literal["percent", "share", "none"]
+SHOWN = 12
+"""Columns named in a message."""
+COUNTS_TOLERANCE = 0.51
+"""Points by which a value may differ from its counts: values are printed rounded, at worst to whole percents."""
 
 
-def table_measurements(paths: Sequence[Path], quantity: str = "error") -> Measurements:
-    """Measurements of the tables in ``paths``, read as one. Raises `UsageError` naming the file and what it lacks."""
-    frame = pl.concat([_read(path) for path in paths], how="diagonal_relaxed")
-    return _measurements(" + ".join(path.stem for path in paths), frame, quantity, {}, None, str(paths[0]))
+@dataclass(frozen=True)
+class Reading:
+    """What a user says of a table that its headings don't."""
+
+    quantity: Quantity | None = None
+    unit: Unit | None = None
+    columns: tuple[tuple[str, Role], ...] = ()
+    """Roles of columns, by heading."""
 
 
-def reference_measurements(name: str) -> Measurements:
-    """Measurements of the shipped study ``name``."""
-    about = reference(name)
-    frame = pl.read_csv(reference_csv(name))
-    return _measurements(name, frame, about["quantity"], about.get("metrics", {}), about.get("unit"), name)
+def parse_roles(pairs: Sequence[str]) -> tuple[tuple[str, Role], ...]:
+    """Roles from words like ``top5=value``. Raises `UsageError` for an unknown role."""
+    found = []
+    for pair in pairs:
+        column, sign, role = pair.rpartition("=")
+        if not sign or role not in ROLES:
+            raise unknown("role", role, ROLES, "in --map COLUMN=ROLE")
+        found.append((column, cast(Role, role)))
+    return tuple(found)
 
 
-def _read(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix == ".parquet":
-            return pl.read_parquet(path)
-        separator = "\t" if path.suffix == ".tsv" else ","
-        return pl.read_csv(path, separator=separator, infer_schema_length=None, null_values=["", "NA", "nan", "NaN"])
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} is not there: give the path of a table or the name of a study") from error
-    except (PolarsError, OSError) as error:
-        raise UsageError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
+def table_measurements(paths: Sequence[Path], reading: Reading | None = None) -> Measurements:
+    """Measurements of the tables in ``paths``, read as one. Raises `UsageError` naming what it saw and what it lacks.
 
-
-def _measurements(
-    name: str, frame: pl.DataFrame, quantity: str, metrics: dict[str, str], unit: str | None, place: str
-) -> Measurements:
-    frame = frame.rename({c: c.strip() for c in frame.columns})
-    architecture = _find(frame, "architecture")
-    if architecture is None:
-        raise UsageError(f"{place} has no column of architectures (one of: {', '.join(ALIASES['architecture'])})")
-    frame = frame.rename({architecture: "architecture"}).with_columns(pl.col("architecture").cast(pl.String))
-    dataset = _find(frame, "dataset")
-    if dataset is None:
-        tidy, attributes = _melt(frame, place)
-    else:
-        tidy, attributes, quantity = _tidy(frame.rename({dataset: "dataset"}), place)
-    problems = tuple(_odd_rows(tidy, place))
+    Files whose values stand under the same heading are a dataset each, named by file, unless they hold different
+    architectures.
+    """
+    reading = reading or Reading()
+    tables = [_Table(path, reading) for path in paths]
+    names = _dataset_names(paths)
+    parts = [table.tidy(names[table.path]) for table in tables]
+    quantity = _quantity(tables, reading)
+    tidy = _apart([part for part, _ in parts], [names[path] for path in paths])
+    notes = [line for table in tables for line in table.notes]
+    place = str(paths[0])
     tidy = tidy.filter(pl.col("architecture").is_not_null() & pl.col("dataset").is_not_null())
     if tidy.is_empty():
         raise UsageError(f"{place} has no rows with an architecture and a dataset")
-    tidy, found = _in_percent(tidy) if unit is None else (tidy, unit)
-    kind = cast(Literal["error", "accuracy"], quantity)
-    return Measurements(name, tidy.select(list(SCHEMA)), attributes, kind, found, metrics, problems)
+    _refuse_repeats(tidy, place, tables[0])
+    percents = {name for table in tables for name in table.percent}
+    tidy, unit, said = _in_percent(tidy, quantity, reading, percents, place)
+    tidy, noise = _errors(tidy)
+    tidy = _checked_counts(tidy, quantity, place)
+    attributes = pl.concat([described for _, described in parts], how="diagonal_relaxed")
+    attributes = attributes.group_by("architecture", maintain_order=True).agg(pl.all().mean())
+    name = " + ".join(path.name.split(".")[0] for path in paths)
+    metrics = {name: kind for table in tables for name, kind in table.metrics.items()}
+    found = Measurements(name, tidy.select(list(SCHEMA)), attributes, quantity, unit, metrics, tuple(notes + said))
+    return found if noise is None else Measurements(**{**found.__dict__, "errors": noise})
 
 
-def _find(frame: pl.DataFrame, kind: str) -> str | None:
-    return next((column for column in frame.columns if column.lower() in ALIASES[kind]), None)
+def reference_measurements(name: str) -> Measurements:
+    """Measurements of the shipped study ``name``: a wide table whose every column but the architectures' is known."""
+    about = reference(name)
+    frame = pl.read_csv(reference_csv(name))
+    described = [c for c in frame.columns if is_attribute(c)]
+    datasets = [c for c in frame.columns if c not in described and c != "architecture"]
+    tidy = frame.unpivot(datasets, index="architecture", variable_name="dataset", value_name="value")
+    tidy = _complete(tidy.with_columns(status=pl.when(pl.col("value").is_finite().fill_null(False)).then(pl.lit("done")).otherwise(pl.lit("missing"))))  # fmt: skip
+    attributes = frame.select("architecture", *(pl.col(c).cast(pl.Float64) for c in described))
+    unit = about.get("unit", "%")
+    return Measurements(name, tidy.select(list(SCHEMA)), attributes, about["quantity"], unit, about.get("metrics", {}))
 
 
-def _melt(frame: pl.DataFrame, place: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A wide table, one column a dataset, as tidy rows; and the architectures' columns."""
-    seed = _find(frame, "seed")
-    numeric = [c for c, kind in frame.schema.items() if kind.is_numeric() and c != seed]
-    described = [c for c in numeric if c.lower() in ATTRIBUTES or c.startswith(ATTRIBUTE_PREFIX)]
-    datasets = [c for c in numeric if c not in described]
-    if not datasets:
-        raise UsageError(f"{place} has neither a column 'dataset' nor a numeric column for each dataset")
-    index = ["architecture", *([seed] if seed else [])]
-    tidy = frame.unpivot(datasets, index=index, variable_name="dataset", value_name="value")
-    tidy = tidy.rename({seed: "seed"}) if seed else tidy
-    return _complete(tidy), _described(frame, described)
+class _Table:
+    """One file: its cells, the role of each column, and a line for each that is not used."""
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self.path = path
+        frame, self.notes = open_table(path)
+        self.frame = frame.rename({c: c.strip() for c in frame.columns})
+        self.percent: set[str] = set()
+        self.metrics: dict[str, str] = {}
+        self.roles: dict[str, Role] = {c: r for c, r in reading.columns if c in self.frame.columns}
+        for column, _ in reading.columns:
+            if column not in self.frame.columns:
+                raise unknown("column", column, self.frame.columns, f"in {path}")
+        self.comma = uses_decimal_comma(self.frame)
+        self.numerals = {c: read_numerals(self.frame[c], self.comma) for c in self.frame.columns}
+        self.quantity: str | None = None
+        self._drop_index()
+        self._transpose(reading)
+        self.architecture = self._architecture()
+
+    @property
+    def seen(self) -> str:
+        names = ", ".join(repr(c) for c in self.frame.columns[:SHOWN])
+        more = self.frame.width - SHOWN
+        return f"columns seen: {names}" + (f" and {more} more" if more > 0 else "")
+
+    def _drop_index(self) -> None:
+        for column in self.frame.columns:
+            count = self.numerals[column].values.to_list() if is_index(column) and column not in self.roles else [0.5]
+            if count in ([*range(len(count))], [*range(1, len(count) + 1)]):
+                self.roles[column] = "ignore"
+
+    def _transpose(self, reading: Reading) -> None:
+        """Turn a table with a row for each dataset and a column for each architecture."""
+        dataset = self.find("dataset")
+        others = [c for c in self.frame.columns if c != dataset and c not in self.roles]
+        if dataset is None or self.find("architecture") or reading.columns or self.frame[dataset].is_duplicated().any():
+            return
+        if len(others) > 1 and all(is_numeric(self.numerals[c]) and not is_metric(c) for c in others):
+            turned = self.frame.select(others).cast(pl.String).transpose(
+                include_header=True, header_name="architecture", column_names=self.frame[dataset].cast(pl.String).to_list()
+            )  # fmt: skip
+            self.frame, self.roles = turned, {}
+            self.numerals = {c: read_numerals(turned[c], self.comma) for c in turned.columns}
+
+    def find(self, role: Role) -> str | None:
+        """The column of a role: as told, else by its heading, the most telling first."""
+        told = next((c for c, r in self.roles.items() if r == role), None)
+        free = {plain(c): c for c in reversed(self.frame.columns) if c not in self.roles}
+        return told or next((free[name] for name in NAMES.get(role, ()) if name in free), None)
+
+    def _architecture(self) -> pl.Series:
+        name = self.find("architecture")
+        if name is None:
+            text = [c for c in self.frame.columns if not is_numeric(self.numerals[c]) and c not in self.roles]
+            text = [c for c in text if self.find("dataset") != c and self.find("metric") != c]
+            if len(text) != 1:
+                raise UsageError(
+                    f"{self.path} has no column of architectures (one of: {', '.join(NAMES['architecture'][:7])}); "
+                    f"{self.seen}; say --map COLUMN=architecture"
+                )
+            name = text[0]
+        self.roles[name] = "architecture"
+        keys = [c for c in self.frame.columns if plain(c) in KEYS and c not in self.roles]
+        keys = [c for c in keys if not is_numeric(self.numerals[c])]
+        for key in keys:
+            self.roles[key] = "architecture"
+        parts = [pl.col(c).cast(pl.String).str.strip_chars() for c in (name, *keys)]
+        joined = self.frame.select(pl.concat_str(parts, separator=" ", ignore_nulls=True).alias("architecture"))
+        found = joined["architecture"].replace("", None)
+        if lost := found.is_null().sum():
+            self.notes.append(f"{self.path}: {lost} rows without architecture are left out")
+        return found
+
+    def tidy(self, dataset_name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Rows of one architecture, dataset and seed; and the numeric columns that describe the architectures."""
+        known = {r: self.find(r) for r in ("dataset", "seed", "metric", "status", "wrong", "images")}
+        self.roles |= {c: cast(Role, r) for r, c in known.items() if c and c not in self.roles}
+        dataset, values = known["dataset"], self._values(known["dataset"] is not None)
+        rows = []
+        for column in values:
+            read = self.numerals[column]
+            name = self._names(dataset, known["metric"], column, dataset_name)
+            told = self._noise(column)
+            rows.append(
+                pl.DataFrame({"architecture": self.architecture, "dataset": name, "value": read.values, "status": read.states})
+                .with_columns(noise=read.errors if told is None else told, **self._counts(known, dataset))
+            )  # fmt: skip
+            self._tell_odd(column, read)
+            if read.percent or "%" in column:
+                self.percent |= set(name.drop_nulls().unique().to_list())
+            if kind := metric(column):
+                self.metrics |= dict.fromkeys(name.drop_nulls().unique().to_list(), kind)
+        described = self._described()
+        self._tell_unused()
+        return _complete(pl.concat(rows)), described
+
+    def _values(self, tidy: bool) -> list[str]:
+        """Columns that hold values: of a table with one metric the metric, of a wide one every dataset."""
+        free = [c for c in self.frame.columns if c not in self.roles and is_numeric(self.numerals[c])]
+        told = [c for c, r in self.roles.items() if r in ("value", "error", "accuracy", "result")]
+        metrics = [c for c in free if is_metric(c)]
+        value = self.find("value")
+        wide = [c for c in free if not is_attribute(c) and not is_summary(c) and not is_index(c) and c not in metrics]
+        wide = [c for c in wide if not self._is_noise(c)]
+        if told:
+            found = told
+        elif tidy or (metrics and not wide):
+            order = sorted(metrics, key=lambda c: (metric(c) == "top5", direction(c) == "error"))
+            found = order[:1] or ([value] if value else [])
+        else:
+            found = wide
+        if not found:
+            lacks = "column 'error' or 'accuracy'" if tidy else "column 'dataset' nor a numeric column for each dataset"
+            raise UsageError(
+                f"{self.path} has {'no' if tidy else 'neither a'} {lacks}; {self.seen}; say --map COLUMN=value"
+            )
+        says = {r if (r := self.roles.get(c)) in ("error", "accuracy") else direction(c) for c in found} - {None}
+        if len(says) > 1:
+            raise UsageError(f"{self.path} mixes errors and accuracies ({', '.join(found)}); --map COLUMN=ignore")
+        self.quantity = next(iter(says), None) or self._direction_of_metrics()
+        for column in found:
+            self.roles[column] = self.roles.get(column, "value")
+        return found
+
+    def _direction_of_metrics(self) -> str | None:
+        column = self.find("metric")
+        says = {direction(m) for m in self.frame[column].cast(pl.String).drop_nulls().unique()} if column else set()
+        return next(iter(says)) if len(says) == 1 else None
+
+    def _names(self, dataset: str | None, kind: str | None, column: str, by_file: str) -> pl.Series:
+        """The dataset of each row."""
+        if dataset is None:
+            alone = is_metric(column) or (self.roles[column] in ("value", "error", "accuracy") and plain(column) in NAMES["value"])  # fmt: skip
+            return pl.Series([by_file if alone else column] * self.frame.height, dtype=pl.String)
+        names = self.frame[dataset].cast(pl.String).str.strip_chars().replace("", None)
+        if lost := names.is_null().sum():
+            self.notes.append(f"{self.path}: {lost} rows without dataset are left out")
+        if kind is None or self.frame[kind].n_unique() < 2:
+            return names
+        return self.frame.select(pl.concat_str(names, pl.lit(" "), pl.col(kind).cast(pl.String))).to_series()
+
+    def _counts(self, known: dict[str, str | None], dataset: str | None) -> dict[str, Any]:
+        counts: dict[str, Any] = {}
+        if known["seed"]:
+            seeds = self.numerals[known["seed"]].values
+            labels = self.frame[known["seed"]].cast(pl.String).rank("dense")
+            counts["seed"] = seeds if seeds.is_not_null().all() else labels
+        for name in ("wrong", "images") if dataset else ():
+            if column := known[name]:
+                counts[name] = self.numerals[column].values
+        if known["status"]:
+            counts["status"] = self.frame[known["status"]].cast(pl.String)
+        return counts
+
+    def _is_noise(self, column: str) -> bool:
+        stem, _, last = plain(column).rpartition("_")
+        return last in NAMES["noise"] and any(plain(c) == stem for c in self.frame.columns)
+
+    def _noise(self, value: str) -> pl.Series | None:
+        beside = [c for c in self.frame.columns if self._is_noise(c) and plain(c).rpartition("_")[0] == plain(value)]
+        alone = [c for c in (self.find("noise"),) if c]
+        for column in beside or alone:
+            self.roles[column] = "noise"
+            return self.numerals[column].values
+        return None
+
+    def _described(self) -> pl.DataFrame:
+        """One row an architecture: the mean of each numeric column that describes it."""
+        free = [c for c in self.frame.columns if self.roles.get(c, "attribute") == "attribute"]
+        tidy = "dataset" in self.roles.values()
+        columns = [c for c in free if is_numeric(self.numerals[c]) and not is_metric(c) and not is_summary(c) and not is_index(c)]  # fmt: skip
+        columns = [c for c in columns if tidy or is_attribute(c) or self.roles.get(c)]
+        self.roles |= dict.fromkeys(columns, cast(Role, "attribute"))
+        values = {c.removeprefix(ATTRIBUTE_PREFIX): self.numerals[c].values for c in columns}
+        frame = pl.DataFrame({"architecture": self.architecture, **values}).filter(pl.col("architecture").is_not_null())
+        return frame.group_by("architecture", maintain_order=True).agg(pl.all().mean())
+
+    def _tell_odd(self, column: str, read: Numerals) -> None:
+        if read.odd:
+            shown = ", ".join(f"{self.frame[column][i]!r} ({self.architecture[i]})" for i in read.odd[:3])
+            self.notes.append(f"{self.path}: {len(read.odd)} cells of {column!r} are no numbers: {shown}")
+        if infinite := read.values.is_infinite().sum():
+            self.notes.append(f"{self.path}: {infinite} infinite values count as missing")
+
+    def _tell_unused(self) -> None:
+        unused = [c for c in self.frame.columns if c not in self.roles]
+        if unused:
+            names = ", ".join(map(repr, unused))
+            self.notes.append(f"{self.path}: columns not used: {names} (--map COLUMN=ROLE uses one)")
 
 
-def _tidy(frame: pl.DataFrame, place: str) -> tuple[pl.DataFrame, pl.DataFrame, str]:
-    quantity = next((kind for kind in ("error", "accuracy") if _find(frame, kind)), None)
-    if quantity is None:
-        raise UsageError(f"{place} has no column 'error' or 'accuracy'")
-    renamed = {_find(frame, quantity): "value", _find(frame, "seed"): "seed"}
-    frame = frame.rename({old: new for old, new in renamed.items() if old})
-    known = {"architecture", "dataset", "seed", "value", "wrong", "images", "status"}
-    described = [c for c, kind in frame.schema.items() if kind.is_numeric() and c not in known]
-    return _complete(frame), _described(frame, described), quantity
+def _dataset_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """What a file's name says of its dataset: words that all names share, and a leading ``results``, say nothing."""
+    stems = [re.sub(r"(?i)^results?[-_ ]", "", path.name.split(".")[0]).split("_") for path in paths]
+    while len(stems) > 1 and min(map(len, stems)) > 1 and len({stem[0] for stem in stems}) == 1:
+        stems = [stem[1:] for stem in stems]
+    while len(stems) > 1 and min(map(len, stems)) > 1 and len({stem[-1] for stem in stems}) == 1:
+        stems = [stem[:-1] for stem in stems]
+    return {path: "_".join(stem) for path, stem in zip(paths, stems, strict=True)}
+
+
+def _apart(parts: list[pl.DataFrame], names: list[str]) -> pl.DataFrame:
+    """All files' rows; datasets that several files measure on the same architectures are told apart by file."""
+    keys = [set(part.select("architecture", "dataset", "seed").iter_rows()) for part in parts]
+    met = Counter(key for found in keys for key in found)
+    twice = {key[1] for key, count in met.items() if count > 1}
+    named = [
+        part.with_columns(dataset=pl.when(pl.col("dataset").is_in(list(twice))).then(pl.col("dataset") + f" [{name}]").otherwise("dataset"))
+        for part, name in zip(parts, names, strict=True)
+    ]  # fmt: skip
+    return pl.concat(named)
+
+
+def _quantity(tables: Sequence[_Table], reading: Reading) -> Quantity:
+    """Errors or accuracies: as told, as headings say, as a file's name says; else the user is asked."""
+    said = {table.quantity or direction(table.path.name.split(".")[0]) for table in tables} - {None}
+    heard = {table.quantity for table in tables} - {None}
+    if reading.quantity and heard - {reading.quantity}:
+        raise UsageError(f"{tables[0].path}: --{reading.quantity} contradicts its headings; {tables[0].seen}")
+    if reading.quantity or len(said) == 1:
+        return cast(Quantity, reading.quantity or next(iter(said)))
+    if said:
+        raise UsageError("some tables hold errors, others accuracies: report them one by one, or --map COLUMN=ignore")
+    raise UsageError(
+        f"{tables[0].path} does not say whether its values are errors or accuracies: add --error or --accuracy; "
+        f"{tables[0].seen}"
+    )
+
+
+def _refuse_repeats(tidy: pl.DataFrame, place: str, first: _Table) -> None:
+    """Raise `UsageError` when a network has two values of one dataset and seed: a mean of them could be anything."""
+    keys = ["architecture", "dataset", "seed"]
+    repeated = tidy.filter(pl.struct(keys).is_duplicated())
+    if len(repeated):
+        name, dataset = repeated.row(0)[:2]
+        raise UsageError(
+            f"{place}: {name!r} has several rows on {dataset!r}; say which column tells them apart "
+            f"(--map COLUMN=seed, or =architecture); {first.seen}"
+        )
 
 
 def _complete(frame: pl.DataFrame) -> pl.DataFrame:
-    """All columns of `SCHEMA`; a value that is there is a done run, one that is not is missing."""
+    """All columns of `SCHEMA`, and ``noise``; what is not known is null, the seed 0."""
     defaults: dict[str, Any] = {"seed": 0, "wrong": None, "images": None}
     absent = [pl.lit(value, SCHEMA[name]).alias(name) for name, value in defaults.items() if name not in frame.columns]
-    frame = frame.with_columns(pl.col("value").cast(pl.Float64, strict=False), *absent)
-    if "status" not in frame.columns:
-        has = pl.col("value").is_finite().fill_null(False)
-        frame = frame.with_columns(status=pl.when(has).then(pl.lit("done")).otherwise(pl.lit("missing")))
-    return frame.with_columns(pl.col(name).cast(kind, strict=False) for name, kind in SCHEMA.items())
+    frame = frame.with_columns(*absent)
+    if "noise" not in frame.columns:
+        frame = frame.with_columns(noise=pl.lit(None, pl.Float64))
+    casts = [pl.col(name).cast(kind, strict=False) for name, kind in SCHEMA.items()]
+    return frame.select(*casts, pl.col("noise").cast(pl.Float64))
 
 
-def _described(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    """One row an architecture: the mean of each numeric column that describes it."""
-    means = [pl.col(c).cast(pl.Float64).mean().alias(c.removeprefix(ATTRIBUTE_PREFIX)) for c in columns]
-    return frame.group_by("architecture", maintain_order=True).agg(means)
+def _in_percent(
+    tidy: pl.DataFrame, quantity: str, reading: Reading, percents: set[str], place: str
+) -> tuple[pl.DataFrame, str, list[str]]:
+    """Shares become percent, dataset by dataset; percent stays; anything else has no unit."""
+    finite = tidy.filter(pl.col("value").is_finite())
+    spans = {name: (low, high) for name, low, high in finite.group_by("dataset", maintain_order=True).agg(pl.col("value").min().alias("low"), pl.col("value").max().alias("high")).iter_rows()}  # fmt: skip
+    if reading.unit or not spans:
+        shares = set(spans) if reading.unit == "share" else set()
+        return _times_100(tidy, shares), "" if reading.unit == "none" else "%", []
+    odd = [name for name, (low, high) in spans.items() if low < 0 or high > 100]
+    if odd:
+        return tidy, "", [f"{place}: {', '.join(odd[:5])} has values outside 0..100: no dataset is read as percent"]
+    shares = {name for name, (_, high) in spans.items() if high <= 1 and name not in percents}
+    mixed = shares and len(shares) < len(spans)
+    if mixed and quantity == "error":
+        raise UsageError(
+            f"{place}: are the values of {', '.join(sorted(shares)[:3])} (at most 1) shares or percent? Others are "
+            f"percent: say --unit percent, or write all in one unit"
+        )
+    said = [f"{place}: {', '.join(sorted(shares)[:5])} read as shares, others as percent (--unit)"] if mixed else []
+    if shares and not mixed and quantity == "error":
+        said = [f"{place}: values of at most 1 are read as shares, times 100 (--unit percent if they are percent)"]
+    return _times_100(tidy, shares), "%", said
 
 
-def _odd_rows(tidy: pl.DataFrame, place: str) -> list[str]:
-    """What is counted as missing, in words."""
-    infinite = tidy["value"].is_infinite().sum()
-    unnamed = (tidy["architecture"].is_null() | tidy["dataset"].is_null()).sum()
-    repeated = len(tidy) - tidy.n_unique(["architecture", "dataset", "seed"])
-    said = {
-        f"{infinite} infinite values count as missing": infinite,
-        f"{unnamed} rows without architecture or dataset are left out": unnamed,
-        f"{repeated} rows repeat an architecture, dataset and seed; they count as repeated runs": repeated,
-    }
-    return [f"{place}: {words}" for words, count in said.items() if count]
+def _times_100(tidy: pl.DataFrame, shares: set[str]) -> pl.DataFrame:
+    factor = pl.when(pl.col("dataset").is_in(list(shares))).then(100.0).otherwise(1.0)
+    return tidy.with_columns(value=pl.col("value") * factor, noise=pl.col("noise") * factor)
 
 
-def _in_percent(tidy: pl.DataFrame) -> tuple[pl.DataFrame, str]:
-    finite = tidy["value"].filter(tidy["value"].is_finite())
-    largest = cast(float, finite.max()) if len(finite) else 0.0
-    _, factor, unit = next(scale for scale in SCALES if largest <= scale[0])
-    return tidy.with_columns(value=factor * pl.col("value")), unit
+def _errors(tidy: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Standard errors that the table itself tells, or none."""
+    told = tidy.filter(pl.col("noise").is_not_null()).select("architecture", "dataset", "noise")
+    return tidy, told if len(told) else None
+
+
+def _checked_counts(tidy: pl.DataFrame, quantity: str, place: str) -> pl.DataFrame:
+    """``tidy`` as it is. Raises `UsageError` for counts that cannot be, or that contradict their value."""
+    share = 100 * pl.col("wrong") / pl.col("images")
+    expected = share if quantity == "error" else 100 - share
+    bad = tidy.filter(
+        (pl.col("wrong") > pl.col("images"))
+        | (pl.col("wrong") < 0)
+        | (pl.col("images") <= 0)
+        | ((pl.col("value") - expected).abs() > COUNTS_TOLERANCE)
+    )
+    if len(bad):
+        row = bad.row(0, named=True)
+        raise UsageError(
+            f"{place}: {row['architecture']} on {row['dataset']} has {row['wrong']} wrong of {row['images']} images, "
+            f"which is no {quantity} of {row['value']:g} %: mend the counts or leave their columns out (--map wrong=ignore)"
+        )
+    return tidy

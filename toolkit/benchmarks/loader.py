@@ -106,7 +106,7 @@ def _ours(given: Namespace) -> Callable[[], Epochs]:
         from toolkit.training.loader import Loader, Pool
 
         recipe = Recipe(batch=given.batch, resolution=given.side, crop_scale=SCALE, crop_ratio=RATIO)
-        loader = Loader(Beton(given.folder / "dataset" / "train.beton"), Pool(given.workers))
+        loader = Loader(Beton.open(given.folder / "dataset" / "train.beton"), Pool(given.workers))
         epoch = 0
         while True:
             for batch in loader.train(recipe, 0, epoch, given.side):
@@ -121,7 +121,7 @@ def _limit(given: Namespace) -> Callable[[], Epochs]:
         from toolkit.imagefile.crops import Decoder
         from toolkit.imagefile.reader import Beton
 
-        beton = Beton(given.folder / "dataset" / "train.beton")
+        beton = Beton.open(given.folder / "dataset" / "train.beton")
         sizes = list(zip(beton.heights.tolist(), beton.widths.tolist(), strict=True))
 
         def decode(part: range) -> int:

@@ -117,12 +117,13 @@ def _as_files(dataset: Dataset, root: Path) -> Path:
     """The training images as JPEG files, a folder a class; returns ``root``."""
     import cv2
 
-    from toolkit.imagefile.reader import JPEG, Beton
+    from toolkit.imagefile.format import JPG
+    from toolkit.imagefile.reader import Beton
 
-    beton = Beton(dataset.beton("train"))
+    beton = Beton.open(dataset.beton("train"))
     for i, label in enumerate(beton.labels):
         file, data = root / f"class-{label}" / f"{i:05d}.jpg", beton.encoded(i)
-        if beton.modes[i] != JPEG:
+        if beton.modes[i] != JPG:
             pixels = data.reshape(beton.heights[i], beton.widths[i], 3)[:, :, ::-1]
             data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
         file.parent.mkdir(parents=True, exist_ok=True)

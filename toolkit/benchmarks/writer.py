@@ -29,7 +29,7 @@ from toolkit.cli import parser, print_json, run
 from toolkit.study.dataset import MANIFEST, Manifest
 
 if TYPE_CHECKING:
-    from toolkit.imagefile.writer import Encoded
+    from toolkit.imagefile.format import Encoded
 
 MOTIFS = 24  # different photographs; the rest of a tree are links to them
 SLOPE = 1.4  # 19 KB at 256 pixels and 63 KB at 512; ImageNet has 17 and 51 by FFCV's documentation, at the same quality

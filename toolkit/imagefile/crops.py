@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.errors import ToolkitError
+from toolkit.imagefile.format import JPG
 from toolkit.imagefile.jpeg.headers import BASELINE, DamagedImage, frame_header, is_harmless, sides
-from toolkit.imagefile.reader import JPEG, Beton
+from toolkit.imagefile.reader import Beton
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -77,7 +78,13 @@ class Decoder:
             raise DamagedImage(f"the JPEG says {sides(data, frame)}, the table {(height, width)}")
         rows = min(height, -(-(bottom + 1) // ROWS) * ROWS) if bottom and data[frame + 1] == BASELINE else height
         if rows < height:
-            data = self._ending_at(data, frame, rows)
+            try:
+                return self._decoded(self._ending_at(data, frame, rows), rows, width, shrink)
+            except DamagedImage:
+                pass  # what follows the cut may have been upset by it: only the whole file tells damage
+        return self._decoded(data, height, width, shrink)
+
+    def _decoded(self, data: Pixels, rows: int, width: int, shrink: int) -> Pixels:
         shape = (-(-rows // shrink), -(-width // shrink), 3)
         self._pixels = _grown(self._pixels, shape[0] * shape[1] * 3)
         pixels = self._pixels[: shape[0] * shape[1] * 3].reshape(shape)
@@ -118,7 +125,7 @@ class Decoder:
         top, left, h, w = box
         height, width = int(beton.heights[sample]), int(beton.widths[sample])
         data = beton.encoded(sample)
-        if beton.modes[sample] != JPEG:
+        if beton.modes[sample] != JPG:
             if data.size != height * width * 3:
                 raise DamagedImage(f"{data.size} bytes for {height} x {width} raw pixels")
             return data.reshape(height, width, 3)[top : top + h, left : left + w]

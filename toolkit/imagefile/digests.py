@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.files import write_atomic
-from toolkit.imagefile.writer import DIGEST_SIZE, Beton, BetonWriter, broken, content_hash
+from toolkit.imagefile.format import DIGEST_SIZE, broken, content_hash
+from toolkit.imagefile.reader import Beton
+from toolkit.imagefile.writer import BetonWriter
 from toolkit.study.dataset import Manifest
 
 

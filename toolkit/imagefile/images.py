@@ -16,8 +16,8 @@ import turbojpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, Encoded
 from toolkit.imagefile.jpeg.headers import is_harmless
-from toolkit.imagefile.writer import JPG, PAGE_SIZE, RAW, Encoded
 from toolkit.study.dataset import Encoding
 
 Pixels = NDArray[np.uint8]
@@ -30,6 +30,10 @@ MAX_SIDE = 65_500
 ORIENTATION = 0x0112  # the EXIF tag
 COLOURS = (turbojpeg.TJCS_RGB, turbojpeg.TJCS_YCbCr, turbojpeg.TJCS_GRAY)
 JPEG_SCALES = (8, 4, 2)  # decoding at 1/8, 1/4, 1/2 skips most of the work and averages as it goes
+
+
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may open. Among its others are PostScript, which it hands to Ghostscript, and mere containers."""
 
 
 class BadImage(Exception):
@@ -133,6 +137,17 @@ def target_size(width: int, height: int, encoding: Encoding) -> tuple[int, int]:
     return max(1, int(ratio * width)), max(1, int(ratio * height))
 
 
+def opened(content: bytes) -> Image.Image:
+    """An image file opened by Pillow, if it is of one of the `FORMATS`; Pillow's UnidentifiedImageError otherwise."""
+    return Image.open(io.BytesIO(content), formats=_formats())
+
+
+@lru_cache
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
 @lru_cache
 def _turbo() -> Any:
     return turbojpeg.TurboJPEG()
@@ -164,7 +179,7 @@ def _may_be_turned(content: bytes) -> bool:
 def _is_turned(content: bytes) -> bool:
     if content.find(b"Exif\0\0", 0, 1 << 17) < 0:
         return False
-    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+    with warnings.catch_warnings(action="ignore"), opened(content) as image:
         return image.getexif().get(ORIENTATION, 1) not in (0, 1)
 
 
@@ -193,7 +208,7 @@ def _load(content: bytes) -> Pixels:
     if not content:
         raise BadImage("is empty")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+        with warnings.catch_warnings(action="ignore"), opened(content) as image:
             _check_area(*image.size)
             image.load()
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))

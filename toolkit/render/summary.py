@@ -6,6 +6,7 @@ import polars as pl
 
 from toolkit.analysis.document import Report
 from toolkit.render.cells import number
+from toolkit.render.escape import terminal
 from toolkit.render.terminal import console, show
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def summarise(report: Report) -> None:
     """Print the report's summary."""
     out = console()
     for sentence in report.finding:
-        out.print(sentence, markup=False)
+        out.print(terminal(sentence), markup=False)
     out.print()
     _show(out, report, "coverage")
     _show_best(out, report)

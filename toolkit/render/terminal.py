@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from toolkit.render.cells import DIGITS, cells, heading, numeric_columns
+from toolkit.render.escape import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,15 +39,15 @@ def show(
     right = {heading(column) for column in numeric_columns(frame)}
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for i, name in enumerate(headings):
-        width = max((len(row[i]) for row in rows), default=0)
+        width = max((len(terminal(row[i])) for row in rows), default=0)
         if name in right:
-            drawn.add_column(Text(name), justify="right", min_width=width)
+            drawn.add_column(Text(terminal(name)), justify="right", min_width=width)
         else:
-            drawn.add_column(Text(name), overflow="fold", no_wrap=width <= UNWRAPPED)
+            drawn.add_column(Text(terminal(name)), overflow="fold", no_wrap=width <= UNWRAPPED)
     for row in rows:
-        drawn.add_row(*(Text(text) for text in row))
-    out.print(Text(title, "bold"))
+        drawn.add_row(*(Text(terminal(text)) for text in row))
+    out.print(Text(terminal(title), "bold"))
     out.print(drawn, crop=False)  # rather a line too long than a number cut short
     if note:
-        out.print(Text(note, "dim"))
+        out.print(Text(terminal(note), "dim"))
     out.print()

@@ -20,6 +20,8 @@ OnCorrupt = Literal["fail", "skip"]
 
 AHEAD = 3
 """Batches in work or waiting besides the one in use: what bounds the memory."""
+LOSABLE = 0.01
+"""Share of a split that may be left out as corrupt (one sample always may): beyond it the set is another one."""
 CHUNK = 16
 """Samples that one thread decodes at a time."""
 
@@ -72,7 +74,8 @@ class Loader:
     """One split's batches, for training and for evaluation.
 
     ``on_corrupt``: what a sample that does not decode does: "fail" raises `CorruptSample` where the batch is asked
-    for; "skip" leaves it out of the batch and counts it in ``skipped``.
+    for; "skip" leaves it out of the batch and counts it in ``skipped``, until those are more than `LOSABLE`: then the
+    batch raises `ToolkitError`.
     """
 
     def __init__(self, beton: Beton, pool: Pool, on_corrupt: OnCorrupt = "fail") -> None:
@@ -80,6 +83,16 @@ class Loader:
         self.pool = pool
         self.on_corrupt = on_corrupt
         self.skipped: set[int] = set()
+
+    def leave_out(self, samples: Sequence[int]) -> None:
+        """Count samples as skipped. Raises `ToolkitError` when so many are that the rest is no longer the set."""
+        self.skipped.update(samples)
+        lost, all_samples = len(self.skipped), len(self.beton)
+        if lost > max(1, LOSABLE * all_samples):
+            raise ToolkitError(
+                f"{lost} of {all_samples} samples of {self.beton.path} are corrupt, more than the {LOSABLE:.0%} that "
+                "may be skipped: run data_prep.verify on the dataset, and write it again"
+            )
 
     def steps(self, batch: int) -> int:
         """Batches in a training epoch: all full, what is left over sits out until the next permutation.
@@ -176,7 +189,7 @@ class _Pending:
         return Batch(plan.step, plan.samples[kept], self.images[kept], labels[kept])
 
     def _kept(self, corrupt: Sequence[int]) -> Any:
-        self.loader.skipped.update(corrupt)
+        self.loader.leave_out(corrupt)
         return ~np.isin(self.plan.samples, corrupt) if corrupt else slice(None)
 
     def cancel(self) -> None:

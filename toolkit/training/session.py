@@ -116,7 +116,7 @@ class Session:
 
 def opened(dataset: Dataset, split: str) -> Beton:
     """A split's file. Raises `ToolkitError` when it holds other samples than the manifest says."""
-    beton = Beton(dataset.beton(split))
+    beton = Beton.open(dataset.beton(split))
     declared, classes = dataset.manifest.splits[split].samples, len(dataset.manifest.classes)
     if len(beton) != declared:
         raise ToolkitError(f"{beton.path} holds {len(beton)} samples, its manifest says {declared}; write it again")

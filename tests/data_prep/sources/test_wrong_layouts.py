@@ -60,7 +60,7 @@ def test_a_folder_that_is_not_there_is_no_traceback(module, root):
 
 @pytest.mark.parametrize("module", layouts.MAKERS)
 def test_the_docstring_says_where_from_under_what_licence_and_which_layout(module):
-    doc = importlib.import_module(f"data_prep.{module}").__doc__
+    doc = importlib.import_module(f"data_prep.sources.{module}").__doc__
     assert all(heading in doc for heading in ("\nWhere from:", "\nLicence:", "\nExpects"))
 
 

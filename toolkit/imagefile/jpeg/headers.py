@@ -16,8 +16,8 @@ ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 """Second bytes without a length: a stuffed zero, TEM, RST0 to RST7, SOI."""
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 HARMLESS = "extraneous bytes before marker"
-"""The one warning of libjpeg that costs no pixel: bytes too many between two segments. Rubbish of some encoder or, where
-fewer rows are decoded than there are, the rows that were not asked for."""
+"""The one warning of libjpeg that costs no pixel: bytes too many between two segments. Rubbish of some encoder or,
+where fewer rows are decoded than there are, the rows that were not asked for."""
 
 
 class DamagedImage(Exception):

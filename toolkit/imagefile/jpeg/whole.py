@@ -77,6 +77,8 @@ def _look(content: Array, file: Int, scans: Scans) -> None:
             break
         at = end
         if (marker == 0xC0 or marker == 0xC1) and frame == 0:
+            if end < start + 9:  # one component's, the shortest there is
+                break
             frame = start
         elif marker == 0xC4:
             found = _huffman(content, start, end, scans.given[file])

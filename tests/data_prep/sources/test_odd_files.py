@@ -1,0 +1,34 @@
+"""Shards as downloads really leave them: each file was seen outside this project."""
+
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from data_prep.sources.webdataset import main
+from toolkit.errors import UsageError
+from toolkit.study.dataset import find_dataset
+
+ODD = Path(__file__).parent / "odd"
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    (tmp_path / "shards").mkdir()
+    return tmp_path / "shards"
+
+
+def test_a_key_is_a_name_up_to_its_first_dot(shards: Path) -> None:
+    shutil.copy(ODD / "wds_key.image.jpg.tar", shards)
+    with tarfile.open(ODD / "wds_key.image.jpg.tar") as tar:
+        samples = sum(name.endswith(".cls") for name in tar.getnames())
+    assert main([str(shards), "--data", str(shards.parent / "data"), "--workers", "1"]) == 0
+    splits = find_dataset("shards", shards.parent / "data").manifest.splits.values()
+    assert sum(sum(split.class_counts) for split in splits) == samples > 0
+
+
+def test_a_shard_without_its_end_is_no_whole_shard(shards: Path) -> None:
+    shutil.copy(ODD / "wds_cut_at_member_boundary.tar", shards)
+    with pytest.raises(UsageError, match=r"wds_cut_at_member_boundary\.tar"):
+        main([str(shards), "--data", str(shards.parent / "data"), "--workers", "1"])

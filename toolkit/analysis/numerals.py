@@ -1,0 +1,86 @@
+"""Numbers as people write them: missing words, percent signs, decimal commas, errors behind a plus-minus sign."""
+
+import re
+from typing import NamedTuple
+
+import polars as pl
+
+ABSENT = {
+    "", "-", "--", "---", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", ".", "?", "n/a", "na", "n.a.", "n.a", "nan", "<na>", "nil", "null", "none",
+    "missing", "tbd", "unknown", "#n/a", "#na", "#value!", "#div/0!", "#ref!", "#null!", "#num!", "#name?", "\N{HORIZONTAL ELLIPSIS}",
+}  # fmt: skip
+FAILED = {"oom", "fail", "failed", "error", "err", "crash", "crashed", "timeout", "killed", "cuda oom", "out of memory"}
+DIVERGED = {"diverged", "diverge", "nan-loss"}
+NUMBER = r"[-+\N{MINUS SIGN}]?(?:\d[\d.,'\s]*|[.,]\d+)(?:[eE][-+]?\d+)?|[-+]?inf(?:inity)?"
+CELL = re.compile(rf"(?i)({NUMBER})\s*(%?)(?:\s*(?:±|\+/?-|\\pm|\()\s*({NUMBER})\s*%?\s*\)?)?\s*(%?)")
+
+
+class Numerals(NamedTuple):
+    """One column read: all of the column's length."""
+
+    values: pl.Series
+    errors: pl.Series
+    """What stood behind a plus-minus sign."""
+    states: pl.Series
+    """"done", or why there is no value: "missing", "failed", "diverged"."""
+    odd: list[int]
+    """Rows that hold text which is neither a number nor a word for a missing one."""
+    percent: bool
+    """Whether a percent sign was met."""
+
+
+def read_numerals(column: pl.Series, decimal_comma: bool) -> Numerals:
+    """Read ``column``. A cell that cannot be read counts as missing and is listed in ``odd``."""
+    if column.dtype.is_numeric():
+        values = column.cast(pl.Float64)
+        states = values.is_finite().fill_null(False).replace_strict({True: "done", False: "missing"}, default="missing")
+        return Numerals(values, pl.Series([None] * len(values), dtype=pl.Float64), states, [], False)
+    values, errors, states, odd, percent = [], [], [], [], False
+    for row, cell in enumerate(column.cast(pl.String).to_list()):
+        text = (cell or "").strip().strip("*").strip()
+        found = CELL.fullmatch(text)
+        value = _number(found[1], decimal_comma) if found else None
+        if found and value is not None:
+            percent = percent or bool(found[2] or found[4])
+        elif text.lower() not in ABSENT | FAILED | DIVERGED:
+            odd.append(row)
+        values.append(value)
+        errors.append(_number(found[3], decimal_comma) if found and found[3] else None)
+        states.append(_state(text.lower(), value))
+    return Numerals(
+        pl.Series(values, dtype=pl.Float64), pl.Series(errors, dtype=pl.Float64), pl.Series(states), odd, percent
+    )
+
+
+def _state(text: str, value: float | None) -> str:
+    if value is not None and abs(value) != float("inf"):
+        return "done"
+    return "failed" if text in FAILED else "diverged" if text in DIVERGED else "missing"
+
+
+def _number(text: str, decimal_comma: bool) -> float | None:
+    plain = re.sub(r"[\s']", "", text).replace("\N{MINUS SIGN}", "-")
+    if decimal_comma:
+        plain = plain.replace(".", "").replace(",", ".")
+    elif re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", plain):
+        plain = plain.replace(",", "")
+    try:
+        return float(plain)
+    except ValueError:
+        return None
+
+
+def uses_decimal_comma(frame: pl.DataFrame) -> bool:
+    """Whether the cells of ``frame`` write 71,3 for 71.3: some have a comma that cannot group thousands, none a dot."""
+    texts = [
+        cell for name, kind in frame.schema.items() if kind == pl.String for cell in frame[name].drop_nulls().to_list()
+    ]
+    numbers = [text.strip() for text in texts if CELL.fullmatch(text.strip())]
+    commas = any(re.search(r"\d,(\d{1,2}|\d{4,})(?!\d)|^0,\d", text) for text in numbers)
+    return commas and not any(re.search(r"\d\.\d", text) and "," not in text for text in numbers)
+
+
+def is_numeric(numerals: Numerals) -> bool:
+    """Whether a column is one of numbers: at least half of what is not a word for a missing value is a number."""
+    read = numerals.values.is_not_null().sum()
+    return read > 0 and read >= len(numerals.odd)

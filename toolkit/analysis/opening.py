@@ -1,0 +1,140 @@
+"""Open a table that anybody wrote: a frame of its cells, whatever the format, encoding, separator or compression."""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from toolkit.errors import UsageError
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
+LARGEST = 2**30
+"""Bytes of a table's text beyond which it is refused. Our choice: results are small, a mistaken path need not be."""
+SAMPLE = 200
+"""Lines from which the separator is judged."""
+
+
+def open_table(path: Path) -> tuple[pl.DataFrame, list[str]]:
+    """The cells of the table in ``path`` under its own headings, and a line for each part of it that was not read.
+
+    CSV and the like become columns of text; Parquet, Excel and JSON keep their numbers. The content decides, not the
+    file's name. Raises `UsageError` that says what was seen.
+    """
+    try:
+        raw = path.read_bytes()
+        for magic, unpack in PACKED.items():
+            raw = unpack(raw) if raw.startswith(magic) else raw
+        frame, left_out = _read(path, raw)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is not there: give the path of a table or the name of a study") from error
+    except (PolarsError, OSError, EOFError, ValueError, lzma.LZMAError) as error:
+        raise UsageError(f"{path} cannot be read as a table: {(str(error) or 'no data').splitlines()[0]}") from error
+    return frame, [f"{path}: {line}" for line in left_out]
+
+
+def _read(path: Path, raw: bytes) -> tuple[pl.DataFrame, list[str]]:
+    if len(raw) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST >> 20} MiB")
+    if raw.startswith(b"PAR1"):
+        return pl.read_parquet(io.BytesIO(raw)), []
+    if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        return _excel(raw)
+    text = _decode(raw).strip("\n\r\ufeff")
+    if not text.strip():
+        raise ValueError("it is empty")
+    if text.lstrip()[0] in "[{":
+        return _json(text), []
+    return _delimited(path, text), []
+
+
+def _excel(raw: bytes) -> tuple[pl.DataFrame, list[str]]:
+    """The first sheet with cells; the others are named."""
+    sheets = pl.read_excel(io.BytesIO(raw), sheet_id=0, infer_schema_length=None, raise_if_empty=False)
+    filled = {name: sheet for name, sheet in sheets.items() if sheet.width and sheet.height}
+    if not filled:
+        raise ValueError("its sheets are empty")
+    first, *others = filled
+    return filled[first], [f"sheet {name!r} is not read (only {first!r}, the first)" for name in others]
+
+
+def _decode(raw: bytes) -> str:
+    """Text by its byte order mark, else UTF-8, else Windows-1252, which holds Latin-1's letters."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16")
+    if raw[:200].count(0) > len(raw[:200]) // 4:
+        return raw.decode("utf-16-le" if raw[1:2] == b"\0" else "utf-16-be")
+    if b"\0" in raw:
+        raise ValueError("it is no text, Parquet or Excel file (it holds zero bytes)")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace")
+
+
+def _json(text: str) -> pl.DataFrame:
+    """Records (a list of objects, or one object a line), or an object of columns."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        found = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if isinstance(found, dict):
+        columns = {name: list(v.values()) if isinstance(v, dict) else v for name, v in found.items()}
+        if all(isinstance(column, list) for column in columns.values()):
+            return _from_rows(list(columns), [list(row) for row in zip(*columns.values(), strict=True)])
+        found = [found]
+    if not all(isinstance(record, dict) for record in found):
+        raise ValueError("JSON of a table is a list of objects")
+    names = list(dict.fromkeys(name for record in found for name in record))
+    return _from_rows(names, [[record.get(name) for name in names] for record in found])
+
+
+def _from_rows(names: list[str], rows: list[list[Any]]) -> pl.DataFrame:
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    cells = [[None if cell is None else str(cell) for cell in column] for column in columns]
+    return pl.DataFrame(dict(zip(names, cells, strict=True)), schema=dict.fromkeys(names, pl.String))
+
+
+def _delimited(path: Path, text: str) -> pl.DataFrame:
+    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"#(?![,;\t|])", line)]
+    if not lines:
+        raise ValueError("it holds comments alone")
+    if sum(line.lstrip().startswith("|") for line in lines) >= 3:
+        lines = [line.strip().strip("|") for line in lines if line.lstrip().startswith("|")]
+        lines = [line for line in lines if not re.fullmatch(r"[\s|:\-]+", line)]
+    separator = _separator(lines[:SAMPLE])
+    if separator is None:
+        lines, separator = [re.sub(r"\s+", "\t", line.strip()) for line in lines], "\t"
+    header, *rows = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
+    names = [name.strip() for name in header]
+    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
+    if repeated:
+        raise ValueError(f"two columns are called {repeated[0]!r}")
+    wrong = next((i for i, row in enumerate(rows, 2) if len(row) > len(names) and any(row[len(names) :])), None)
+    if wrong is not None:
+        raise ValueError(
+            f"row {wrong} has {len(rows[wrong - 2])} fields, the heading {len(names)} (separator "
+            f"{SEPARATORS[separator]}, columns {', '.join(names[:8])})"
+        )
+    padded = [[*row[: len(names)], *[""] * (len(names) - len(row))] for row in rows]
+    named = [name or f"Unnamed: {i}" for i, name in enumerate(names)]
+    return _from_rows(named, padded)
+
+
+def _separator(lines: list[str]) -> str | None:
+    """The separator that cuts most lines like the heading, into most fields; None when none cuts the heading."""
+    found = []
+    for separator in SEPARATORS:
+        fields = [len(row) for row in csv.reader(lines, delimiter=separator)]
+        if fields[0] > 1:
+            found.append((sum(n == fields[0] for n in fields) / len(fields), fields[0], separator))
+    return max(found)[2] if found else None

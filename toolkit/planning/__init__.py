@@ -1,0 +1,1 @@
+"""How many nets a verdict needs: planning a study, and stopping it when its question is settled."""

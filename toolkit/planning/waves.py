@@ -1,0 +1,149 @@
+"""Launching in waves: train what the next look needs, look, and go on with the targets that are still open.
+
+Here the waves follow each other in one process. On Slurm nobody waits: after each wave a small job (the controller)
+starts, which gives the same call again: it looks, submits the next wave, and its own successor.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from toolkit.cluster.queue import job_ids, read_queue
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.executors.local import Display
+from toolkit.launching.cost import estimate, size_of
+from toolkit.launching.reconcile import Plan, carry_out, preview
+from toolkit.planning.controller import controllers, own_name, submit_controller
+from toolkit.planning.goal import Goal
+from toolkit.planning.stopping import Progress, StoppingRule, freeze, progress, standings_table, stopping_rule, wanted
+from toolkit.study import Study, Task, find_dataset
+from toolkit.study.states import UNFINISHED
+from toolkit.study.submission import launch_lock, submissions
+
+STALLED = 3
+"""Controllers in a row that saw no new result before the last one gives up. Our choice."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """What a launch says of when to stop."""
+
+    goal: Goal
+    first: int
+    """Nets of the first look."""
+    max_nets: int | None
+    max_hours: float | None
+
+
+@dataclass(frozen=True)
+class Waves:
+    """A launch with ``--until``."""
+
+    plan: Plan
+    """With all tasks that may be trained."""
+    rule: StoppingRule
+    max_hours: float | None
+    command: Sequence[str]
+    """What a controller passes to ``python -m toolkit.launch``."""
+
+    def next(self) -> tuple[Progress, dict[str, Task], bool]:
+        """Where the targets stand, the tasks wanted until the next look, and whether their hours are left."""
+        study = self.plan.study
+        found = progress(study, self.rule) if study.room("tasks").is_dir() else _nothing(self.rule)
+        tasks = wanted(self.rule, found.needs, self.plan.tasks)
+        return found, tasks, self.max_hours is None or self._hours(tasks) <= self.max_hours
+
+    def _hours(self, tasks: Mapping[str, Task]) -> float:
+        return estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, self.plan.data).manifest)).hours
+
+
+def make_waves(plan: Plan, stopping: Stopping, command: Sequence[str]) -> Waves:
+    """The waves of a plan. Raises `UsageError` when its tasks cannot be compared."""
+    rule = stopping_rule(plan.tasks.values(), stopping.goal, stopping.first, stopping.max_nets)
+    return Waves(plan, rule, stopping.max_hours, command)
+
+
+def _nothing(rule: StoppingRule) -> Progress:
+    return Progress(dict.fromkeys(rule.targets), dict.fromkeys((rule.reference, *rule.targets), rule.looks[0]))
+
+
+def preview_wave(waves: Waves) -> dict[str, Any]:
+    """What the next wave would be; nothing is written."""
+    _, tasks, _ = waves.next()
+    return {"until": waves.rule.goal, "looks": list(waves.rule.looks)} | preview(replace(waves.plan, tasks=tasks))
+
+
+def run_waves(waves: Waves, display: Display) -> dict[str, Any]:
+    """Freeze the rule, then train wave after wave here, or submit the next one to Slurm with its controller.
+
+    Raises `UsageError` when the study was frozen for another rule, `ToolkitError` when waves bring no results.
+    """
+    study = Study.create(waves.plan.study.path)
+    with launch_lock(study):
+        freeze(study, waves.rule, waves.plan.tasks)
+    plan, failed, before = waves.plan, 0, -1
+    while True:
+        found, tasks, affordable = waves.next()
+        finished = study.finished()
+        if not affordable:
+            return _document(waves, found, failed, f"the next wave exceeds {waves.max_hours:g} hours")
+        if tasks.keys() <= finished and plan.wanted == UNFINISHED:
+            return _document(waves, found, failed, "" if found.settled else "damaged results: add --retry failed")
+        if plan.executor == "slurm":
+            return _submit_wave(replace(waves, plan=plan), found, tasks)
+        if len(finished) == before:
+            raise ToolkitError(
+                f"{len(tasks.keys() - finished)} tasks of the wave came to no result: see python -m toolkit.status "
+                f"{study.path}; the same call goes on"
+            )
+        before = len(finished)
+        failed += carry_out(replace(plan, tasks=tasks), display)["failed_here"]
+        plan = replace(plan, wanted=UNFINISHED)  # what --retry names is tried once
+
+
+def _submit_wave(waves: Waves, found: Progress, tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """Submit what the wave lacks, and a controller for when it has ended, unless one waits already."""
+    study = waves.plan.study
+    known = {submission.name for submission in controllers(study)}
+    if own_name() in known and _stalled(study):
+        raise ToolkitError(
+            f"{STALLED} controllers saw no new result in study {study.path}: see python -m toolkit.status; the same "
+            "call goes on"
+        )
+    document = carry_out(replace(waves.plan, tasks=dict(tasks)), _no_display)
+    with launch_lock(study):
+        queue = read_queue()
+        if not (known - {own_name()}) & queue.keys():
+            arrays = [s.name for s in submissions(study) if s.elements and s.name in queue]
+            submit_controller(study, waves.plan.profile, waves.plan.data, waves.command, job_ids(arrays))
+    waiting = sum(task_id not in study.finished() for task_id in tasks)
+    return document | _document(waves, found, 0, f"{waiting} tasks of the wave, in the queue or running")
+
+
+def _no_display(_study: Study, _tasks: int) -> Any:
+    raise UsageError("a wave on Slurm runs nothing here")
+
+
+def _stalled(study: Study) -> bool:
+    """Whether `STALLED` controllers were submitted since the newest result."""
+    newest = max((path.stat().st_mtime for path in study.room("results").glob("[!.]*.json")), default=0.0)
+    return sum(newest < submission.created < time.time() for submission in controllers(study)) >= STALLED
+
+
+def _document(waves: Waves, found: Progress, failed: int, note: str) -> dict[str, Any]:
+    study = waves.plan.study
+    item = standings_table(waves.rule, found)
+    return {
+        "study": str(study.path),
+        "until": waves.rule.goal,
+        "settled": found.settled,
+        "nets": dict(found.needs),
+        "of": waves.rule.looks[-1],
+        "targets": item.frame.to_dicts(),
+        "how": item.note,
+        "waiting_for": note or None,
+        "states": dict(Counter("done" if i in study.finished() else "declared" for i in study.tasks())),
+        "failed_here": failed,
+    }

@@ -1,0 +1,83 @@
+"""Text of strangers made harmless, one function a medium. Names come from tables and folders that others wrote.
+
+Every function first makes the text `visible`: one line, with control characters spelled out. So nothing disappears,
+and no medium can be told to move its cursor, to change its title, or to show letters in another order.
+"""
+
+import json
+import re
+from typing import Any
+
+import markupsafe
+
+BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""Characters that change the direction of what is written (Unicode Standard Annex 9)."""
+HIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI}\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+MARKDOWN = re.compile(
+    r"[\\`*_|~$&@]|<(?=[A-Za-z/!?])|\](?=[(\[:])|^[#>+=-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]|:(?=//)|\.(?=\w*\.)"
+)
+    r"[\\`*_|~$&]|<(?=[A-Za-z/!?])|\](?=[(\[:])|^[#>+=-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]|:(?=//)|\.(?=\w*\.)|@"
+)
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
+"""First letters, also wide ones, from which a spreadsheet takes a cell for a formula (OWASP, CSV Injection)."""
+
+
+def visible(text: str) -> str:
+    r"""``text`` on one line: runs of white space become one blank, control characters their number (``\x1b``)."""
+    return HIDDEN.sub(_spelled, " ".join(text.split()))
+
+
+def _spelled(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
+def terminal(text: str) -> str:
+    """``text`` for a terminal, free of escape sequences. Print it as ``rich.text.Text``, which reads no markup."""
+    return visible(text)
+
+
+def figure(text: str) -> str:
+    """``text`` for matplotlib, where a pair of dollar signs would start mathematics."""
+    return visible(text).replace("$", r"\$")
+
+
+def csv(text: str) -> str:
+    """``text`` for a cell of a CSV file: an apostrophe goes before what a spreadsheet would run as a formula."""
+    shown = visible(text)
+    return f"'{shown}" if shown.startswith(tuple(FORMULA)) and not _is_number(shown) else shown
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", text, re.IGNORECASE) is not None
+
+
+def markdown(text: str) -> str:
+    """``text`` for one line of Markdown (CommonMark, GitHub's tables): neither HTML, links, emphasis nor columns."""
+    return MARKDOWN.sub(lambda found: "\\" + found[0], visible(text))
+
+
+def latex(text: str) -> str:
+    r"""``text`` for LaTeX; a bracket or star at its start is guarded, for after ``\\`` it would be an option."""
+    shown = "".join(LATEX.get(letter, letter) for letter in visible(text))
+    return f"{{{shown[0]}}}{shown[1:]}" if shown.startswith(("[", "*")) else shown
+
+
+def html(text: str) -> markupsafe.Markup:
+    """``text`` for an HTML element or a quoted attribute."""
+    return markupsafe.escape(visible(text))
+
+
+def script(value: Any) -> markupsafe.Markup:
+    """``value`` (strings, finite numbers, None, lists, dicts) as JSON that may stand inside a ``<script>`` element.
+
+    Raises `ValueError` for NaN and infinity, which JSON has not.
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return markupsafe.Markup(text)
