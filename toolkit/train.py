@@ -37,8 +37,9 @@ def train(
     failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a checkpoint.
     Raises `UsageError` for an unknown task, `ToolkitError` when the study's results cannot be written.
     """
-    with open_session(TrainRequest(study, data, pack, workers, on_corrupt), StopFlag() if stop is None else stop) as run:
-        return run(task_ids)
+    request = TrainRequest(study, data, pack, workers, on_corrupt)
+    with open_session(request, StopFlag() if stop is None else stop) as session:
+        return session(task_ids)
 
 
 def _arguments(argv: Sequence[str]) -> Namespace:

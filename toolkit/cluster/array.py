@@ -44,14 +44,8 @@ class JobArray:
     """Elements that run at the same time."""
     after: Sequence[str] = ()
     """Job ids that must have ended, well or not, before an element starts."""
-    requeues: bool = False
-    """Whether elements are warned before their time limit and queued again when they saved themselves."""
-
-    @property
-    def script_path(self) -> Path:
-        """Where `submit` writes the batch script. Slurm names it as the job's command: the mark by which a job is known
-        whose id was never recorded."""
-        return script_path(self.logs, self.name)
+    saves: bool = False
+    """Whether an element saves itself when it is warned before its time limit, and is then queued again."""
 
     def script(self) -> str:
         """The batch script."""
@@ -63,9 +57,10 @@ class JobArray:
 
         Raises `Refused` with sbatch's own words, and `NoAnswer` when it is not known whether the array was taken.
         """
-        write_atomic(self.script_path, self.script().encode())
+        script = log_folder(self.logs) / f"{self.name}.sbatch"
+        write_atomic(script, self.script().encode())
         try:
-            said = slurm("sbatch", "--parsable", str(self.script_path))
+            said = slurm("sbatch", "--parsable", str(script))
         except NoAnswer as error:
             raise NoAnswer(f"sbatch got no answer, so array {self.name} may be queued or not ({error})") from error
         except SlurmError as error:
@@ -94,16 +89,17 @@ class JobArray:
             setup=[*profile.setup, *_exports(self.container)] or None,
             array_parallelism=self.throttle,
             dependency=":".join(["afterany", *self.after]) if self.after else None,
-            teardown=_requeue_lines(profile.max_requeues) if self.requeues else None,
-            additional_parameters=self._further() or None,
+            teardown=_requeue_lines(profile.max_requeues) if self.saves else None,
+            additional_parameters=self._further(),
         )
         executor.parameters["map_count"] = self.size
         return executor
 
     def _further(self) -> dict[str, Any]:
         """Options of sbatch that submitit has no parameter for; those of the profile that are false are left out."""
-        own = {"requeue": True, "signal": f"{WARNING}@{self.profile.grace_s}"} if self.requeues else {}
-        return own | {key: value for key, value in self.profile.sbatch.items() if value is not False}
+        warning = {"signal": f"{WARNING}@{self.profile.grace_s}"} if self.saves else {}
+        given = {key: value for key, value in self.profile.sbatch.items() if value is not False}
+        return {"requeue": True, **warning, **given}
 
 
 @dataclass(frozen=True)
@@ -136,11 +132,6 @@ def array_size() -> int:
     if size < 1:
         raise ToolkitError("this cluster's MaxArraySize is 0: it takes no job arrays; use --executor local in a job")
     return size
-
-
-def script_path(logs: Path, name: str) -> Path:
-    """The batch script of the array ``name``."""
-    return log_folder(logs) / f"{name}.sbatch"
 
 
 def log_folder(path: Path) -> Path:

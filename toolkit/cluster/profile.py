@@ -10,7 +10,6 @@ from toolkit.errors import UsageError
 from toolkit.names import unknown
 from toolkit.study.model import FrozenModel, first_problem
 
-
 GPU_OPTIONS = ("gpus", "gpus-per-task", "gpus-per-node", "gpus-per-socket")
 OWN_OPTIONS = (
     "array", "job-name", "signal", "requeue", "no-requeue", "output", "error", "open-mode", "dependency", "parsable",

@@ -63,7 +63,9 @@ def slurm(*command: str) -> str:
             command, env=slurm_environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise NoAnswer(f"{command[0]} gave no answer in {TIMEOUT_S} s: is the controller up (scontrol ping)?") from error
+        raise NoAnswer(
+            f"{command[0]} gave no answer in {TIMEOUT_S} s: is the controller up (scontrol ping)?"
+        ) from error
     except OSError as error:
         raise SlurmError(f"{command[0]} does not start ({error}); is this a login node of the cluster?") from error
     if done.returncode:
@@ -91,7 +93,7 @@ def queue_of(study: Study) -> Queue | None:
     """The study's jobs in the queue, whoever owns them, by submission and array index; None when squeue is not here.
 
     Jobs are asked for by their id. A submission whose id was never recorded (its launcher died, or sbatch got no
-    answer) is known by its batch script or its job's name. Raises `SlurmError` when squeue is here and fails.
+    answer) is known by its job's name. Raises `SlurmError` when squeue is here and fails.
     """
     submitted = [s for s in submissions(study) if s.executor == "slurm" and not s.cancelled]
     if not submitted:
@@ -129,8 +131,7 @@ class _Job:
     """One line of squeue."""
 
     def __init__(self, line: str) -> None:
-        self.id, index, state, reason, rest = line.split("|", 4)
-        self.name, _, command = rest.rpartition("|")
+        self.id, index, state, reason, self.name, command = line.split("|", 5)
         self.index = int(index) if index.isdigit() else 0
         self.state = f"{state} ({reason})" if state == "PENDING" and reason in STUCK else state
         self.script = Path(command).stem
@@ -152,12 +153,12 @@ def _squeue(*which: str) -> Iterator[_Job]:
 
 def _matched(submitted: Sequence[Submission]) -> Iterator[tuple[Submission, _Job]]:
     recorded = {submission.job: submission for submission in submitted if submission.job}
+    for job in _by_id(recorded):
+        if (found := recorded.get(job.id)) and found.name in (job.script, job.name):  # ids begin anew some day
+            yield found, job
     unrecorded = {submission.name: submission for submission in submitted if not submission.job}
-    yield from ((recorded[job.id], job) for job in _by_id(recorded) if job.id in recorded)
     if unrecorded:
-        for job in _squeue():
-            if found := unrecorded.get(job.script) or unrecorded.get(job.name):
-                yield found, job
+        yield from ((unrecorded[job.name], job) for job in _squeue(f"--name={','.join(unrecorded)}"))
 
 
 def _by_id(jobs: Mapping[str, object]) -> Iterator[_Job]:

@@ -29,15 +29,14 @@ class SlurmExecutor:
     def submit(self, elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
         """Submit elements as one array, or several where the cluster's MaxArraySize asks for it.
 
-        Each array's record is written before sbatch is called, and its batch script has the record's name, so that
-        whatever happens in between the queue tells what was submitted. Raises `Refused` with sbatch's own words;
-        arrays submitted before stay. Raises `NoAnswer` when it is not known whether an array was taken: its record
-        stays, and the queue will tell.
+        Raises as `submit_recorded` does; arrays submitted before stay.
         """
         submitted: list[Submission] = []
         for chunk in split(elements, array_size(), self.profile.throttle):
             before = submitted[chunk.after].job if chunk.after is not None else None
-            submitted.append(self._submit(chunk, [*after, *([before] if before else [])]))
+            record = self._record(chunk)
+            array = self.array(record, chunk.throttle, [*after, *([before] if before else [])])
+            submitted.append(submit_recorded(self.study, record, array))
         return submitted
 
     def run(self, submission: Submission) -> None:
@@ -62,22 +61,28 @@ class SlurmExecutor:
             len(submission.elements),
             throttle,
             after,
-            requeues=True,
+            saves=True,
         )
-
-    def _submit(self, chunk: ArrayChunk, after: Sequence[str]) -> Submission:
-        submission = self._record(chunk)
-        path = record_path(self.study, submission)
-        submission.write(path)
-        try:
-            job = self.array(submission, chunk.throttle, after).submit()
-        except Refused:
-            path.unlink()
-            raise
-        submission = submission.model_copy(update={"job": job})
-        submission.write(path)
-        return submission
 
     def _record(self, chunk: ArrayChunk) -> Submission:
         gpus = self.profile.asks_for_gpus
         return new_submission(self.study, "slurm", chunk.elements, self.data, self.pack, self.profile.image, gpus)
+
+
+def submit_recorded(study: Study, submission: Submission, array: JobArray) -> Submission:
+    """Submit ``array`` under its record's name; returns the record with the job's id.
+
+    The record is written before sbatch is called, so that whatever happens in between the queue tells what was
+    submitted. Raises `Refused` with sbatch's own words, and the record is gone; raises `NoAnswer` when it is not known
+    whether the array was taken: its record stays, and the queue will tell.
+    """
+    path = record_path(study, submission)
+    submission.write(path)
+    try:
+        job = array.submit()
+    except Refused:
+        path.unlink()
+        raise
+    submission = submission.model_copy(update={"job": job})
+    submission.write(path)
+    return submission

@@ -3,7 +3,10 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
+
+from pydantic import Field
 
 from toolkit.cluster.profile import Profile, load_profile
 from toolkit.errors import UsageError
@@ -25,7 +28,7 @@ class LaunchMemory(FrozenModel):
     pack: int | None = None
     profile: str | None = None
     """Absolute path of the profile's file."""
-    profile_keys: dict[str, Any] = {}
+    profile_keys: dict[str, Any] = Field(default_factory=dict)
     """What stood in it: the file may be changed or gone."""
 
     @classmethod
@@ -33,6 +36,14 @@ class LaunchMemory(FrozenModel):
         """What the study remembers; nothing where it was never launched."""
         path = study.path / "launch.json"
         return cls.read(path) if path.is_file() else cls()
+
+    def after(self, request: LaunchRequest, profile: Profile, data: Path) -> Self:
+        """What is known after a launch: what it was given, and of the rest what was known before."""
+        given = {name: value for name in ("image", "per_job", "pack") if (value := getattr(request, name)) is not None}
+        if request.profile is not None:
+            given["profile"] = str(Path(request.profile).absolute())
+            given["profile_keys"] = profile.model_dump(mode="json", exclude_defaults=True)
+        return self.model_copy(update={**given, "data": str(data)})
 
     def keep(self, study: Study) -> None:
         """Write it to the study's folder, if it is new. Raises `ToolkitError`."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.cluster.accounting import submit_limit
-from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
 from toolkit.cluster.array import Refused
+from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
 from toolkit.cluster.profile import Profile
 from toolkit.cluster.queue import job_ids, left_out, queue_of, read_queue, scancel, slurm_here
 from toolkit.errors import ToolkitError, UsageError
@@ -48,8 +48,6 @@ RETRIES: Mapping[str, frozenset[State]] = {
     "all": frozenset({"failed", "damaged", "diverged", "lost"}),
 }
 
-Elements = list[tuple[str, ...]]
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -78,7 +76,7 @@ class Plan:
             if task_id not in states or (states[task_id].state in self.wanted and not states[task_id].held)
         }
 
-    def elements(self, tasks: Mapping[str, Task]) -> Elements:
+    def elements(self, tasks: Mapping[str, Task]) -> list[tuple[str, ...]]:
         """What one array element or worker takes at a time."""
         return make_elements(tasks, self.per_job, self.pack)
 
@@ -99,12 +97,9 @@ def make_plan(request: LaunchRequest) -> Plan:
     request = recalled(request, memory)
     profile = recalled_profile(request, memory)
     data = data_root(request.data).absolute()
-    named = {
-        "profile": str(Path(request.profile).absolute()) if request.profile else memory.profile,
-        "profile_keys": profile.model_dump(mode="json", exclude_defaults=True),
-    }
-    if request.image:
-        profile = profile.model_copy(update={"image": request.image})
+    memory = memory.after(request, profile, data)
+    if request.image is not None:
+        profile = profile.model_copy(update={"image": request.image or None})
     tasks = select(request, study, data)
     executor = _executor(request.executor)
     pack = 1 if request.pack is None else request.pack
@@ -119,7 +114,7 @@ def make_plan(request: LaunchRequest) -> Plan:
         jobs=request.jobs or default_jobs(),
         container=_container(profile, executor, study, data),
         wanted=UNFINISHED.union(*(RETRIES[kind] for kind in request.retry)),
-        memory=LaunchMemory(data=str(data), image=request.image, per_job=request.per_job, pack=request.pack, **named),
+        memory=memory,
     )
 
 
@@ -213,7 +208,9 @@ def _container(profile: Profile, executor: ExecutorName, study: Study, data: Pat
     if profile.image is None:
         return HOST
     if executor == "debug":
-        raise UsageError("--executor debug trains in this process, not in an image: leave --image out, or take local")
+        raise UsageError(
+            f"--executor debug trains in this process, not in image {profile.image}: --executor local, or --image ''"
+        )
     if executor == "slurm" and profile.image.startswith(ENGINES):
         raise UsageError(f"image {profile.image}: Slurm runs Apptainer images (.sif); build one from containers/")
     gpu = bool(gpus()) if executor == "local" else profile.asks_for_gpus

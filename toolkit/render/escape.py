@@ -16,8 +16,6 @@ HIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI}\ud800-\udfff\u
 MARKDOWN = re.compile(
     r"[\\`*_|~$&@]|<(?=[A-Za-z/!?])|\](?=[(\[:])|^[#>+=-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]|:(?=//)|\.(?=\w*\.)"
 )
-    r"[\\`*_|~$&]|<(?=[A-Za-z/!?])|\](?=[(\[:])|^[#>+=-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]|:(?=//)|\.(?=\w*\.)|@"
-)
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",

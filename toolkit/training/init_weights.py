@@ -1,4 +1,4 @@
-"""ProgressState the weights lie that a transfer starts from. Light: the launcher asks before it submits."""
+"""Where the weights lie that a transfer starts from. Light: the launcher asks before it submits."""
 
 from pathlib import Path
 
