@@ -18,6 +18,7 @@ from typing import IO, Protocol
 
 from toolkit.cluster.container import Container
 from toolkit.errors import ToolkitError
+from toolkit.files import open_own
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
 from toolkit.study.submission import Submission, record_path
@@ -72,7 +73,7 @@ class _Worker:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
-        with log.open("ab") as file:
+        with os.fdopen(open_own(log, os.O_WRONLY | os.O_APPEND), "ab") as file:
             self.process = subprocess.Popen(
                 command,
                 env=environment,

@@ -1,8 +1,6 @@
 """Launching is reconciliation: declared minus done, minus what somebody holds, is what is run or submitted."""
 
-import os
 import shutil
-import signal
 import socket
 from argparse import Namespace
 from collections import Counter
@@ -28,6 +26,7 @@ from toolkit.study.study import study_path
 from toolkit.study.submission import (
     ExecutorName,
     Submission,
+    end_launcher,
     launch_lock,
     launcher_lives,
     new_submission,
@@ -155,7 +154,7 @@ def _cancel(study: Study, submission: Submission, queue: Queue) -> bool:
     elif submission.host != socket.gethostname():
         raise ToolkitError(f"{submission.name} was launched on {submission.host}: end process {submission.pid} there")
     else:
-        os.kill(submission.pid, signal.SIGTERM)
+        end_launcher(study, submission)
     submission.model_copy(update={"cancelled": True}).write(record_path(study, submission))
     return True
 
