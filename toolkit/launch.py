@@ -63,7 +63,8 @@ def main(argv: Sequence[str]) -> int:
 def _request(given: argparse.Namespace) -> LaunchRequest:
     """The options that say what to train and how; lists become tuples, so that nothing below can change them."""
     options: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(LaunchRequest)}
-    return LaunchRequest(**{n: tuple(value) if isinstance(value, list) else value for n, value in options.items()})
+    options |= {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
+    return LaunchRequest(**options)
 
 
 def _until(request: "WaveRequest", dry_run: bool, as_json: bool) -> int:

@@ -97,7 +97,7 @@ def _with_options(build: Build, args: argparse.Namespace) -> Build:
         changes["sources"] = _sources(args.source)
     build = Build(build.path, changed(build.options, args.stage, changes))
     if args.stage in shards.SHARDED:
-        build.claim(args.stage)  # options that do not fit what is there are not kept
+        build.check_fingerprint(args.stage)  # options that do not fit what is there are not kept
     return build.save(build.options)
 
 
@@ -133,7 +133,7 @@ def _sharded(build: Build, args: argparse.Namespace) -> dict[str, Any]:
 
 def _work(build: Build, stage: str, jobs: int) -> dict[str, Any]:
     """All missing shards and what closes the stage."""
-    build.claim(stage)
+    build.check_fingerprint(stage)
     _local(build, stage, jobs)
     return _closed(build, stage)
 

@@ -85,7 +85,7 @@ class Build:
             sections.get(name, {}).pop(option, None)
         return hashlib.sha256(orjson.dumps(sections, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
-    def claim(self, stage: str) -> None:
+    def check_fingerprint(self, stage: str) -> None:
         """Enter a stage's room. Raises `UsageError` when other options filled it."""
         origin = self.room(stage) / ORIGIN
         if not any(self.room(stage).glob("[!.]*.parquet")):
@@ -96,13 +96,13 @@ class Build:
                 "make it anew, or take another build folder"
             )
 
-    def renew(self, stage: str) -> None:
+    def reset_stage(self, stage: str) -> None:
         """Enter the room of a stage that is one step: what other options, or a killed run, left there is removed."""
         origin = self.room(stage) / ORIGIN
         if origin.exists() and orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
             shutil.rmtree(self.room(stage))
         self.remove_leftovers(stage)
-        self.claim(stage)
+        self.check_fingerprint(stage)
 
     def is_finished(self, stage: str, shard: str) -> bool:
         """Whether the shard's counts are there."""

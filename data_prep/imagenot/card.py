@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data_prep.imagenot.build import Build
-from data_prep.imagenot.classes import Class
+from data_prep.imagenot.stages.classes import Class
 from toolkit.study.dataset import Manifest
 
 if TYPE_CHECKING:

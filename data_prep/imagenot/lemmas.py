@@ -5,7 +5,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from data_prep.imagenot.classes import Class
+from data_prep.imagenot.stages.classes import Class
 
 Phrase = tuple[str, ...]
 

@@ -50,7 +50,7 @@ def advance(number: int) -> None:
 
 def module(stage: str) -> ModuleType:
     """The module of a stage: ``run``, and ``shards`` where it works by shards."""
-    return importlib.import_module(f"data_prep.imagenot.{stage}")
+    return importlib.import_module(f"data_prep.imagenot.stages.{stage}")
 
 
 def run_shard(build: str, stage: str, index: int) -> None:
@@ -62,7 +62,7 @@ def run_shard(build: str, stage: str, index: int) -> None:
     names: list[str] = module(stage).shards(opened)
     if not 0 <= index < len(names):
         raise ToolkitError(f"{stage} has shards 0 to {len(names) - 1}, not {index}")
-    opened.claim(stage)
+    opened.check_fingerprint(stage)
     if not opened.is_finished(stage, names[index]):
         opened.remove_leftovers(stage, names[index])
         module(stage).run(opened, names[index], advance)
@@ -78,7 +78,7 @@ def run_local(build: Build, stage: str, indices: Sequence[int], jobs: int) -> No
 
     Raises `ToolkitError` with the first failure when all others are done.
     """
-    from data_prep.imagenot.bar import shard_bar
+    from data_prep.imagenot.shard_bar import shard_bar
 
     if not indices:
         return

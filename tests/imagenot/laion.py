@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from data_prep.imagenot.classes import find_classes
 from data_prep.imagenot.options import Classes
+from data_prep.imagenot.stages.classes import find_classes
 from data_prep.wordnet import Synset, WordNet
 
 WORDNET = WordNet(Path("/usr/share/wordnet"))

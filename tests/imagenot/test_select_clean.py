@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_prep.imagenot.clean import duplicates, flatness, near_any, near_pairs
-from data_prep.imagenot.download import next_round
 from data_prep.imagenot.options import Select, Write
-from data_prep.imagenot.select import select, wanted_per_class
-from data_prep.imagenot.write import split_by_class
+from data_prep.imagenot.stages.clean import duplicates, flatness, near_any, near_pairs
+from data_prep.imagenot.stages.download import next_round
+from data_prep.imagenot.stages.select import select, wanted_per_class
+from data_prep.imagenot.stages.write import split_by_class
 
 TABLES = st.lists(
     st.tuples(st.integers(0, 8), st.integers(0, 8), st.sampled_from("abc"), st.integers(0, 10)), max_size=30

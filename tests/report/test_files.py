@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
     """A report on a table whose names are full of markup."""
     place = tmp_path_factory.mktemp("odd 'place'")
     (place / "study.csv").write_text(CSV)
-    assert report.main([str(place / "study.csv"), "--out", str(place / "out"), "--resamples", "100"]) == 0
+    assert report.main([str(place / "study.csv"), "--out", str(place / "out"), "--resamples", "100", "--error"]) == 0
     return place
 
 
@@ -34,7 +34,7 @@ def digests(folder):
 
 
 def test_same_input_and_seed_same_bytes(folder, capsys):
-    report.main([str(folder / "study.csv"), "--out", str(folder / "again"), "--resamples", "100"])
+    report.main([str(folder / "study.csv"), "--out", str(folder / "again"), "--resamples", "100", "--error"])
     assert digests(folder / "out") == digests(folder / "again")
     assert str(folder / "again" / "index.html") in capsys.readouterr().out
 
@@ -114,4 +114,6 @@ def test_the_page_needs_nothing_from_elsewhere(folder):
 
 def test_a_folder_that_cannot_be_made(folder):
     with pytest.raises(ToolkitError, match="name another --out"):
-        report.main([str(folder / "study.csv"), "--out", str(folder / "study.csv" / "out"), "--resamples", "100"])
+        report.main(
+            [str(folder / "study.csv"), "--out", str(folder / "study.csv" / "out"), "--resamples", "100", "--error"]
+        )

@@ -6,16 +6,17 @@ import pytest
 from toolkit.analysis.document import analyse
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.sources import load
+from toolkit.analysis.table_source import Reading
 from toolkit.errors import UsageError
 
 FAST = Settings(resamples=100)
 WIDE = "architecture,flops,a,b\nx,1e9,0.1,0.2\ny,2e9,0.2,0.25\nz,3e9,0.3,0.4\nw,4e9,0.4,0.5\nv,5e9,0.5,0.45\n"
 
 
-def read(tmp_path, text: str, name: str = "odd 'name'.csv", quantity: str = "error"):
+def read(tmp_path, text: str, name: str = "odd 'name'.csv", quantity: str | None = "error"):
     path = tmp_path / name
     path.write_text(text)
-    return load([str(path)], quantity)[0]
+    return load([str(path)], Reading(quantity))[0]
 
 
 def test_a_wide_table(tmp_path):
@@ -36,13 +37,13 @@ def test_tidy_equals_wide_and_parquet_equals_csv(tmp_path):
 def test_several_files_are_one_study(tmp_path):
     for name in "ab":
         pl.read_csv(WIDE.encode()).select("architecture", name).write_csv(tmp_path / f"{name}.csv")
-    data = load([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")])[0]
+    data = load([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")], Reading("error"))[0]
     assert data.datasets == ["a", "b"] and len(data.architectures) == 5
 
 
 def test_seeds_are_averaged_and_tell_the_noise(tmp_path):
     rows = [f"n{i},{d},{s},{50 + 5 * i + s}" for i in range(5) for d in "ab" for s in (0, 1)]
-    report = analyse(read(tmp_path, "model,dataset,seed,acc\n" + "\n".join(rows)), FAST)
+    report = analyse(read(tmp_path, "model,dataset,seed,acc\n" + "\n".join(rows), quantity=None), FAST)
     assert report.data.quantity == "accuracy"
     best = report.tables["ranking"].frame.row(0, named=True)
     assert (best["architecture"], best["value"], best["noise"]) == ("n4", 70.5, "seeds")
@@ -65,9 +66,9 @@ def test_error_and_accuracy_say_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("net_name,a\nx,1\n", "no column of architectures"),
+        ("place,comment,a\nx,u,1\n", "no column of architectures"),
         ("architecture,label\nx,y\n", "neither a column 'dataset'"),
-        ("architecture,dataset,loss\nx,a,1\n", "no column 'error' or 'accuracy'"),
+        ("architecture,dataset,comment\nx,a,good\n", "no column 'error' or 'accuracy'"),
         ("", "cannot be read as a table"),
     ],
 )
@@ -104,7 +105,7 @@ def test_settings_that_name_what_is_not_there(tmp_path, change, words):
     ("text", "note"),
     [
         ("architecture,a,b\nx,1,2\ny,2,3\nz,3,1\n", "fewer than 4 have both"),
-        ("architecture,a,b\nx,1,2\ny,1,3\nz,1,1\nw,1,5\nv,1,7\n", "one of the two is constant"),
+        ("architecture,a,b\nx,2,2\ny,2,3\nz,2,1\nw,2,5\nv,2,7\n", "one of the two is constant"),
         ("architecture,a,b\nx,1,\ny,2,\nz,,3\nw,,5\nv,,7\n", "no architecture has both"),
         ("architecture,a,b\nx,inf,2\ny,nan,3\nz,3,1\nw,4,inf\nv,5,7\n", "fewer than 4 have both"),
         ("architecture,a,b\nx,,2\ny,,3\nz,,1\nw,,5\n", "neither"),

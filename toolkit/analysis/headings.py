@@ -4,16 +4,30 @@ import re
 from typing import Literal
 
 Role = Literal[
-    "architecture", "dataset", "seed", "value", "error", "accuracy", "metric", "status", "wrong", "images", "noise",
-    "attribute", "cluster", "result", "ignore",
-]  # fmt: skip
+    "architecture",
+    "dataset",
+    "seed",
+    "value",
+    "error",
+    "accuracy",
+    "metric",
+    "status",
+    "wrong",
+    "images",
+    "noise",
+    "attribute",
+    "cluster",
+    "result",
+    "ignore",
+]
 ROLES: tuple[Role, ...] = Role.__args__  # type: ignore[attr-defined]
 
+ARCHITECTURE = (
+    "architecture", "arch", "model", "net", "network", "backbone", "model_name", "net_name",
+    "arch_name", "name", "method", "encoder", "classifier",
+)  # fmt: skip
 NAMES: dict[Role, tuple[str, ...]] = {
-    "architecture": (
-        "architecture", "arch", "model", "net", "network", "backbone", "model_name", "net_name", "arch_name", "name",
-        "method", "encoder", "classifier",
-    ),
+    "architecture": ARCHITECTURE,
     "dataset": ("dataset", "data", "task", "benchmark", "dataset_name", "test_set", "testset", "eval_dataset"),
     "seed": ("seed", "run", "repeat", "trial", "fold", "replicate"),
     "metric": ("metric", "metric_name", "measure"),
@@ -22,41 +36,34 @@ NAMES: dict[Role, tuple[str, ...]] = {
     "images": ("images", "n_images", "num_images", "test_images", "val_images"),
     "noise": ("std", "sd", "se", "stderr", "standard_error", "stdev", "sem", "std_err"),
     "value": ("value", "result", "performance"),
-}  # fmt: skip
+}
 """Headings of each role, the most telling first; compared as `plain` writes them."""
 KEYS = ("pretrained", "weights", "checkpoint", "pretraining", "pretrain", "tag", "variant")
 """Columns that together with an architecture's name say which network it is."""
 INDEX = ("", "index", "idx", "id", "rank", "no", "row", "level_0")
 ATTRIBUTES = {
-    "depth", "width", "resolution", "cumulative_depth", "cumulative_width", "size", "model_size", "input_size", "img_size", "image_size",
-    "cluster", "year", "time", "train_size", "batch_size", "weight_decay", "crop_pct", "wd", "d1", "d2", "d3", "d4",
+    "depth", "width", "resolution", "cumulative_depth", "cumulative_width", "size", "model_size",
+    "input_size", "img_size", "image_size", "cluster", "year", "time", "train_size", "batch_size",
+    "weight_decay", "crop_pct", "wd", "d1", "d2", "d3", "d4",
 }  # fmt: skip
 ATTRIBUTE_WORDS = {
-    "params", "param", "parameters", "flops", "gflops", "mflops", "macs", "gmacs", "mmacs", "macts", "activations", "lr", "epochs", "epoch",
-    "batch", "crop", "img", "latency", "throughput", "memory", "runtime", "seconds", "hours", "layers", "momentum", "warmup", "dropout", "steps",
-    "interpolation", "samples", "gpus",
+    "params", "param", "parameters", "flops", "gflops", "mflops", "macs", "gmacs", "mmacs", "macts",
+    "activations", "lr", "epochs", "epoch", "batch", "crop", "img", "latency", "throughput", "memory",
+    "runtime", "seconds", "hours", "layers", "momentum", "warmup", "dropout", "steps", "interpolation",
+    "samples", "gpus",
 }  # fmt: skip
 ATTRIBUTE_PREFIX = "attr_"
 """Marks any further column of a wide table as an architecture's."""
 SUMMARY = {"average", "avg", "mean", "median", "overall"}
 ERROR_WORDS = {"err", "error", "errors", "loss", "err1", "err5", "error1", "error5", "nll"}
-ACCURACY_WORDS = {"acc", "acc1", "acc5", "accuracy", "accuracies", "accs", "top1", "top5", "prec1", "prec5", "precision", "score", "f1", "auc", "auroc", "map"}  # fmt: skip
+ACCURACY_WORDS = {
+    "acc", "acc1", "acc5", "accuracy", "accuracies", "accs", "top1", "top5", "prec1", "prec5", "precision",
+    "score", "f1", "auc", "auroc", "map",
+}  # fmt: skip
 BESIDE = {
-    "val",
-    "valid",
-    "validation",
-    "test",
-    "eval",
-    "rate",
-    "pct",
-    "percent",
-    "final",
-    "best",
-    "ema",
-    "1",
-    "5",
+    "val", "valid", "validation", "test", "eval", "rate", "pct", "percent", "final", "best", "ema", "1", "5",
     "balanced",
-}
+}  # fmt: skip
 
 
 def plain(heading: str) -> str:
@@ -100,8 +107,15 @@ def is_index(heading: str) -> bool:
     return plain(heading) in INDEX or re.fullmatch(r"Unnamed: \d+", heading) is not None
 
 
+IMAGENET = {
+    "imagenet", "imagenet1k", "imagenet_1k", "in1k", "in_1k", "ilsvrc2012", "ilsvrc",
+    "ilsvrc_2012", "ilsvrc12", "image_net", "imagenet2012", "imagenet_2012", "imagenet_ilsvrc2012",
+}  # fmt: skip
+"""Spellings of ImageNet's name, as `plain` writes them."""
+
+
 def bare(dataset: str) -> str:
     """A dataset's name without the words of a metric and a split: ``ImageNet-1k val top1`` is imagenet."""
     words = [w for w in plain(dataset).split("_") if w not in ERROR_WORDS | ACCURACY_WORDS | BESIDE]
     name = "_".join(words)
-    return "imagenet" if name in {"imagenet", "imagenet1k", "imagenet_1k", "in1k", "in_1k", "ilsvrc2012", "ilsvrc", "ilsvrc_2012", "ilsvrc12", "image_net", "imagenet2012", "imagenet_2012", "imagenet_ilsvrc2012"} else name  # fmt: skip
+    return "imagenet" if name in IMAGENET else name

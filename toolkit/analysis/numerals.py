@@ -6,8 +6,9 @@ from typing import NamedTuple
 import polars as pl
 
 ABSENT = {
-    "", "-", "--", "---", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", ".", "?", "n/a", "na", "n.a.", "n.a", "nan", "<na>", "nil", "null", "none",
-    "missing", "tbd", "unknown", "#n/a", "#na", "#value!", "#div/0!", "#ref!", "#null!", "#num!", "#name?", "\N{HORIZONTAL ELLIPSIS}",
+    "", "-", "--", "---", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", ".", "?", "n/a", "na", "n.a.",
+    "n.a", "nan", "<na>", "nil", "null", "none", "missing", "tbd", "unknown", "#n/a", "#na", "#value!",
+    "#div/0!", "#ref!", "#null!", "#num!", "#name?", "\N{HORIZONTAL ELLIPSIS}",
 }  # fmt: skip
 FAILED = {"oom", "fail", "failed", "error", "err", "crash", "crashed", "timeout", "killed", "cuda oom", "out of memory"}
 DIVERGED = {"diverged", "diverge", "nan-loss"}
@@ -32,10 +33,14 @@ class Numerals(NamedTuple):
 def read_numerals(column: pl.Series, decimal_comma: bool) -> Numerals:
     """Read ``column``. A cell that cannot be read counts as missing and is listed in ``odd``."""
     if column.dtype.is_numeric():
-        values = column.cast(pl.Float64)
-        states = values.is_finite().fill_null(False).replace_strict({True: "done", False: "missing"}, default="missing")
-        return Numerals(values, pl.Series([None] * len(values), dtype=pl.Float64), states, [], False)
-    values, errors, states, odd, percent = [], [], [], [], False
+        known = column.cast(pl.Float64)
+        done = known.is_finite().fill_null(False).replace_strict({True: "done", False: "missing"}, default="missing")
+        return Numerals(known, pl.Series([None] * len(known), dtype=pl.Float64), done, [], False)
+    values: list[float | None] = []
+    errors: list[float | None] = []
+    states: list[str] = []
+    odd: list[int] = []
+    percent = False
     for row, cell in enumerate(column.cast(pl.String).to_list()):
         text = (cell or "").strip().strip("*").strip()
         found = CELL.fullmatch(text)

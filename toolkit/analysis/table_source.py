@@ -55,7 +55,7 @@ def parse_roles(pairs: Sequence[str]) -> tuple[tuple[str, Role], ...]:
         column, sign, role = pair.rpartition("=")
         if not sign or role not in ROLES:
             raise unknown("role", role, ROLES, "in --map COLUMN=ROLE")
-        found.append((column, cast(Role, role)))
+        found.append((column, role))
     return tuple(found)
 
 
@@ -96,7 +96,13 @@ def reference_measurements(name: str) -> Measurements:
     described = [c for c in frame.columns if is_attribute(c)]
     datasets = [c for c in frame.columns if c not in described and c != "architecture"]
     tidy = frame.unpivot(datasets, index="architecture", variable_name="dataset", value_name="value")
-    tidy = _complete(tidy.with_columns(status=pl.when(pl.col("value").is_finite().fill_null(False)).then(pl.lit("done")).otherwise(pl.lit("missing"))))  # fmt: skip
+    tidy = _complete(
+        tidy.with_columns(
+            status=pl.when(pl.col("value").is_finite().fill_null(False))
+            .then(pl.lit("done"))
+            .otherwise(pl.lit("missing"))
+        )
+    )
     attributes = frame.select("architecture", *(pl.col(c).cast(pl.Float64) for c in described))
     unit = about.get("unit", "%")
     return Measurements(name, tidy.select(list(SCHEMA)), attributes, about["quantity"], unit, about.get("metrics", {}))
@@ -141,9 +147,15 @@ class _Table:
         if dataset is None or self.find("architecture") or reading.columns or self.frame[dataset].is_duplicated().any():
             return
         if len(others) > 1 and all(is_numeric(self.numerals[c]) and not is_metric(c) for c in others):
-            turned = self.frame.select(others).cast(pl.String).transpose(
-                include_header=True, header_name="architecture", column_names=self.frame[dataset].cast(pl.String).to_list()
-            )  # fmt: skip
+            turned = (
+                self.frame.select(others)
+                .cast(pl.String)
+                .transpose(
+                    include_header=True,
+                    header_name="architecture",
+                    column_names=self.frame[dataset].cast(pl.String).to_list(),
+                )
+            )
             self.frame, self.roles = turned, {}
             self.numerals = {c: read_numerals(turned[c], self.comma) for c in turned.columns}
 
@@ -187,9 +199,10 @@ class _Table:
             name = self._names(dataset, known["metric"], column, dataset_name)
             told = self._noise(column)
             rows.append(
-                pl.DataFrame({"architecture": self.architecture, "dataset": name, "value": read.values, "status": read.states})
-                .with_columns(noise=read.errors if told is None else told, **self._counts(known, dataset))
-            )  # fmt: skip
+                pl.DataFrame(
+                    {"architecture": self.architecture, "dataset": name, "value": read.values, "status": read.states}
+                ).with_columns(noise=read.errors if told is None else told, **self._counts(known, dataset))
+            )
             self._tell_odd(column, read)
             if read.percent or "%" in column:
                 self.percent |= set(name.drop_nulls().unique().to_list())
@@ -235,7 +248,9 @@ class _Table:
     def _names(self, dataset: str | None, kind: str | None, column: str, by_file: str) -> pl.Series:
         """The dataset of each row."""
         if dataset is None:
-            alone = is_metric(column) or (self.roles[column] in ("value", "error", "accuracy") and plain(column) in NAMES["value"])  # fmt: skip
+            alone = is_metric(column) or (
+                self.roles[column] in ("value", "error", "accuracy") and plain(column) in NAMES["value"]
+            )
             return pl.Series([by_file if alone else column] * self.frame.height, dtype=pl.String)
         names = self.frame[dataset].cast(pl.String).str.strip_chars().replace("", None)
         if lost := names.is_null().sum():
@@ -273,9 +288,13 @@ class _Table:
         """One row an architecture: the mean of each numeric column that describes it."""
         free = [c for c in self.frame.columns if self.roles.get(c, "attribute") == "attribute"]
         tidy = "dataset" in self.roles.values()
-        columns = [c for c in free if is_numeric(self.numerals[c]) and not is_metric(c) and not is_summary(c) and not is_index(c)]  # fmt: skip
+        columns = [
+            c
+            for c in free
+            if is_numeric(self.numerals[c]) and not is_metric(c) and not is_summary(c) and not is_index(c)
+        ]
         columns = [c for c in columns if tidy or is_attribute(c) or self.roles.get(c)]
-        self.roles |= dict.fromkeys(columns, cast(Role, "attribute"))
+        self.roles |= dict.fromkeys(columns, "attribute")
         values = {c.removeprefix(ATTRIBUTE_PREFIX): self.numerals[c].values for c in columns}
         frame = pl.DataFrame({"architecture": self.architecture, **values}).filter(pl.col("architecture").is_not_null())
         return frame.group_by("architecture", maintain_order=True).agg(pl.all().mean())
@@ -310,9 +329,13 @@ def _apart(parts: list[pl.DataFrame], names: list[str]) -> pl.DataFrame:
     met = Counter(key for found in keys for key in found)
     twice = {key[1] for key, count in met.items() if count > 1}
     named = [
-        part.with_columns(dataset=pl.when(pl.col("dataset").is_in(list(twice))).then(pl.col("dataset") + f" [{name}]").otherwise("dataset"))
+        part.with_columns(
+            dataset=pl.when(pl.col("dataset").is_in(list(twice)))
+            .then(pl.col("dataset") + f" [{name}]")
+            .otherwise("dataset")
+        )
         for part, name in zip(parts, names, strict=True)
-    ]  # fmt: skip
+    ]
     return pl.concat(named)
 
 
@@ -360,7 +383,12 @@ def _in_percent(
 ) -> tuple[pl.DataFrame, str, list[str]]:
     """Shares become percent, dataset by dataset; percent stays; anything else has no unit."""
     finite = tidy.filter(pl.col("value").is_finite())
-    spans = {name: (low, high) for name, low, high in finite.group_by("dataset", maintain_order=True).agg(pl.col("value").min().alias("low"), pl.col("value").max().alias("high")).iter_rows()}  # fmt: skip
+    spans = {
+        name: (low, high)
+        for name, low, high in finite.group_by("dataset", maintain_order=True)
+        .agg(pl.col("value").min().alias("low"), pl.col("value").max().alias("high"))
+        .iter_rows()
+    }
     if reading.unit or not spans:
         shares = set(spans) if reading.unit == "share" else set()
         return _times_100(tidy, shares), "" if reading.unit == "none" else "%", []
@@ -405,6 +433,7 @@ def _checked_counts(tidy: pl.DataFrame, quantity: str, place: str) -> pl.DataFra
         row = bad.row(0, named=True)
         raise UsageError(
             f"{place}: {row['architecture']} on {row['dataset']} has {row['wrong']} wrong of {row['images']} images, "
-            f"which is no {quantity} of {row['value']:g} %: mend the counts or leave their columns out (--map wrong=ignore)"
+            f"which is no {quantity} of {row['value']:g} %: "
+            "mend the counts or leave their columns out (--map wrong=ignore)"
         )
     return tidy

@@ -80,8 +80,9 @@ def _processor_s() -> float:
 
 
 def _stage(folder: Path, address: str, images: int) -> None:
-    from data_prep.imagenot import download, options
+    from data_prep.imagenot import options
     from data_prep.imagenot.build import Build
+    from data_prep.imagenot.stages import download
 
     wanted = options.changed(options.Options(), "select", {"per_class": images})
     build = Build(folder, options.changed(wanted, "download", PATIENT | {"shard_urls": images}))
@@ -95,8 +96,8 @@ def _stage(folder: Path, address: str, images: int) -> None:
 
 
 def _clean(folder: Path) -> None:
-    from data_prep.imagenot import clean
     from data_prep.imagenot.build import Build
+    from data_prep.imagenot.stages import clean
 
     clean.run(Build.open(folder), "00-00000")
 
@@ -104,8 +105,9 @@ def _clean(folder: Path) -> None:
 def _isolate_failures(folder: Path, address: str, images: int) -> None:
     import orjson
 
-    from data_prep.imagenot import download, options
+    from data_prep.imagenot import options
     from data_prep.imagenot.build import Build
+    from data_prep.imagenot.stages import download
 
     place = folder / "alone"
     place.mkdir()

@@ -45,8 +45,9 @@ def measure(folder: Path, rows: int, loop_rows: int, encoded: int, model: str) -
     import polars as pl
     import pyarrow as pa
 
-    from data_prep.imagenot import classes, match, options
+    from data_prep.imagenot import options
     from data_prep.imagenot.build import Build
+    from data_prep.imagenot.stages import classes, match
 
     pa.set_cpu_count(1)
     build = Build(folder / "build", options.Options())
@@ -54,7 +55,7 @@ def measure(folder: Path, rows: int, loop_rows: int, encoded: int, model: str) -
     source = folder / "laion.parquet"
     captions = write_metadata(build, source, rows)
     build = build.save(options.changed(build.options, "match", {"sources": [str(source)]}))
-    build.claim("match")
+    build.check_fingerprint("match")
     matcher, _ = match.load_matcher(build.path)
     table = table_of(build)
     _, stage_s = _timed(partial(match.run, build, "00000"))
@@ -85,8 +86,8 @@ def select_rate(build: Any, rows: int) -> dict[str, float]:
     import numpy as np
     import polars as pl
 
-    from data_prep.imagenot import classes, select
     from data_prep.imagenot.build import write_table
+    from data_prep.imagenot.stages import classes, select
 
     rng = np.random.default_rng(0)
     number = pl.int_range(rows, eager=True)
@@ -108,7 +109,7 @@ def select_rate(build: Any, rows: int) -> dict[str, float]:
 def encoding_rates(model: str, captions: Sequence[str]) -> dict[str, float]:
     """Captions a second that score encodes at each precision, the encoder already loaded; empty for no captions."""
     from data_prep.imagenot import options
-    from data_prep.imagenot.score import encode
+    from data_prep.imagenot.stages.score import encode
 
     rates = {}
     for precision in ("float32", "bfloat16") if captions else ():
@@ -154,7 +155,7 @@ def write_metadata(build: Any, path: Path, rows: int) -> list[str]:
 
 def table_of(build: Any) -> dict[Phrase, set[int]]:
     """The phrases of the build's classes."""
-    from data_prep.imagenot import classes
+    from data_prep.imagenot.stages import classes
     from data_prep.wordnet import WordNet
 
     plurals = WordNet(Path(build.options.classes.wordnet)).plurals()

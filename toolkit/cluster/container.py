@@ -62,11 +62,14 @@ def check(container: Container, image: str, needed: Sequence[str] = TRAINING) ->
 def folders(paths: Sequence[Path]) -> dict[Path, Path]:
     """What the image must see: real folder by the path under which the task names it.
 
-    The given paths and the code, and the targets of links that stand in them, under their own names.
+    The given paths and the code, and the targets of links that stand in them, under their own names. A link to a folder
+    above one of them (such as ``/``) is left out: it would cover the image's own.
     """
     named = [path.absolute() for path in (*paths, CODE)]
     links = [entry for path in paths if path.is_dir() for entry in path.iterdir() if entry.is_symlink()]
-    return {path: path.resolve() for path in (*named, *(link.resolve() for link in links if link.exists()))}
+    targets = [link.resolve() for link in links if link.exists()]
+    above = {parent for path in named for parent in path.resolve().parents}
+    return {path: path.resolve() for path in (*named, *(target for target in targets if target not in above))}
 
 
 def _apptainer(image: Path, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:

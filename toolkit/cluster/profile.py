@@ -1,12 +1,12 @@
 """Cluster profile: what a site wants to be told about a job, in one TOML file."""
 
 import tomllib
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from toolkit.errors import UsageError
+from toolkit.files import read_regular
 from toolkit.names import unknown
 from toolkit.study.model import FrozenModel, first_problem
 
@@ -89,10 +89,10 @@ def load_profile(path: str | None) -> Profile:
     if path is None:
         return Profile()
     try:
-        fields = tomllib.loads(Path(path).read_text())
+        fields = tomllib.loads(read_regular(path).decode())
     except OSError as error:
         raise UsageError(f"profile {path} cannot be read ({error.strerror}); examples: slurm/profiles/") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"profile {path} is no TOML: {error}") from error
     for key in fields:
         if key not in Profile.model_fields:

@@ -19,6 +19,7 @@ from typing import IO, Protocol
 from toolkit.cluster.container import HOST, Container
 from toolkit.errors import ToolkitError
 from toolkit.executors.base import Elements
+from toolkit.files import open_own
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
 from toolkit.study.submission import Submission, new_submission, record_path
@@ -100,7 +101,7 @@ class _Worker:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
-        with log.open("ab") as file:
+        with os.fdopen(open_own(log, os.O_WRONLY | os.O_APPEND), "ab") as file:
             self.process = subprocess.Popen(
                 command,
                 env=environment,

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import signal
 import socket
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from toolkit.study.study import study_path
 from toolkit.study.submission import (
     ExecutorName,
     Submission,
+    end_launcher,
     launch_lock,
     launcher_lives,
     record_path,
@@ -187,7 +187,7 @@ def _cancel(study: Study, submission: Submission, queue: Queue) -> bool:
     elif submission.host != socket.gethostname():
         raise ToolkitError(f"{submission.name} was launched on {submission.host}: end process {submission.pid} there")
     else:
-        os.kill(submission.pid, signal.SIGTERM)
+        end_launcher(study, submission)
     submission.model_copy(update={"cancelled": True}).write(record_path(study, submission))
     return True
 

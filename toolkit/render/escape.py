@@ -14,7 +14,7 @@ BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 """Characters that change the direction of what is written (Unicode Standard Annex 9)."""
 HIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI}\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 MARKDOWN = re.compile(
-    r"[\\`*_|~$&@]|<(?=[A-Za-z/!?])|\](?=[(\[:])|^[#>+=-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]|:(?=//)|\.(?=\w*\.)"
+    r"[\\`*_|~$&@]|<(?=[A-Za-z/!?])|\](?=[(\[:])|^[#>+=-]|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)|:(?=//)|\.(?=\w*\.)"
 )
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

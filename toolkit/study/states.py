@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import orjson
 
+from toolkit.files import read_regular
 from toolkit.study.progress import LOST_AFTER_S, Progress
 from toolkit.study.result import Status
 from toolkit.study.study import Study
@@ -110,7 +111,7 @@ def _outcome(study: Study, task_id: str, place: _Place | None) -> TaskState:
 def read_outcome(path: Path) -> tuple[State, str]:
     """Status and reason of a result file, read as plain JSON; ``damaged`` when it is none."""
     try:
-        document = orjson.loads(path.read_bytes())
+        document = orjson.loads(read_regular(path))
         status, failure = document["status"], document.get("failure") or {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return "damaged", f"{path.name} cannot be read as a result ({type(error).__name__}: {error})"

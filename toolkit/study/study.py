@@ -11,7 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, write_atomic
+from toolkit.files import TEMPORARY, read_regular, write_atomic
 from toolkit.names import unknown
 from toolkit.study.model import first_problem
 from toolkit.study.progress import Progress
@@ -140,7 +140,7 @@ class Study:
     def _declared_lines(self, wanted: Set[str] | None = None) -> Iterator[tuple[str, object]]:
         sought = None if wanted is None else re.compile("|".join(map(re.escape, wanted)).encode() or b"$.")
         for path in sorted(self.room("tasks").glob("[0-9]*.jsonl")):
-            for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            for number, line in enumerate(_lines(path), 1):
                 if sought and not sought.search(line, 0, ID_ENDS):
                     continue
                 try:
@@ -150,6 +150,17 @@ class Study:
                     raise ToolkitError(
                         f"{path}:{number} is damaged ({error}); restore it or delete the line"
                     ) from error
+
+
+LARGEST_TASK_FILE = 4 << 30
+"""Bytes of the largest file of declared tasks that is read (a million tasks; our choice)."""
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return read_regular(path, LARGEST_TASK_FILE).splitlines()
+    except OSError as error:
+        raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def study_path(given: str | Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.sources.webdataset import main
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError
 from toolkit.study.dataset import find_dataset
 
 ODD = Path(__file__).parent / "odd"
@@ -30,5 +30,5 @@ def test_a_key_is_a_name_up_to_its_first_dot(shards: Path) -> None:
 
 def test_a_shard_without_its_end_is_no_whole_shard(shards: Path) -> None:
     shutil.copy(ODD / "wds_cut_at_member_boundary.tar", shards)
-    with pytest.raises(UsageError, match=r"wds_cut_at_member_boundary\.tar"):
+    with pytest.raises(ToolkitError, match=r"wds_cut_at_member_boundary\.tar"):
         main([str(shards), "--data", str(shards.parent / "data"), "--workers", "1"])

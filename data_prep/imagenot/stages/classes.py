@@ -36,7 +36,7 @@ def run(build: Build) -> Counts:
     section = build.options.classes
     synsets = find_classes(section, WordNet(Path(section.wordnet)))
     classes = ClassList(classes=tuple(Class(wnid=s.wnid, lemmas=s.lemmas, definition=s.definition) for s in synsets))
-    build.renew("classes")
+    build.reset_stage("classes")
     classes.write(build.room("classes") / "classes.json")
     return {"classes": len(synsets), "lemmas": sum(len(s.lemmas) for s in synsets)}
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from data_prep.imagenot import classes, options, score
+from data_prep.imagenot import options
 from data_prep.imagenot.build import Build, Counts, write, write_table
+from data_prep.imagenot.stages import classes, score
 from toolkit.errors import ToolkitError, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def run(build: Build) -> Counts:
     if section.short == "drop":
         full = table.filter(~table["short"])["class"]
         chosen = chosen.filter(chosen["class"].is_in(full.implode()))
-    build.renew("select")
+    build.reset_stage("select")
     save(build, chosen, table)
     return {
         "candidates": int(table["candidates"].sum()),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, unseen, write_table
-from data_prep.imagenot.select import shuffled
+from data_prep.imagenot.stages.select import shuffled
 from toolkit.errors import ToolkitError
 from toolkit.files import temporary_name
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.imagenot import card, classes
+from data_prep.imagenot import card
 from data_prep.imagenot.build import Build, Counts, total, write
 from data_prep.imagenot.options import Write
-from data_prep.imagenot.select import shuffled
+from data_prep.imagenot.stages import classes
+from data_prep.imagenot.stages.select import shuffled
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.dataset import Manifest
 

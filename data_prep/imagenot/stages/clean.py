@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.imagenot import download, options
+from data_prep.imagenot import options
 from data_prep.imagenot.build import Advance, Build, Counts, unseen, write, write_table
+from data_prep.imagenot.stages import download
 from toolkit.errors import ToolkitError, UsageError
 
 if TYPE_CHECKING:

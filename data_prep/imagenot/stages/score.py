@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from data_prep.imagenot import classes, match, options
+from data_prep.imagenot import options
 from data_prep.imagenot.build import Advance, Build, unseen, write_table
+from data_prep.imagenot.stages import classes, match
 from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:

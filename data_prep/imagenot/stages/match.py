@@ -4,11 +4,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.imagenot import classes, options
+from data_prep.imagenot import options
 from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, total, unseen
 from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, check_filters, drop_reason, read_batches
 from data_prep.imagenot.lemmas import phrases
 from data_prep.imagenot.matcher import Matcher
+from data_prep.imagenot.stages import classes
 from data_prep.wordnet import WordNet
 from toolkit.errors import UsageError
 from toolkit.files import atomic

@@ -1,0 +1,97 @@
+"""Tables in the forms that people keep them: read right, or refused with what was seen."""
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.analysis.document import analyse
+from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.settings import Settings
+from toolkit.analysis.sources import load
+from toolkit.analysis.table_source import Reading
+from toolkit.errors import UsageError
+
+TABLES = Path(__file__).parent / "tables"
+FAST = Settings(resamples=100)
+CIFAR, PETS = 0.7740817475138726, -0.7530659534637223
+"""Spearman's rho of the twelve made-up networks between ImageNet and the two others, by scipy."""
+
+FORMS = (
+    "base.csv", "semicolon_comma.csv", "utf16.tsv", "gz.csv.gz", "excel.xlsx", "lines.jsonl",
+    "transposed.csv", "tidy_acc1.csv", "tidy_top1_err.csv", "pandas_index.csv", "plusminus_one.csv",
+    "mixed_scale.csv", "with_param_count.csv", "with_settings_columns.csv",
+)  # fmt: skip
+
+
+def read(name: str, quantity: str | None = "accuracy", **more: object) -> Measurements:
+    return load([str(TABLES / name)], Reading(quantity, **more))[0]
+
+
+def rho(data: Measurements) -> dict[str, float]:
+    report = analyse(data, FAST)
+    return {
+        row["b"]: row["spearman"] for row in report.tables["pairs"].frame.to_dicts() if row["a"] == data.datasets[0]
+    }
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_usual_form_says_the_same(name: str) -> None:
+    data = read(name, None if name.startswith("tidy") else "accuracy")
+    assert data.datasets == ["imagenet", "cifar10", "pets"] and len(data.architectures) == 12
+    assert rho(data) == {"cifar10": pytest.approx(CIFAR), "pets": pytest.approx(PETS)}
+
+
+@pytest.mark.parametrize("name", ["missing_dash.csv", "missing_n_a.csv", "missing_null.csv"])
+def test_a_word_for_nothing_costs_its_cell_alone(name: str) -> None:
+    report = analyse(read(name), FAST)
+    coverage = {row["dataset"]: row for row in report.tables["coverage"].frame.to_dicts()}
+    assert (coverage["cifar10"]["paired"], coverage["cifar10"]["missing"]) == (11, 1)
+    assert coverage["pets"]["missing"] == 0
+
+
+def test_files_with_one_heading_are_a_dataset_each() -> None:
+    paths = [str(TABLES / f"results-{name}.csv") for name in ("imagenet", "cifar10")]
+    data = load(paths)[0]
+    assert data.datasets == ["imagenet", "cifar10"] and data.quantity == "accuracy"
+    assert rho(data)["cifar10"] == pytest.approx(CIFAR)
+
+
+def test_a_reference_is_known_by_its_usual_spellings() -> None:
+    assert analyse(read("case_imagenet.csv"), FAST).roles.reference == "ImageNet"
+    assert analyse(read("openclip_8.csv"), FAST).roles.reference == "ImageNet 1k"
+
+
+def test_timms_table_has_one_dataset_and_describes_its_nets() -> None:
+    data = read("timm_imagenet_8.csv", None)
+    assert data.quantity == "accuracy" and len(data.datasets) == 1
+    assert {"img_size", "crop_pct"} <= set(data.attributes.columns)
+
+
+def test_open_clips_networks_have_a_name_of_two_columns() -> None:
+    data = read("openclip_8.csv")
+    assert len(data.architectures) == len(set(data.architectures)) == 8
+    assert not any("params" in name or "FLOPs" in name for name in data.datasets)
+
+
+def test_measures_of_two_kinds_are_no_repeats() -> None:
+    assert "imagenet top5" in read("tidy_metric_column.csv", None).datasets
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("base.csv", "add --error or --accuracy; columns seen: 'model'"), ("counts_contradict.csv", "100 wrong of 1000")],
+)
+def test_what_can_be_read_in_two_ways_is_asked(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        read(name, None)
+
+
+def test_a_unit_is_said_where_values_leave_it_open() -> None:
+    high = read("percent_below_one.csv", "error", unit="percent").column("mnist").max()
+    assert read("percent_below_one.csv", "error", unit="share").column("mnist").max() == pytest.approx(100 * high)
+
+
+def test_one_missing_count_costs_that_cell_alone() -> None:
+    ranking = analyse(read("one_without_counts.csv", None), FAST).tables["ranking"].frame.to_dicts()
+    known = [row["value_low"] is not None for row in ranking if row["dataset"] == "imagenet"]
+    assert sorted(known) == [False, True, True, True, True]
