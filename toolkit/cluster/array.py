@@ -67,6 +67,15 @@ class JobArray:
             raise Refused(f"sbatch refused the array: {error.said}") from error
         return _job_id(said)
 
+    def check(self) -> None:
+        """Ask sbatch whether it would take the array; nothing is queued or written. Raises `Refused`, `NoAnswer`."""
+        try:
+            slurm("sbatch", "--test-only", stdin=self.script())
+        except NoAnswer:
+            raise
+        except SlurmError as error:
+            raise Refused(f"sbatch would refuse the array: {error.said}") from error
+
     def _submitit(self) -> "submitit.SlurmExecutor":
         import submitit
 

@@ -53,14 +53,20 @@ def left_out() -> list[str]:
     return [name for name in os.environ if name not in KEPT and (name.startswith(PREFIXES) or name in CONTAINMENT)]
 
 
-def slurm(*command: str) -> str:
+def slurm(*command: str, stdin: str = "") -> str:
     """The standard output of one of Slurm's commands.
 
     Raises `NoAnswer` when the controller was not reached in time, `SlurmError` with Slurm's words when it refused.
     """
     try:
         done = subprocess.run(
-            command, env=slurm_environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            command,
+            env=slurm_environment(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise NoAnswer(

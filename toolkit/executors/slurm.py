@@ -43,11 +43,16 @@ class SlurmExecutor:
         """Slurm does."""
 
     def describe(self, elements: Elements) -> dict[str, object]:
-        """How many arrays `submit` would make, and the script of the first."""
+        """How many arrays `submit` would make, and the script of the first, which sbatch was asked about.
+
+        Raises `Refused` with its words when it would not take it.
+        """
         if not elements:
             return {}
         chunks = split(elements, array_size(), self.profile.throttle)
-        return {"arrays": len(chunks), "script": self.array(self._record(chunks[0]), chunks[0].throttle).script()}
+        array = self.array(self._record(chunks[0]), chunks[0].throttle)
+        array.check()
+        return {"arrays": len(chunks), "script": array.script()}
 
     def array(self, submission: Submission, throttle: int, after: Sequence[str] = ()) -> JobArray:
         """The job array of a submission."""

@@ -1,4 +1,7 @@
-"""What a study's launches said of how to run it, kept in its folder as ``launch.json`` and used by the next one."""
+"""What a study's launches said of how to run it, kept in its folder as ``launch.json`` and used by the next one.
+
+A profile holds shell lines, so the file of another user, or one that others may write, is not used.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -9,7 +12,8 @@ from typing import Any, Self
 from pydantic import Field
 
 from toolkit.cluster.profile import Profile, load_profile
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import is_private, write_private
 from toolkit.launching.request import LaunchRequest
 from toolkit.study import Study
 from toolkit.study.model import FrozenModel
@@ -33,9 +37,14 @@ class LaunchMemory(FrozenModel):
 
     @classmethod
     def of(cls, study: Study) -> Self:
-        """What the study remembers; nothing where it was never launched."""
+        """What the study remembers; nothing where it was never launched, or by another user."""
         path = study.path / "launch.json"
-        return cls.read(path) if path.is_file() else cls()
+        if not path.is_file():
+            return cls()
+        if not is_private(path):
+            log.info("note: %s can be written by others, so it is not used: give --profile, --data, --image", path)
+            return cls()
+        return cls.read(path)
 
     def after(self, request: LaunchRequest, profile: Profile, data: Path) -> Self:
         """What is known after a launch: what it was given, and of the rest what was known before."""
@@ -46,9 +55,12 @@ class LaunchMemory(FrozenModel):
         return self.model_copy(update={**given, "data": str(data)})
 
     def keep(self, study: Study) -> None:
-        """Write it to the study's folder, if it is new. Raises `ToolkitError`."""
-        if self != self.of(study):
-            self.write(study.path / "launch.json")
+        """Write it to the study's folder. Raises `ToolkitError`."""
+        path = study.path / "launch.json"
+        try:
+            write_private(path, self.model_dump_json(indent=1).encode() + b"\n")
+        except OSError as error:
+            raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error
 
 
 def recalled(request: LaunchRequest, memory: LaunchMemory) -> LaunchRequest:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.files import write_atomic
+from toolkit.errors import ToolkitError
+from toolkit.files import is_private, read_regular, write_private
 from toolkit.launching.request import LaunchRequest
 
 
@@ -24,11 +25,15 @@ class WaveRequest:
         """Write it as JSON."""
         from pydantic import TypeAdapter
 
-        write_atomic(path, TypeAdapter(WaveRequest).dump_json(self))
+        write_private(path, TypeAdapter(WaveRequest).dump_json(self))
 
     @staticmethod
     def read(path: Path) -> "WaveRequest":
-        """What `write` wrote."""
+        """What `write` wrote. Raises `ToolkitError` for a file that others may have written."""
         from pydantic import TypeAdapter
 
-        return TypeAdapter(WaveRequest).validate_json(path.read_bytes())
+        if not is_private(path):
+            raise ToolkitError(
+                f"{path} can be written by others, so it is not followed: launch again"
+            )
+        return TypeAdapter(WaveRequest).validate_json(read_regular(path))
