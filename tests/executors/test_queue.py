@@ -152,7 +152,8 @@ def test_status_says_why_a_job_waits_for_a_person(cluster: Cluster, data: Path, 
     study = tmp_path / "study"
     profile.write_text(profile.read_text() + "[sbatch]\nhold = true\n")
     launch(study, data, "--array", "3", "--dataset", "tiny", "--executor", "slurm", "--profile", profile)
-    wait_for(lambda: "JobHeldUser" in verb("toolkit.status", study, "--failed").stdout, 30, "Slurm's reason")
+    assert status(study)["stuck"] == {"pending (JobHeldUser)": 1}
+    assert "1 tasks pending (JobHeldUser)" in verb("toolkit.status", study).stdout
 
 
 def test_another_user_sees_the_jobs_and_cannot_cancel_them(
