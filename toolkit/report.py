@@ -3,6 +3,7 @@
 python -m toolkit.report demo                           a study (runs/demo); its files go to runs/demo/report
 python -m toolkit.report errors.csv --out paper/        anybody's table: architecture, dataset, error (tidy), or
                                                         architecture and one column for each dataset (wide)
+python -m toolkit.report demo --with imagenet@timm      do my nets rank as they are published to rank on ImageNet?
 python -m toolkit.report tuggener2022                   a published study, shipped (imagenot2024 is the other)
 """
 
@@ -29,10 +30,12 @@ IN_TERMINAL, IN_FILES = 500, 10_000
 def main(argv: Sequence[str]) -> int:
     """Load, analyse, print, write."""
     args = _parse(argv)
+    from toolkit.analysis.beside import with_others
     from toolkit.analysis.document import analyse
     from toolkit.analysis.sources import load
 
-    data, home = load(args.source, _reading(args))
+    data, home = load(args.source, None if args.others else _reading(args))
+    data = with_others(data, args.others, _reading(args))
     out = args.out or (home / "report" if home and not args.json else None)
     report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
     for line in _skipped(data.problems):
@@ -52,6 +55,14 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     options = parser("toolkit.report", __doc__)
     add = options.add_argument
     add("source", nargs="+", help="a study's name or folder, CSV/TSV/Parquet files, or a shipped study's name")
+    add(
+        "--with",
+        dest="others",
+        nargs="+",
+        default=[],
+        metavar="TABLE",
+        help="set others' values beside: imagenet@torchvision, imagenet@timm (published accuracies), or a file",
+    )
     add("--reference", metavar="DATASET", help="whose ranking should transfer (default: imagenet, else the first)")
     add("--targets", nargs="+", default=[], metavar="DATASET", help="to which (default: all but its subsets)")
     kind = options.add_mutually_exclusive_group()
