@@ -69,10 +69,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+class _AddUp(argparse._ExtendAction):
+    """Several values of one option, from all places where it was given; they take the default's place."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, *rest: Any) -> None:
+        if getattr(namespace, self.dest, None) is self.default:
+            setattr(namespace, self.dest, [])
+        super().__call__(parser, namespace, *rest)
+
+
 def _store(option_strings: Sequence[str], *arguments: Any, **options: Any) -> argparse.Action:
     """The action of an argument that names none: an option that takes several values adds up when it is given twice."""
     adds_up = option_strings and options.get("nargs") in ("+", "*")
-    action = argparse._ExtendAction if adds_up else argparse._StoreAction
+    action = _AddUp if adds_up else argparse._StoreAction
     return action(option_strings, *arguments, **options)
 
 
