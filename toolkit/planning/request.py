@@ -33,7 +33,5 @@ class WaveRequest:
         from pydantic import TypeAdapter
 
         if not is_private(path):
-            raise ToolkitError(
-                f"{path} can be written by others, so it is not followed: launch again"
-            )
+            raise ToolkitError(f"{path} can be written by others, so it is not followed: launch again")
         return TypeAdapter(WaveRequest).validate_json(read_regular(path))
