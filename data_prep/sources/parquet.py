@@ -28,7 +28,7 @@ from toolkit.imagefile.images import BadImage
 
 SOURCE = Source(name="the folder's", title="", origin="")
 MOST_ROWS, LARGEST_GROUP = 100_000_000, 1 << 32
-"""Rows of a file, and bytes of a row group's images, that are read (our choice): rows that are alike cost a file little."""
+"""Rows of a file, and bytes of a row group's images, that are read (our choice): equal rows cost a file nothing."""
 
 
 class Columns(NamedTuple):
@@ -200,9 +200,7 @@ def _described(file: Path, features: Mapping[str, Mapping[str, Any]], kind: str,
     """The one column that the description calls ``kind``. Raises `UsageError` where there are two."""
     found = [name for name, feature in features.items() if feature.get("_type") == kind]
     if len(found) > 1:
-        raise UsageError(
-            f"{file} has {len(found)} columns of kind {kind} ({', '.join(found)}): name one with --{option}"
-        )
+        raise UsageError(f"{file} has {len(found)} columns of kind {kind} ({', '.join(found)}): give one as --{option}")
     return found[0] if found else None
 
 
