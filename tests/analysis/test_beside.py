@@ -46,6 +46,13 @@ def test_the_report_says_what_it_was_set_beside(study: Path, capsys: pytest.Capt
     assert '"reference": "imagenet@torchvision"' in capsys.readouterr().out
 
 
+def test_a_table_is_set_beside_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.csv").write_text("model,birds\nresnet18,30\nresnet50,20\nalexnet,50\nvgg16,40\n")
+    call = [str(tmp_path / "mine.csv"), "--error", "--with", "imagenet@torchvision", "--resamples", "100"]
+    assert report.main(call) == 0
+    assert "imagenet@torchvision" in capsys.readouterr().out
+
+
 def test_a_file_is_matched_by_whole_names_or_by_last_parts_that_are_unique(study: Path, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("model,acc\nresnet50,80\nresnet18,70\nalexnet,55\n")
     data = with_others(load([str(study)])[0], [str(tmp_path / "other.csv")], Reading())

@@ -43,7 +43,7 @@ def _joined(data: Measurements, other: Measurements, name: str) -> Measurements:
         raise UsageError(
             f"--with {name}: its values are {other.unit or 'without unit'}, {data.name}'s {data.unit or 'too'}"
         )
-    own = _spellings(data.architectures)
+    own = _spellings(data.architectures, other.architectures)
     frame = other.frame.with_columns(architecture=pl.col("architecture").replace_strict(own, default=None))
     frame = frame.filter(pl.col("architecture").is_not_null())
     met = set(frame["architecture"])
@@ -77,11 +77,16 @@ def _joined(data: Measurements, other: Measurements, name: str) -> Measurements:
     )
 
 
-def _spellings(names: Sequence[str]) -> dict[str, str]:
-    """Each name by itself and, where only one has it, by its last part: ``resnet18`` is ``torchvision/resnet18``."""
-    last = [name.rpartition("/")[2] for name in names]
-    unique = {short: name for short, name in zip(last, names, strict=True) if last.count(short) == 1}
-    return unique | {name: name for name in names}
+def _spellings(own: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """Our name of each of the others' architectures that we have: the same, or the same but for a library before it.
+
+    ``resnet18`` is ``torchvision/resnet18`` where no second of ours ends so; of two libraries neither is the other's.
+    """
+    last = [name.rpartition("/")[2] for name in own]
+    unique = {short: name for short, name in zip(last, own, strict=True) if last.count(short) == 1}
+    found = {name: unique[name] for name in others if name in unique}
+    found |= {name: short for name in others if (short := name.rpartition("/")[2]) in own}
+    return found | {name: name for name in own}
 
 
 def _listed(names: Sequence[str]) -> str:
