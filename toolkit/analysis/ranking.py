@@ -33,8 +33,10 @@ def standard_errors(data: Measurements, dataset: str, settings: Settings) -> tup
         pooled = float(repeated["variance"].to_numpy() @ freedom / freedom.sum())
         return np.sqrt(pooled / seeds), "seeds"
     if runs["images"].is_not_null().any():
-        share = (per["wrong"] / per["images"]).cast(pl.Float64).to_numpy()
-        return 100 * np.sqrt(share * (1 - share) / per["images"].cast(pl.Float64).to_numpy()), "counts"
+        wrong, images = (per[name].cast(pl.Float64).to_numpy() for name in ("wrong", "images"))
+        at_an_end = (wrong == 0) | (wrong == images)  # a share of 0 has an error too: half a count is taken as seen
+        share = np.where(at_an_end, (wrong + 0.5) / (images + 1), wrong / images)
+        return 100 * np.sqrt(share * (1 - share) / images), "counts"
     if data.errors is not None:
         told = data.errors.filter(pl.col("dataset") == dataset).group_by("architecture").agg(pl.col("noise").mean())
         beside = per.join(told, on="architecture", how="left", maintain_order="left")["noise"]
@@ -47,7 +49,7 @@ def standard_errors(data: Measurements, dataset: str, settings: Settings) -> tup
 def ranking(data: Measurements, settings: Settings) -> Table:
     """All architectures of every dataset, best first, with intervals of value and rank where noise is known."""
     rows = [row for dataset in data.datasets for row in _ranking(data, dataset, settings)]
-    note = "value intervals: Clopper-Pearson from counts, else 1.96 standard errors; ranks: repeated under that noise"
+    note = "value intervals: Clopper-Pearson from counts, else 1.96 standard errors; ranks: all hold together"
     return table("ranking", "Ranking by dataset", rows, note)
 
 
@@ -59,7 +61,7 @@ def _ranking(data: Measurements, dataset: str, settings: Settings) -> list[dict[
     value, error = values[best_first], errors[best_first]
     low, high = _value_interval(data, dataset, best_first, value, error, source)
     known = np.isfinite(error)
-    first, last = rank_intervals(data.sign * value, np.where(known, error, 0), settings.seed)
+    first, last = rank_intervals(data.sign * value, np.where(known, error, 0))
     return [
         {
             "dataset": dataset,
