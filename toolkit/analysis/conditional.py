@@ -37,7 +37,8 @@ def partial(data: Measurements, roles: Roles, settings: Settings) -> list[Table]
     others = [name for name in data.datasets if name != roles.reference]
     rows = [_partial(data, roles.reference, other, held, settings) for other in others]
     words = " and ".join(given)
-    note = f"rank correlation given {words} (the ranks of log {words} are the same); 95% intervals: {how_correlations(settings)}"
+    how = how_correlations(settings)
+    note = f"rank correlation given {words} (the ranks of log {words} are the same); 95% intervals: {how}"
     return [table("partial", f"Spearman with {roles.reference} given {words}", rows, note)]
 
 

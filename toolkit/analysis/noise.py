@@ -10,7 +10,7 @@ from toolkit.analysis.ranking import standard_errors
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import MINIMUM, bootstrap_pearson, correlations
-from toolkit.stats.intervals import DIFFERENCE_FROM, difference_interval
+from toolkit.stats.intervals import CORRECTED_FROM, interval_from
 from toolkit.stats.reliability import bootstrap_reliability, reliability
 
 
@@ -24,7 +24,7 @@ def noise_ceiling(data: Measurements, settings: Settings) -> list[Table]:
     note = (
         "reliability: share of the spread that is not noise (from repeated seeds, else from counts, else --noise); "
         "ceiling: root of the product; corrected = Pearson over ceiling, bootstrap interval from "
-        f"{DIFFERENCE_FROM} architectures on. Counts do not "
+        f"{CORRECTED_FROM} architectures on. Counts do not "
         "know the training's randomness, so a ceiling from counts is too high"
     )
     return [table("noise", "Noise ceiling of the correlations", rows, note)]
@@ -46,7 +46,7 @@ def _ceiling(data: Measurements, a: str, b: str, noise: dict[str, Any], settings
     with np.errstate(divide="ignore", invalid="ignore"):
         samples = bootstrap_pearson(values, pair, *draws)[0] / ceilings
         corrected = r / ceiling
-    low, high = difference_interval(samples, len(x))
+    low, high = interval_from(CORRECTED_FROM, samples, len(x))
     return row | {
         "reliability_a": of_a,
         "reliability_b": of_b,

@@ -33,6 +33,5 @@ def how_correlations(settings: Settings) -> str:
     """How the intervals of correlations came about, for the note below a table."""
     rows = BOOTSTRAP_FROM
     drawn = f"bootstrap over architectures (B = {settings.resamples}, seed {settings.seed})"
-    return (
-        f"{drawn}, by Fisher's z under {rows['spearman']} of them (Pearson {rows['pearson']}) and where all ranks agree"
-    )
+    few = f"under {rows['spearman']} of them (Pearson {rows['pearson']}) and where all ranks agree"
+    return f"{drawn}; by Fisher's z {few}; none of Kendall's tau under {rows['kendall']}"

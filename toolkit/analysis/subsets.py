@@ -11,7 +11,7 @@ from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, holm
 from toolkit.stats.dependent import honest_best, steiger_p
-from toolkit.stats.intervals import DIFFERENCE_FROM, difference_interval
+from toolkit.stats.intervals import GAIN_FROM, interval_from
 
 Row = dict[str, Any]
 
@@ -57,7 +57,7 @@ def _compare(
     gains = samples[1:] - samples[0]
     rows = []
     for i, name in enumerate(candidates):
-        low, high = difference_interval(gains[i], len(values))
+        low, high = interval_from(GAIN_FROM, gains[i], len(values))
         rows.append(
             {
                 "target": target,
@@ -81,12 +81,12 @@ def _why_not(n: int) -> str:
     """Why a gain or its interval is not given; empty when both may be."""
     if n < MINIMUM:
         return f"fewer than {MINIMUM} architectures have all"
-    return "" if n >= DIFFERENCE_FROM else f"no interval: fewer than {DIFFERENCE_FROM} architectures have all"
+    return "" if n >= GAIN_FROM else f"no interval: fewer than {GAIN_FROM} architectures have all"
 
 
 def _best(rows: list[Row], samples: np.ndarray, target: str) -> Row | None:
     estimates = np.array([row["gain"] for row in rows], float)
-    if not np.isfinite(estimates).all() or rows[0]["n"] < DIFFERENCE_FROM:
+    if not np.isfinite(estimates).all() or rows[0]["n"] < GAIN_FROM:
         return None
     choice = honest_best(estimates, samples)
     return {

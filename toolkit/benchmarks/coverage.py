@@ -17,9 +17,9 @@ from toolkit.stats.correlation import Statistic, bootstrap_correlations, bootstr
 from toolkit.stats.dependent import honest_best
 from toolkit.stats.distribution import distribution
 from toolkit.stats.fits import deming, ols
-from toolkit.stats.intervals import clopper_pearson, correlation_interval, difference_interval
+from toolkit.stats.intervals import CORRECTED_FROM, GAIN_FROM, clopper_pearson, correlation_interval, interval_from
 from toolkit.stats.partial import partial_spearman
-from toolkit.stats.ranking import flips, rank_intervals, regret_interval, same_ranking
+from toolkit.stats.ranking import Noise, flips, rank_intervals, regret_interval, same_ranking
 from toolkit.stats.reliability import bootstrap_reliability, reliability
 from toolkit.stats.resampling import Floats, Interval
 
@@ -28,6 +28,9 @@ ROWS = (4, 5, 6, 8, 10, 15, 20, 30, 50, 100)
 RHOS = (0.0, 0.5, 0.9, 0.97)
 STATISTICS: tuple[Statistic, ...] = ("spearman", "kendall", "pearson")
 PAIR = np.array([[0, 1]])
+
+
+UNDER_EQUAL_RANKINGS = {"beyond noise": "", "by chance": "as above", "any confirmed": "to 0.05", "p < 0.05": "to 0.05"}
 
 
 class Case(NamedTuple):
@@ -45,32 +48,22 @@ class Case(NamedTuple):
 def cases() -> list[Case]:
     """Every case, in the order of the report's tables."""
     found = [Case("pairs", s, f"rho {r}", n, partial(_pair, s, r, n)) for s in STATISTICS for r in RHOS for n in ROWS]
-    found += [Case("partial", "spearman", f"rho {r}", n, partial(_partial, r, n)) for r in RHOS[:3] for n in ROWS[2:]]
-    found += [
-        Case("gains", "gain", f"rho {r} and {r - 0.2:.1f}", n, partial(_gain, r, n))
-        for r in (0.5, 0.9)
-        for n in ROWS[2:]
-    ]
-    found += [Case("best-subset", "honest gain", "six equal ones", n, partial(_best, n)) for n in ROWS[3:]]
-    found += [
-        Case("noise", "corrected", f"reliability {r}", n, partial(_corrected, r, n))
-        for r in (0.5, 0.9)
-        for n in ROWS[2:]
-    ]
+    for r in RHOS[:3]:
+        found += [Case("partial", "spearman", f"rho {r}", n, partial(_partial, r, n)) for n in ROWS[2:]]
+    for r in RHOS[1:3]:
+        found += [Case("gains", "gain", f"rho {r} and {r - 0.2:.1f}", n, partial(_gain, r, n)) for n in ROWS[3:]]
+    found += [Case("best-subset", "honest gain", "six equal ones", n, partial(_best, n)) for n in ROWS[4:]]
+    for r in (0.5, 0.9):
+        found += [Case("noise", "corrected", f"reliability {r}", n, partial(_corrected, r, n)) for n in (100, 200, 500)]
     for name in ("ols", "deming"):
         found += [Case("fits", name, "slope 0.5", n, partial(_slope, name, n)) for n in ROWS]
-    found += [Case("distribution", "share", "normal", n, partial(_share, n)) for n in ROWS]
+    found += [Case("distribution", "share", "uniform", n, partial(_share, n)) for n in ROWS]
     found += [Case("ranking", "value", f"error {p:g}", 1000, partial(_error, p)) for p in (0.001, 0.2)]
     for n, gap in ((10, 0.0), (10, 1.0), (100, 0.0), (100, 0.1)):
         where = f"nets {gap:g} errors apart"
         found.append(Case("ranking", "all ranks", where, n, partial(_ranks, n, gap)))
         found.append(Case("agreement", "regret", where, n, partial(_regret, n, gap)))
-        for name, good in {
-            "beyond noise": "",
-            "by chance": "as above",
-            "any confirmed": "to 0.05",
-            "p < 0.05": "0.05",
-        }.items():
+        for name, good in UNDER_EQUAL_RANKINGS.items():
             found.append(Case("agreement", name, where, n, partial(_equal_rankings, name, n, gap), good))
     return found
 
@@ -112,7 +105,7 @@ def _gain(r: float, n: int, rng: Generator) -> float | None:
     samples = bootstrap_spearman(
         _normal(rng, n, r, r - 0.2, 0.5), np.array([[0, 1], [0, 2]]), RESAMPLES, int(rng.integers(2**31))
     )
-    return _held(difference_interval(samples[0] - samples[1], n), _of_ranks(r) - _of_ranks(r - 0.2))
+    return _held(interval_from(GAIN_FROM, samples[0] - samples[1], n), _of_ranks(r) - _of_ranks(r - 0.2))
 
 
 def _best(n: int, rng: Generator) -> float | None:
@@ -133,7 +126,7 @@ def _corrected(share: float, n: int, rng: Generator) -> float | None:
     if not min(reliability(column, error) for column in values.T) > 0:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _held(difference_interval(pearson / np.sqrt(a * b), n), 0.6)
+        return _held(interval_from(CORRECTED_FROM, pearson / np.sqrt(a * b), n), 0.6)
 
 
 def _slope(name: str, n: int, rng: Generator) -> float | None:
@@ -145,12 +138,10 @@ def _slope(name: str, n: int, rng: Generator) -> float | None:
 
 
 def _share(n: int, rng: Generator) -> float:
-    """The true share of values below a point that is fixed beforehand: the sample's one nearest to it."""
-    values = rng.random(n)
-    low, high = clopper_pearson(np.array([float((values <= 0.3).sum())]), np.array([float(n)]))
-    found = distribution(values, n)
-    assert (found.low <= found.share).all()
-    return float(low[0] <= 0.3 <= high[0])
+    """The true share of values up to a point of the printed curve, a third up; the values are uniform."""
+    found = distribution(rng.random(n), n)
+    at = len(found.at) // 3
+    return float(found.low[at] <= found.at[at] <= found.high[at])
 
 
 def _error(share: float, rng: Generator) -> float:
@@ -176,7 +167,8 @@ def _equal_rankings(name: str, n: int, gap: float, rng: Generator) -> float:
     truth, errors = gap * np.arange(n), np.ones(n)
     x, y = truth + rng.standard_normal(n), truth + rng.standard_normal(n)
     if name in ("beyond noise", "any confirmed"):
-        found = flips(x, y, errors, errors)
+        noise = Noise(errors, *np.full((2, n), np.nan))
+        found = flips(x, y, noise, noise)
         return found.beyond_noise if name == "beyond noise" else float(found.confirmed > 0)
     same = same_ranking(x, y, errors, errors, int(rng.integers(2**31)))
     return same.beyond_noise if name == "by chance" else float(same.p < 0.05)

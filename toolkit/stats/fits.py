@@ -6,7 +6,7 @@ import numpy as np
 from scipy import special
 
 from toolkit.stats.correlation import ROUNDING
-from toolkit.stats.intervals import difference_interval
+from toolkit.stats.intervals import DEMING_FROM, interval_from
 from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval, over_blocks
 
 
@@ -59,12 +59,12 @@ def deming(x: Floats, y: Floats, noise_ratio: float, resamples: int, seed: int) 
     """The line through ``x`` and ``y`` (n,) when both are measured with noise (Deming 1943).
 
     ``noise_ratio`` is the variance of y's noise over that of x's; 1 gives orthogonal regression. Intervals by
-    bootstrap over rows, none for so few that it would not hold (`difference_interval`).
+    bootstrap over rows, from `DEMING_FROM` of them on.
     """
     columns = np.stack([x, y, x * x, x * y, y * y], axis=1)
     slope, intercept = _deming(columns.mean(axis=0)[:, None], noise_ratio)
     samples = over_blocks(lambda w: np.stack(_deming((w @ columns / len(x)).T, noise_ratio)), len(x), resamples, seed)
-    of_slope, of_intercept = (difference_interval(sample, len(x)) for sample in samples)
+    of_slope, of_intercept = (interval_from(DEMING_FROM, sample, len(x)) for sample in samples)
     return Line(float(slope[0]), of_slope, float(intercept[0]), of_intercept)
 
 

@@ -8,8 +8,9 @@ from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval, perce
 
 BOOTSTRAP_FROM: dict[Statistic, int] = {"spearman": 20, "kendall": 10, "pearson": 100}
 """Rows from which percentiles of the bootstrap hold what they say; fewer take Fisher's z (docs/statistics.md)."""
-DIFFERENCE_FROM = 8
-"""Rows below which the bootstrap of anything else (a difference, a ratio) is not given. Our choice."""
+GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 200
+"""Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, for a Deming line and for a
+correlation freed of noise; with fewer, no interval is given (docs/statistics.md)."""
 
 
 def clopper_pearson(wrong: Floats, images: Floats) -> tuple[Floats, Floats]:
@@ -27,8 +28,8 @@ def clopper_pearson(wrong: Floats, images: Floats) -> tuple[Floats, Floats]:
 def correlation_interval(statistic: Statistic, estimate: float, samples: Floats, n: int) -> Interval:
     """`LEVEL` interval of a correlation ``estimate`` from ``n`` rows, with its bootstrap ``samples`` (B,).
 
-    Percentiles of the samples from `BOOTSTRAP_FROM` rows on; below, and where the estimate is 1 or -1, `fisher_interval`
-    (none for a Kendall's tau of few rows: no error known holds there).
+    Percentiles of the samples from `BOOTSTRAP_FROM` rows on; below, and where the estimate is 1 or -1,
+    `fisher_interval` (none for a Kendall's tau of few rows: no error known holds there).
     For a partial correlation given g columns, ``n`` is the rows less g.
     """
     if n >= BOOTSTRAP_FROM[statistic] and abs(estimate) < 1 - ROUNDING:
@@ -62,6 +63,6 @@ def fisher_interval(statistic: Statistic, estimate: float, n: int) -> Interval:
     return Interval(float(min(low, estimate)), float(max(high, estimate)))
 
 
-def difference_interval(samples: Floats, n: int) -> Interval:
-    """Percentiles of ``samples`` (B,) of a difference or ratio from ``n`` rows; none under `DIFFERENCE_FROM` rows."""
-    return percentile_interval(samples) if n >= DIFFERENCE_FROM else NO_INTERVAL
+def interval_from(least: int, samples: Floats, n: int) -> Interval:
+    """Percentiles of bootstrap ``samples`` (B,) from ``n`` rows; none when these are fewer than ``least``."""
+    return percentile_interval(samples) if n >= least else NO_INTERVAL

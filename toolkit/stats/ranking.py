@@ -42,34 +42,59 @@ class Flips(NamedTuple):
     """Inverted, and so far apart that of all so called at most 1 - `LEVEL` are none in expectation; -1 likewise."""
 
 
-def flips(x: Floats, y: Floats, x_errors: Floats, y_errors: Floats) -> Flips:
-    """Count the flips between ``x`` and ``y`` (n,) with standard errors (n,); ties are no flips.
+class Noise(NamedTuple):
+    """How sure values are: standard errors (n,), and the counts behind them, NaN where they come from elsewhere."""
+
+    errors: Floats
+    wrong: Floats
+    images: Floats
+
+
+def flips(x: Floats, y: Floats, x_noise: Noise, y_noise: Noise) -> Flips:
+    """Count the flips between ``x`` and ``y`` (n,) with their noise; ties are no flips.
 
     Beyond noise: each of the two differences is more than `Z` standard errors of a difference from zero. Confirmed: the
-    false-discovery rate over all pairs is held (Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289). A pair's p, of no
-    flip, is the normal tail of the smaller difference in standard errors (Gail & Simon 1985, Biometrics 41:361).
+    false-discovery rate over all pairs is held (Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289). A pair's p, of
+    no flip, is the normal tail of the smaller difference in standard errors (Gail & Simon 1985, Biometrics 41:361).
     """
     n = len(x)
     inverted = 0
-    distances = []
+    distances = [np.empty(0)]
+    known = bool(np.isfinite(x_noise.errors).all() and np.isfinite(y_noise.errors).all())
     for i in range(n - 1):
-        dx, dy = x[i + 1 :] - x[i], y[i + 1 :] - y[i]
-        opposite = dx * dy < 0
-        inverted += int(opposite.sum())
-        distances.append(_distance(dx, dy, x_errors[i:], y_errors[i:])[opposite])
+        opposite = i + 1 + np.flatnonzero((x[i + 1 :] - x[i]) * (y[i + 1 :] - y[i]) < 0)
+        inverted += len(opposite)
+        if known:
+            distances.append(np.minimum(_apart(x, x_noise, i, opposite), _apart(y, y_noise, i, opposite)))
     pairs = n * (n - 1) // 2
-    if not (np.isfinite(x_errors).all() and np.isfinite(y_errors).all()):
+    if not known:
         return Flips(pairs, inverted, -1, -1)
-    found = np.concatenate([*distances, np.empty(0)])
+    found = np.concatenate(distances)
     return Flips(pairs, inverted, int((found > Z).sum()), _discoveries(special.ndtr(-found), pairs))
 
 
-def _distance(dx: Floats, dy: Floats, x_errors: Floats, y_errors: Floats) -> Floats:
-    """The smaller of two differences in standard errors; the errors' first is that of what all others differ from."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        far_x = np.abs(dx) / np.hypot(x_errors[0], x_errors[1:])
-        far_y = np.abs(dy) / np.hypot(y_errors[0], y_errors[1:])
-    return np.minimum(far_x, far_y)
+def _apart(values: Floats, noise: Noise, i: int, others: Ints) -> Floats:
+    """How far the value of row ``i`` is from those of the rows ``others`` (m,), in standard errors; (m,).
+
+    Where one of two counts is none or all of its images, the normal deviate of Fisher's exact one-sided p.
+    """
+    with np.errstate(divide="ignore"):
+        apart = np.abs(values[others] - values[i]) / np.hypot(noise.errors[i], noise.errors[others])
+    at_an_end = (noise.wrong == 0) | (noise.wrong == noise.images)
+    exact = (at_an_end[others] | at_an_end[i]) & np.isfinite(noise.wrong[others] + noise.wrong[i])
+    if exact.any():
+        apart[exact] = _exact_apart(noise, i, others[exact])
+    return np.asarray(apart)
+
+
+def _exact_apart(noise: Noise, i: int, others: Ints) -> Floats:
+    mine, images = noise.wrong[i], noise.images[i]
+    theirs, their_images = noise.wrong[others], noise.images[others]
+    less = mine / images < theirs / their_images
+    few = np.where(less, mine, images - mine)  # of wrong, or else of right ones, which are then the fewer
+    total = np.where(less, mine + theirs, images + their_images - mine - theirs)
+    p = stats.hypergeom.cdf(few, images + their_images, total, images)
+    return -np.asarray(special.ndtri(np.minimum(p, 0.5)))
 
 
 def _discoveries(p: Floats, tests: int) -> int:
