@@ -77,3 +77,18 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``; after a crash or a full disk the old file or the new one is there, whole."""
     with atomic(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """`write_atomic`, but nobody else may write the file, whatever the user's umask: so that `is_private` trusts it."""
+    with atomic(path) as temporary:
+        temporary.touch(0o644)
+        temporary.write_bytes(content)
+
+
+def is_private(path: Path) -> bool:
+    """Whether a regular file is this user's own, and nobody else may write it: its shell lines may be run."""
+    seen = path.lstat()
+    return (
+        stat.S_ISREG(seen.st_mode) and seen.st_uid == os.geteuid() and not seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )

@@ -10,6 +10,18 @@ from toolkit.files import read_regular
 from toolkit.names import unknown
 from toolkit.study.model import FrozenModel, first_problem
 
+GPU_OPTIONS = ("gpus", "gpus-per-task", "gpus-per-node", "gpus-per-socket")
+OWN_OPTIONS = (
+    "array", "job-name", "signal", "requeue", "no-requeue", "output", "error", "open-mode", "dependency", "parsable",
+    "wrap", "test-only", "wait", "export", "export-file", "nodes", "ntasks",
+)  # fmt: skip
+"""What a launch sets itself: another value would lose tasks or their logs."""
+NAMED = {
+    "partition": "partition", "account": "account", "qos": "qos", "constraint": "constraint", "exclude": "exclude",
+    "time": "time_min", "mem": "memory_gb", "cpus-per-task": "cpus", "gpus-per-node": "gpus", "gres": "gres",
+}  # fmt: skip
+"""Options of sbatch that a key of the profile stands for."""
+
 
 class Profile(FrozenModel):
     """The keys of a profile file. A key left out leaves the matter to the cluster's own default."""
@@ -43,6 +55,25 @@ class Profile(FrozenModel):
     sbatch: dict[str, str | int | bool] = Field(
         {}, description="other options of sbatch, without dashes; true for one without a value"
     )
+
+    @property
+    def asks_for_gpus(self) -> bool:
+        """Whether an element gets GPUs, by whichever of Slurm's options."""
+        named = f"{self.gres or ''} {self.sbatch.get('gres', '')} {self.sbatch.get('tres-per-task', '')}"
+        counted = any(self.sbatch.get(key) for key in GPU_OPTIONS)
+        return self.gpus > 0 or counted or any(word in named for word in ("gpu", "shard", "mps"))
+
+    @model_validator(mode="after")
+    def _has_no_option_twice(self) -> Self:
+        for option in self.sbatch:
+            key = option.replace("_", "-")
+            if key in OWN_OPTIONS:
+                raise ValueError(f"[sbatch] {option}: the launch sets it itself: leave it out")
+            if key in NAMED and getattr(self, NAMED[key]) != type(self).model_fields[NAMED[key]].default:
+                raise ValueError(f"[sbatch] {option} and {NAMED[key]} say the same thing: give one")
+            if key.startswith("mem-per-") and self.memory_gb is not None:
+                raise ValueError(f"[sbatch] {option} and memory_gb exclude each other: give one")
+        return self
 
     @model_validator(mode="after")
     def _leaves_time_to_train(self) -> Self:

@@ -25,7 +25,8 @@ UNFINISHED: frozenset[State] = frozenset({"waiting", "preempted", "lost"})
 LOCAL = "local"
 
 Queue = Mapping[str, Mapping[int, str]]
-"""Slurm's state (``PENDING``, ``RUNNING``...) by job name and array index, of the jobs that are in the queue."""
+"""Slurm's state (``PENDING``, ``RUNNING``...) by submission and array index, of the jobs that are in the queue. A
+reason that a person has to look at stands behind it: ``PENDING (JobHeldUser)``."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def _state(place: _Place, progress: Progress | None) -> tuple[State, str]:
         return "running", ""
     fell_silent = progress and progress.phase != "preempted" and progress.updated > place.created
     if place.active and not (fell_silent and place.active in (LOCAL, "RUNNING")):
-        return "queued", "" if place.active in (LOCAL, "RUNNING") else place.active.lower()
+        state, _, why = place.active.partition(" ")
+        return "queued", "" if state in (LOCAL, "RUNNING") else f"{state.lower()} {why}".rstrip()
     if progress and progress.phase == "preempted":
         return "preempted", f"saved in epoch {progress.epoch + 1} of {progress.epochs}"
     if place.cancelled and not progress:

@@ -34,6 +34,8 @@ class Submission(FrozenModel):
     data: str
     """Absolute path of the data root."""
     image: str | None = None
+    gpus: bool = False
+    """Whether its profile asked for GPUs."""
     job: str | None = None
     """Slurm's id of the array, once sbatch has answered."""
     host: str
@@ -58,6 +60,7 @@ def new_submission(
     data: Path,
     pack: int = 1,
     image: str | None = None,
+    gpus: bool = False,
 ) -> Submission:
     """A submission of this process, not yet written."""
     label = "".join(c if c.isascii() and c.isalnum() else "-" for c in study.name)[:24]
@@ -68,6 +71,7 @@ def new_submission(
         pack=pack,
         data=str(data.absolute()),
         image=image,
+        gpus=gpus,
         host=socket.gethostname(),
         pid=os.getpid(),
         began=process_began(os.getpid()),

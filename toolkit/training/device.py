@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Manifest
 from toolkit.training.loader import Batch
 
@@ -23,6 +24,19 @@ def choose() -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     torch.cuda.set_device(device)
     return device
+
+
+def check_gpu() -> None:
+    """Refuse to train on the CPU what was given a GPU. Raises `ToolkitError` that names node and driver."""
+    if torch.cuda.is_available():
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    driver = Path("/proc/driver/nvidia/version")
+    raise ToolkitError(
+        f"no GPU is visible on node {platform.node()} although the profile asks for one (CUDA_VISIBLE_DEVICES "
+        f"{visible!r}, driver {driver.read_text().splitlines()[0] if driver.is_file() else 'not loaded'}, torch built "
+        f"for CUDA {torch.version.cuda}): leave that node out (exclude), or mend its driver; toolkit.doctor looks"
+    )
 
 
 def describe(device: torch.device) -> str:
