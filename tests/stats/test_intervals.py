@@ -79,7 +79,11 @@ CHECKED = [
     case
     for case in cases()
     if (case.table, case.n) in QUICK
-    or (case.n <= 10 and (case.quantity, case.setting) in {("spearman", "rho 0.9"), ("pearson", "rho 0.5")})
+    or (
+        case.table == "pairs"
+        and case.n <= 10
+        and (case.quantity, case.setting) in {("spearman", "rho 0.9"), ("pearson", "rho 0.5")}
+    )
 ]
 
 
@@ -95,12 +99,9 @@ def test_simulated_studies_hold_the_truth(case):
 
 @pytest.mark.parametrize("gap", ["0", "0.1"])
 def test_as_many_flips_beyond_noise_are_expected_as_equal_rankings_show(gap):
-    found = [
-        case for case in cases() if (case.table, case.n, case.setting) == ("agreement", 100, f"nets {gap} errors apart")
-    ]
-    by = {
-        case.quantity: simulate(case, 100)["found"] for case in found if case.quantity in ("beyond noise", "by chance")
-    }
+    where = "agreement", 100, f"nets {gap} errors apart"
+    found = {case.quantity: case for case in cases() if (case.table, case.n, case.setting) == where}
+    by = {name: simulate(found[name], 60)["found"] for name in ("beyond noise", "by chance")}
     assert by["beyond noise"] > 0.5 and 0.7 * by["beyond noise"] <= by["by chance"] <= 2 * by["beyond noise"]
 
 
@@ -113,7 +114,7 @@ def test_ties_are_broken_by_expectation_not_by_row(drawn, source):
     assert regret(x[order], y[order]) == pytest.approx(regret(x, y))
     assert top_overlap(x[order], y[order], 3) == pytest.approx(top_overlap(x, y, 3))
     low, high = regret_interval(x, y, errors, 0)
-    assert 0 <= low <= regret(x, y) + 1e-9 and regret(x, y) <= high
+    assert regret(x, y) == 0 if np.isnan(low) else 0 <= low <= regret(x, y) + 1e-9 and low < high >= regret(x, y)
     first, last = rank_intervals(x, errors)
     assert (first <= scipy_stats.rankdata(x, "min")).all() and (scipy_stats.rankdata(x, "max") <= last).all()
 

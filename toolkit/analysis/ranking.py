@@ -48,7 +48,7 @@ def standard_errors(data: Measurements, dataset: str, settings: Settings) -> tup
 
 
 def image_counts(data: Measurements, dataset: str, settings: Settings) -> Floats:
-    """Wrong and all images of each architecture on ``dataset`` (2, n); NaN unless they are what its noise comes from."""
+    """Wrong and all images of each architecture on ``dataset`` (2, n); NaN where its noise is known otherwise."""
     names = pl.DataFrame({"architecture": data.architectures})
     if standard_errors(data, dataset, settings)[1] != "counts":
         return np.full((2, len(names)), np.nan)

@@ -198,8 +198,8 @@ def regret(x: Floats, y: Floats) -> float:
 def regret_interval(x: Floats, y: Floats, y_errors: Floats, seed: int) -> Interval:
     """`LEVEL` interval, or wider, of the `regret` that ``y`` (n,) without its noise would show, for the same choice.
 
-    ``y_errors`` (n,) are standard errors, independent of ``x``; without them, or all 0, there is no interval. The true
-    regret is the largest of the true differences between the choice and each other. Its upper end is that of the
+    ``y_errors`` (n,) are standard errors, independent of ``x``; without them, or all 0, there is no interval, nor where
+    the choice is the best beyond doubt. The true regret is the largest of the true differences between the choice and each other. Its upper end is that of the
     pointwise one-sided intervals, for the truly best is one of them; its lower end is the largest of simultaneous
     one-sided ones (comparisons with the best, Hsu 1981, Ann. Stat. 9:1026; Dunnett's quantile, by `SIMULATIONS`).
     """
@@ -212,4 +212,5 @@ def regret_interval(x: Floats, y: Floats, y_errors: Floats, seed: int) -> Interv
     noise = _repeat(np.zeros(len(y)), y_errors, np.random.default_rng(seed))
     largest = (((noise @ chosen)[:, None] - noise[:, compared]) / spread).max(axis=1)
     low = (gap - np.quantile(largest, (1 + LEVEL) / 2) * spread).max()
-    return Interval(max(float(low), 0.0), float((gap + Z * spread).max()))
+    found = Interval(max(float(low), 0.0), float((gap + Z * spread).max()))
+    return found if found.low < found.high else NO_INTERVAL
