@@ -199,9 +199,10 @@ def regret_interval(x: Floats, y: Floats, y_errors: Floats, seed: int) -> Interv
     """`LEVEL` interval, or wider, of the `regret` that ``y`` (n,) without its noise would show, for the same choice.
 
     ``y_errors`` (n,) are standard errors, independent of ``x``; without them, or all 0, there is no interval, nor where
-    the choice is the best beyond doubt. The true regret is the largest of the true differences between the choice and each other. Its upper end is that of the
-    pointwise one-sided intervals, for the truly best is one of them; its lower end is the largest of simultaneous
-    one-sided ones (comparisons with the best, Hsu 1981, Ann. Stat. 9:1026; Dunnett's quantile, by `SIMULATIONS`).
+    the choice is the best beyond doubt. The true regret is the largest of the true differences between the choice and
+    each other. Its upper end is that of the pointwise one-sided intervals, for the truly best is one of them; its lower
+    end is the largest of simultaneous one-sided ones (comparisons with the best, Hsu 1981, Ann. Stat. 9:1026; Dunnett's
+    quantile, by `SIMULATIONS`).
     """
     chosen = (x == x.min()) / (x == x.min()).sum()
     spread = np.sqrt(np.maximum(chosen**2 @ y_errors**2 + y_errors**2 - 2 * chosen * y_errors**2, 0))
