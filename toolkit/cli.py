@@ -1,6 +1,8 @@
 """What every verb shares: exit statuses, one-line errors, and where output goes."""
 
 import argparse
+import difflib
+import logging
 import os
 import signal
 import sys
@@ -18,19 +20,27 @@ def run(main: Main) -> NoReturn:
     Status 0: success; 1: a failed run; 2: a wrong call; 130: interrupted. A reader that closes the pipe
     early (``| head``) is no error.
     """
+    _show_notes()
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()
     except ToolkitError as error:
         complain(error)
         status = error.exit_status
-    except KeyboardInterrupt:
-        complain("interrupted")
+    except KeyboardInterrupt as error:
+        complain(error if error.args else "interrupted")
         status = 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
+
+
+def _show_notes() -> None:
+    """Print what our own modules log for the user on stderr, line by line as it was written."""
+    logging.basicConfig(format="%(message)s")
+    for package in ("toolkit", "data_prep"):
+        logging.getLogger(package).setLevel(logging.INFO)
 
 
 def complain(message: object) -> None:
@@ -60,10 +70,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+class _AddUp(argparse._ExtendAction):
+    """Several values of one option, from all places where it was given; they take the default's place."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, *rest: Any) -> None:
+        if getattr(namespace, self.dest, None) is self.default:
+            setattr(namespace, self.dest, [])
+        super().__call__(parser, namespace, *rest)
+
+
 def _store(option_strings: Sequence[str], *arguments: Any, **options: Any) -> argparse.Action:
     """The action of an argument that names none: an option that takes several values adds up when it is given twice."""
     adds_up = option_strings and options.get("nargs") in ("+", "*")
-    action = argparse._ExtendAction if adds_up else argparse._StoreAction
+    action = _AddUp if adds_up else argparse._StoreAction
     return action(option_strings, *arguments, **options)
 
 
@@ -76,7 +95,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`."""
-        raise UsageError(f"{message} ({self.prog} --help lists all options)")
+        unknown = message.partition("unrecognized arguments: ")[2].split("=")[0].split()
+        near = difflib.get_close_matches(unknown[0], self._option_string_actions, 1) if unknown else []
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"{message} ({hint}{self.prog} --help lists all options)")
 
 
 def parser(prog: str, doc: str | None, **kwargs: Any) -> Parser:

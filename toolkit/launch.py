@@ -15,15 +15,15 @@ settings are checked before anything is queued.
 import argparse
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, get_args
 
 from toolkit.cli import pack_size, parser, positive, print_json, run
+from toolkit.launching.request import ExecutorName, LaunchRequest, Retry
 
 if TYPE_CHECKING:
     from toolkit.launching.reconcile import Plan
-
-EXECUTORS = ("slurm", "local", "debug")
-RETRIES = ("failed", "lost", "diverged", "all")
+    from toolkit.planning.request import WaveRequest
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,16 +34,20 @@ def main(argv: Sequence[str]) -> int:
 
         print(profile_help())
         return 0
+    request = _request(given)
     if given.published:
-        return _show_published(given)
+        return _show_published(given.published, request, given.dry_run, given.json)
+    if given.until:
+        from toolkit.planning.request import WaveRequest
+
+        waves = WaveRequest(request, given.until, given.wave, given.max_nets, given.max_hours)
+        return _until(waves, given.dry_run, given.json)
     from toolkit.launching.reconcile import cancel, carry_out, make_plan
     from toolkit.render.states import PoolDisplay
 
     if given.cancel:
-        return _tell_cancelled(cancel(given.study), given.json)
-    plan = make_plan(given)
-    if given.until:
-        return _until(plan, given, argv)
+        return _tell_cancelled(cancel(request.study), given.json)
+    plan = make_plan(request)
     if given.dry_run:
         return _show(plan, given.json)
     document = carry_out(plan, PoolDisplay)
@@ -56,22 +60,27 @@ def main(argv: Sequence[str]) -> int:
     return int(document["failed_here"] > 0)
 
 
-def _until(plan: "Plan", given: argparse.Namespace, argv: Sequence[str]) -> int:
-    """Launch in waves; a controller on Slurm repeats ``argv``."""
-    from toolkit.planning.goal import parse_goal
-    from toolkit.planning.waves import Stopping, make_waves, preview_wave, run_waves
+def _request(given: argparse.Namespace) -> LaunchRequest:
+    """The options that say what to train and how; lists become tuples, so that nothing below can change them."""
+    options: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(LaunchRequest)}
+    options |= {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
+    return LaunchRequest(**options)
+
+
+def _until(request: "WaveRequest", dry_run: bool, as_json: bool) -> int:
+    """Launch in waves."""
+    from toolkit.planning.waves import make_waves, preview_wave, run_waves
     from toolkit.render.states import PoolDisplay
 
-    stopping = Stopping(parse_goal(given.until), given.wave, given.max_nets, given.max_hours)
-    waves = make_waves(plan, stopping, argv)
-    document = preview_wave(waves) if given.dry_run else run_waves(waves, PoolDisplay)
-    if given.json or given.dry_run:
+    waves = make_waves(request)
+    document = preview_wave(waves) if dry_run else run_waves(waves, PoolDisplay)
+    if as_json or dry_run:
         print_json(document)
         return 0
     from toolkit.planning.stopping import progress, standings_table
     from toolkit.render.terminal import console, show
 
-    item = standings_table(waves.rule, progress(plan.study, waves.rule))
+    item = standings_table(waves.rule, progress(waves.plan.study, waves.rule))
     show(console(), item.title, item.frame, note=item.note)
     if document["waiting_for"]:
         print(f"waiting for: {document['waiting_for']}")
@@ -91,14 +100,14 @@ def _show(plan: "Plan", as_json: bool) -> int:
     return 0
 
 
-def _show_published(given: argparse.Namespace) -> int:
+def _show_published(name: str, request: LaunchRequest, dry_run: bool, as_json: bool) -> int:
     from toolkit.errors import UsageError
     from toolkit.launching.published_cost import published_cost
 
-    if not given.dry_run:
+    if not dry_run:
         raise UsageError("--published tells what a study would cost: give --dry-run with it; to train, name --dataset")
-    document = published_cost(given)
-    if given.json:
+    document = published_cost(name, request)
+    if as_json:
         print_json(document)
         return 0
     rows = document.pop("datasets")
@@ -142,16 +151,20 @@ def _parser() -> argparse.ArgumentParser:
     when.add_argument("--max-hours", type=positive, metavar="H", help="estimated hours (as --dry-run counts them)")
     when.add_argument("--wave", type=positive, default=16, metavar="N", help="nets of the first wave (%(default)s)")
     how = p.add_argument_group("how to run it")
-    how.add_argument("--executor", choices=EXECUTORS, help="slurm where sbatch is, else local")
+    how.add_argument("--executor", choices=get_args(ExecutorName), help="slurm where sbatch is, else local")
     how.add_argument("--jobs", type=positive, metavar="N", help="local: workers (one a GPU, else one a core)")
     how.add_argument("--per-job", type=positive, metavar="N", help="tasks of one array element or worker (1, or K)")
     how.add_argument(
-        "--pack", type=pack_size, default=1, metavar="K", help="tasks trained side by side on one loader, or auto"
+        "--pack", type=pack_size, metavar="K", help="tasks trained side by side on one loader (1), or auto"
     )
     how.add_argument("--profile", metavar="FILE", help="slurm: cluster profile; examples in slurm/profiles/")
-    how.add_argument("--image", metavar="SIF", help="run each task in this image (docker:NAME or podman:NAME: local)")
+    how.add_argument(
+        "--image", metavar="SIF", help="run each task in this image (docker:NAME or podman:NAME: local; '': none)"
+    )
     how.add_argument("--profile-help", action="store_true", help="list the keys of a profile")
-    how.add_argument("--retry", nargs="+", default=[], choices=RETRIES, help="run finished tasks of this kind again")
+    how.add_argument(
+        "--retry", nargs="+", default=[], choices=get_args(Retry), help="run finished tasks of this kind again"
+    )
     how.add_argument("--cancel", action="store_true", help="take the study's jobs out of the queue, end its local runs")
     how.add_argument("--dry-run", action="store_true", help="show the plan and the sbatch script, do nothing")
     how.add_argument("--json", action="store_true", help="one JSON document on stdout")

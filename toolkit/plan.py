@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from toolkit.analysis.options import reading, reading_options
 from toolkit.cli import parser, positive, print_json, run
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _load(args: "argparse.Namespace") -> tuple[Any, Path | None, Any]:
     from toolkit.analysis.roles import roles
     from toolkit.analysis.sources import load
 
-    data, home = load(args.source)
+    data, home = load(args.source, reading(args))
     return data, home, roles(data, _settings(args))
 
 
@@ -178,6 +179,8 @@ def _parser() -> "argparse.ArgumentParser":
     proxies.set_defaults(answer=_proxies)
     looks = questions.add_parser("looks", help="where do the targets of a study launched with --until stand?")
     looks.set_defaults(answer=_looks)
+    for question in (nets, replay, proxies):
+        reading_options(question)
     for question in (nets, looks, replay, epochs, proxies):
         count = "*" if question is nets else 1 if question in (looks, epochs) else "+"
         question.add_argument("source", nargs=count, help="a study, tables (CSV, TSV, Parquet), or a shipped study")

@@ -3,6 +3,7 @@
 python -m toolkit.report demo                           a study (runs/demo); its files go to runs/demo/report
 python -m toolkit.report errors.csv --out paper/        anybody's table: architecture, dataset, error (tidy), or
                                                         architecture and one column for each dataset (wide)
+python -m toolkit.report demo --with imagenet@timm      do my nets rank as they are published to rank on ImageNet?
 python -m toolkit.report tuggener2022                   a published study, shipped (imagenot2024 is the other)
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.analysis.options import reading, reading_options
 from toolkit.cli import parser, print_json, run
 from toolkit.errors import UsageError
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from toolkit.analysis.document import Report
     from toolkit.analysis.settings import Settings
-    from toolkit.analysis.table_source import Reading
 
 PROBLEMS_SHOWN = 20
 IN_TERMINAL, IN_FILES = 500, 10_000
@@ -29,10 +30,14 @@ IN_TERMINAL, IN_FILES = 500, 10_000
 def main(argv: Sequence[str]) -> int:
     """Load, analyse, print, write."""
     args = _parse(argv)
+    from toolkit.analysis.beside import with_others
     from toolkit.analysis.document import analyse
     from toolkit.analysis.sources import load
 
-    data, home = load(args.source, _reading(args))
+    said = reading(args)
+    of_source = all(Path(source).is_file() for source in args.source) or not args.others
+    data, home = load(args.source, said if of_source else None)
+    data = with_others(data, args.others, said)
     out = args.out or (home / "report" if home and not args.json else None)
     report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
     for line in _skipped(data.problems):
@@ -52,23 +57,17 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     options = parser("toolkit.report", __doc__)
     add = options.add_argument
     add("source", nargs="+", help="a study's name or folder, CSV/TSV/Parquet files, or a shipped study's name")
+    add(
+        "--with",
+        dest="others",
+        nargs="+",
+        default=[],
+        metavar="TABLE",
+        help="set others' values beside: imagenet@torchvision, imagenet@timm (published accuracies), or a file",
+    )
     add("--reference", metavar="DATASET", help="whose ranking should transfer (default: imagenet, else the first)")
     add("--targets", nargs="+", default=[], metavar="DATASET", help="to which (default: all but its subsets)")
-    kind = options.add_mutually_exclusive_group()
-    kind.add_argument(
-        "--accuracy", dest="quantity", action="store_const", const="accuracy", help="a table's values are accuracies"
-    )
-    kind.add_argument(
-        "--error", dest="quantity", action="store_const", const="error", help="a table's values are errors"
-    )
-    add("--unit", choices=("percent", "share", "none"), help="of a table's values (default: by their size)")
-    add(
-        "--map",
-        action="append",
-        default=[],
-        metavar="COLUMN=ROLE",
-        help="what a table's column is: architecture, dataset, seed, value, attribute, ignore, ...",
-    )
+    reading_options(options)
     add("--noise", type=float, metavar="SD", help="standard error of a value, where neither seeds nor counts tell it")
     add("--given", nargs="+", default=[], metavar="COLUMN", help="hold these fixed in partial correlations (flops)")
     add("--baseline", metavar="ARCH", help="improvement is relative to it (default: the worst on the reference)")
@@ -83,12 +82,6 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     if args.seed < 0 or (args.noise is not None and not 0 < args.noise < float("inf")):
         raise UsageError("--seed is 0 or more, --noise more than 0")
     return args
-
-
-def _reading(args: "argparse.Namespace") -> "Reading":
-    from toolkit.analysis.table_source import Reading, parse_roles
-
-    return Reading(args.quantity, args.unit, parse_roles(args.map))
 
 
 def _settings(args: "argparse.Namespace", resamples: int) -> "Settings":

@@ -8,32 +8,17 @@ Tasks that have a result are skipped. Exit status: 0 all done; 1 some failed or 
 (SIGTERM, SIGINT, SIGUSR2), with a checkpoint of what was begun.
 """
 
-import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal
 
 from toolkit.cli import pack_size, parser, positive, run
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
 from toolkit.study.study import Study
+from toolkit.training.request import Outcome, TrainRequest, exit_status, open_session
 from toolkit.training.stop import StopFlag, on_signals
-from toolkit.training.threads import prepare
-
-if TYPE_CHECKING:
-    from toolkit.study.task import Task
-
-EX_TEMPFAIL = 75
-
-
-class Outcome(NamedTuple):
-    """Task ids by what became of them."""
-
-    done: list[str]
-    failed: list[str]
-    diverged: list[str]
-    preempted: list[str]
 
 
 def train(
@@ -54,50 +39,9 @@ def train(
     failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a checkpoint.
     Raises `UsageError` for an unknown task, `ToolkitError` when the study's results cannot be written.
     """
-    _check_writable(study)
-    tasks = _unfinished(study, task_ids)
-    stop = StopFlag() if stop is None else stop
-    if ranks > 1:
-        from toolkit.training.ranks import Order, train_together
-
-        left = tuple(task.id for task in tasks)
-        order = Order(
-            study=study.path, data=data, tasks=left, pack=pack, workers=workers, on_corrupt=on_corrupt, size=ranks
-        )
-        return _outcome(study, task_ids, train_together(study, order, stop))
-    threads = prepare(workers)
-    from toolkit.training.session import Session
-
-    with Session(study, data, threads, stop, on_corrupt) as session:
-        session.run(tasks, pack)
-    return _outcome(study, task_ids, session.preempted)
-
-
-def _unfinished(study: Study, task_ids: Sequence[str]) -> "list[Task]":
-    declared, finished = study.tasks(), study.finished()
-    missing = [task_id for task_id in task_ids if task_id not in declared]
-    if missing:
-        raise UsageError(f"{missing[0]!r} is no task of study {study.path}; see python -m toolkit.status {study.path}")
-    return [declared[task_id] for task_id in dict.fromkeys(task_ids) if task_id not in finished]
-
-
-def _check_writable(study: Study) -> None:
-    for room in ("results", "progress", "checkpoints"):
-        if not os.access(study.room(room), os.W_OK | os.X_OK):
-            raise ToolkitError(f"{study.room(room)} is not writable: change its permissions or its owner")
-
-
-def _outcome(study: Study, task_ids: Sequence[str], preempted: list[str]) -> Outcome:
-    results = [result for task_id in dict.fromkeys(task_ids) if (result := study.result(task_id))]
-    by_status = {status: [r.id for r in results if r.status == status] for status in ("done", "failed", "diverged")}
-    return Outcome(**by_status, preempted=preempted)
-
-
-def exit_status(outcome: Outcome) -> int:
-    """0: all done; 1: some failed or diverged; 75: stopped before the end."""
-    if outcome.preempted:
-        return EX_TEMPFAIL
-    return 1 if outcome.failed or outcome.diverged else 0
+    request = TrainRequest(study, data, pack, workers, on_corrupt, ranks=ranks)
+    with open_session(request, StopFlag() if stop is None else stop) as session:
+        return session(task_ids)
 
 
 def _arguments(argv: Sequence[str]) -> Namespace:

@@ -6,9 +6,9 @@ is what an array element runs: the shards that the record lists under its index.
 """
 
 import importlib
+import logging
 import multiprocessing
 import os
-import shlex
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from toolkit.cluster.container import Container
     from toolkit.cluster.profile import Profile
 
+log = logging.getLogger(__name__)
 SHARDED = {"match": "rows", "score": "captions", "download": "kB", "clean": "images"}
 """The stages that work by shards, and what each tells the bar that it has done."""
 NEEDS = {
@@ -143,10 +144,8 @@ def submit(build: Build, stage: str, indices: Sequence[int], profile: "Profile",
     Raises `ToolkitError` with sbatch's words when it refuses, or while an earlier array of the stage is in the queue,
     and `UsageError` when the profile's image lacks what the stage needs.
     """
-    from submitit.core.utils import FailedJobError
-
+    from toolkit.cluster.array import JobArray, array_size
     from toolkit.cluster.queue import read_queue
-    from toolkit.executors.slurm import array_executor, array_size, log_folder, python
 
     name = f"{build.fingerprint(stage)[:8]}-{stage}"
     if waiting := len(read_queue().get(name, {})):
@@ -155,30 +154,23 @@ def submit(build: Build, stage: str, indices: Sequence[int], profile: "Profile",
     elements = _dealt(indices, array_size())
     record = build.path.absolute() / "submissions" / f"{stage}-{len(indices)}-{indices[0]}.json"
     write(record, orjson.dumps({"build": str(build.path.absolute()), "stage": stage, "elements": elements}))
-    logs = log_folder(build.room("logs"))
+    logs = build.room("logs")
     logs.mkdir(exist_ok=True)
-    further = {"array_parallelism": jobs, "additional_parameters": dict(profile.sbatch) or None}
-    executor = array_executor(profile, container, logs, name, len(elements), **further)
-    command = f"{python(profile, container)} -u -m data_prep.imagenot.shards {shlex.quote(str(record))}"
-    try:
-        job = executor._submit_command(command)
-    except FailedJobError as error:
-        raise ToolkitError(f"sbatch refused the array: {' '.join(str(error).split())}") from error
-    return str(job.job_id)
+    command = ("-m", "data_prep.imagenot.shards", str(record))
+    return JobArray(profile, container, name, logs, command, len(elements), jobs).submit()
 
 
 def _container(build: Build, stage: str, profile: "Profile") -> "Container":
     """The image's command line, after it was seen to have what the stage needs; without an image, none."""
     from toolkit.cluster.container import ENGINES, HOST, check, contain
-    from toolkit.launching.selection import say
 
     if profile.image is None:
         return HOST
     if profile.image.startswith(ENGINES):
         raise UsageError(f"image {profile.image}: Slurm runs Apptainer images (.sif); build one from containers/")
-    container = contain(profile.image, build.folders(), profile, gpu=profile.gpus > 0 or "gpu" in (profile.gres or ""))
+    container = contain(profile.image, build.folders(), profile, gpu=profile.asks_for_gpus)
     for difference in check(contain(profile.image, build.folders(), profile, gpu=False), profile.image, NEEDS[stage]):
-        say(f"note: {difference}")
+        log.info("note: %s", difference)
     return container
 
 

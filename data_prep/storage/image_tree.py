@@ -62,28 +62,40 @@ def files_below(root: Path, folder: str = "") -> Iterator[str]:
     Folders with an image's name count as files. Raises `UsageError` for a link that leads out of the tree, where a
     stranger's archive could point at anything, or back to a folder that it is in.
     """
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
+    folders = [folder]
+    while folders:
+        folder = folders.pop()
+        for entry in _entries(root / folder):
             if is_foreign(entry.name):
                 continue
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_symlink():
-                _check_link(root, name)
-            if entry.is_dir() and not entry.name.lower().endswith(EXTENSIONS):
-                yield from files_below(root, name)
+            if entry.is_symlink() and not _leads_somewhere(root, name):
+                yield name
+            elif entry.is_dir() and not entry.name.lower().endswith(EXTENSIONS):
+                folders.append(name)
             else:
                 yield name
 
 
-def _check_link(root: Path, name: str) -> None:
+def _entries(folder: Path) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise UsageError(f"{str(folder)[:200]} cannot be read ({error.strerror})") from error
+
+
+def _leads_somewhere(root: Path, name: str) -> bool:
+    """Whether a link has an end; one that leads in a circle is a file that cannot be read."""
     try:
         target = (root / name).resolve()
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"{root / name} is a link that leads in a circle: remove it") from error
+    except (OSError, RuntimeError):
+        return False
     if not target.is_relative_to(root.resolve()):
         raise UsageError(f"{root / name} is a link out of the tree, to {target}: copy what is meant, or give that tree")
     if (root / name).parent.resolve().is_relative_to(target):
         raise UsageError(f"{root / name} is a link to a folder that it is in: remove it")
+    return True
 
 
 def hold_out(

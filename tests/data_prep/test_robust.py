@@ -45,7 +45,12 @@ def test_every_odd_file_is_converted_rightly_or_named(tmp_path):
         (root / split / "class").mkdir(parents=True)
     (root / "val" / "class" / "x.jpg").write_bytes(jpeg(0))
     expected = odd_files(root / "train" / "class")
-    assert imagefolder([str(root), "--data", str(tmp_path), "--name", "set", "--max-bad", "20", "--workers", "2"]) == 0
+    assert (
+        imagefolder(
+            [str(root), "--data", str(tmp_path), "--name", "set", "--max-bad", "20", "--workers", "2", "--one-class"]
+        )
+        == 0
+    )
     manifest = find_dataset("set", tmp_path).manifest
     skipped = {bad.source.removeprefix("class/"): bad.reason for bad in manifest.skipped}
     assert set(skipped) == {name for name, pixels in expected.items() if pixels is None}

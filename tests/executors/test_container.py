@@ -2,6 +2,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from slurm.cluster import Cluster
 from tests.conftest import real_part
 from tests.executors.conftest import errors, launch, status, training, verb, wait_for
-from toolkit.cluster.container import CODE, check, contain, folders
+from toolkit.cluster.container import CODE, HOST, check, contain, folders
 from toolkit.cluster.profile import Profile
 from toolkit.cluster.versions import compare, versions
 from toolkit.errors import UsageError
@@ -153,3 +154,20 @@ def test_podman_takes_the_command_line_for_what_it_means(podman_image: str, tmp_
     assert {(mount["Source"], mount["Destination"]) for mount in told["Mounts"]} >= {(str(data), str(data))}
     assert f"TOOLKIT_IMAGE_DIGEST={container.environment['TOOLKIT_IMAGE_DIGEST']}" in told["Config"]["Env"]
     assert (told["HostConfig"]["PidMode"], told["Config"]["OpenStdin"]) == ("host", True)
+
+
+def test_an_installed_toolkit_hides_no_package_of_the_image(tmp_path, monkeypatch):
+    """After ``pip install .`` the host's torch lies beside the toolkit: the image must go on with its own."""
+    site = tmp_path / "site-packages"
+    (site / "toolkit").mkdir(parents=True)
+    monkeypatch.setattr("toolkit.cluster.container.CODE", site)
+    bound = folders([tmp_path / "study"])
+    assert site not in bound.values() and bound[Path("/opt/imagenot-toolkit/toolkit")] == site / "toolkit"
+
+
+def test_a_module_in_the_folder_of_a_job_is_not_taken_for_a_package(tmp_path):
+    (tmp_path / "orjson.py").write_text("raise SystemExit('an attacker was here')")
+    environment = {**os.environ, **HOST.environment}
+    call = [sys.executable, "-m", "toolkit.status", "--help"]
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "attacker" not in done.stdout + done.stderr

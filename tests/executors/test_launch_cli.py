@@ -160,3 +160,53 @@ def test_the_default_executor_is_said(data: Path, tmp_path: Path) -> None:
     here = "slurm" if shutil.which("sbatch", path=os.environ["PATH"]) else "local"
     call = ["--array", "0", "--dataset", "tiny", "--study", tmp_path / "s", "--data", data, "--dry-run"]
     assert f"executor {here}" in verb("toolkit.launch", *call).stderr
+
+
+def test_a_study_remembers_how_it_was_launched(data: Path, tmp_path: Path) -> None:
+    study, profile = tmp_path / "study", tmp_path / "p.toml"
+    profile.write_text("cpus = 2\n")
+    what = ["--study", study, "--dataset", "tiny", "--recipe", "smoke", "--executor", "local", "--json"]
+    first = verb("toolkit.launch", *what, "--array", "0-1", "--data", data, "--per-job", 2, "--profile", profile)
+    assert first.returncode in (0, 1), first.stderr
+    profile.write_text("cpus = 3\n")
+    again = verb("toolkit.launch", *what, "--array", "0-5", "--dry-run")
+    assert (orjson.loads(again.stdout)["elements"], orjson.loads(again.stdout)["per_element"]) == (2, 2)
+    assert f"data {data}" in again.stderr and "per_job 2" in again.stderr
+    assert "cpus 2 -> 3" in again.stderr
+    (study / "launch.json").chmod(0o666)  # another user's shell lines could stand in it
+    others = verb("toolkit.launch", *what, "--array", "0-5", "--dry-run", "--data", data)
+    assert orjson.loads(others.stdout)["per_element"] == 1
+    assert "so it is not used" in others.stderr
+
+
+@pytest.mark.parametrize(
+    "option, says",
+    [
+        ('array = "0-3"', "the launch sets it itself"),
+        ('job-name = "mine"', "the launch sets it itself"),
+        ('job_name = "mine"', "the launch sets it itself"),
+        ("no-requeue = true", "the launch sets it itself"),
+        ('mem-per-cpu = "2G"', "mem-per-cpu and memory_gb exclude each other"),
+        ("cpus-per-task = 8", "cpus-per-task and cpus say the same thing"),
+    ],
+)
+def test_options_of_sbatch_that_fight_ours_are_refused(data: Path, tmp_path: Path, option: str, says: str) -> None:
+    profile = tmp_path / "p.toml"
+    profile.write_text(f"cpus = 2\nmemory_gb = 4\n[sbatch]\n{option}\n")
+    call = ["--array", 0, "--dataset", "tiny", "--data", data, "--study", tmp_path / "s", "--executor", "local"]
+    done = verb("toolkit.launch", *call, "--profile", profile)
+    assert done.returncode == 2 and says in done.stderr.splitlines()[-1]
+
+
+def test_gpus_asked_for_by_any_option_are_known() -> None:
+    from toolkit.cluster.profile import Profile
+
+    asked = [
+        {"gpus": 1},
+        {"gpus-per-task": 1},
+        {"gres": "gpu:a100:1"},
+        {"tres-per-task": "gres/gpu:1"},
+        {"gres": "shard:2"},
+    ]
+    assert all(Profile(sbatch=options).asks_for_gpus for options in asked)
+    assert Profile(gpus=1).asks_for_gpus and not Profile(sbatch={"gpus": 0, "nice": 5}).asks_for_gpus

@@ -62,7 +62,7 @@ def test_a_killed_pool_leaves_no_worker_behind(data: Path, tmp_path: Path) -> No
     assert launch(study, data, "--dry-run", "--executor", "local")["to_run"] == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_later(
     number: signal.Signals, data: Path, tmp_path: Path
 ) -> None:
@@ -76,7 +76,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_later(
     worker = Study(study).progress(task).pid
     launcher.send_signal(number)
     assert launcher.wait(60) == 130
-    assert "interrupted" in launcher.communicate()[1]
+    assert "interrupted: 0 done, 1 go on with the same command" in launcher.communicate()[1]
     assert not Path(f"/proc/{worker}").exists()
     assert errors(study) == finished
     assert status(study)["states"] == {next(iter(finished.values()))[0]: 1, "preempted": 1}

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.cluster.array import split
 from toolkit.errors import UsageError
-from toolkit.launching.tasks import make_elements, split
+from toolkit.launching.tasks import make_elements
 from toolkit.study import Recipe, Task
 from toolkit.study.ranges import format_ranges, parse_ranges
 

@@ -10,7 +10,7 @@ import pytest
 from slurm.cluster import Cluster
 from tests.executors.conftest import ROOT, errors, launch, start, status, training, verb, wait_for
 from toolkit.cluster.profile import Profile, load_profile
-from toolkit.executors.slurm import ArraySubmitter
+from toolkit.executors.slurm import SlurmExecutor
 from toolkit.study import Study
 from toolkit.study.submission import new_submission
 
@@ -29,7 +29,7 @@ def test_the_script_line_by_line(tmp_path: Path) -> None:
     submission = new_submission(study, "slurm", [["a"], ["b"]], Path("/data")).model_copy(update={"name": "name"})
     quoted = str(study.path).replace("'", "'\"'\"'")
     profile = Profile(partition="gpu", cpus=8, gpus=1, memory_gb=20.5, setup=("module load cuda",), max_requeues=3)
-    assert ArraySubmitter(study, profile, Path("/data")).script(submission, throttle=1).splitlines() == [
+    assert SlurmExecutor(study, profile, Path("/data")).array(submission, throttle=1).script().splitlines() == [
         "#!/bin/bash",
         "",
         "# Parameters",
@@ -209,4 +209,5 @@ def test_the_log_of_a_task_is_found(cluster: Cluster, data: Path, tmp_path: Path
 def test_shipped_profiles_are_valid(shipped: Path, tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     submission = new_submission(study, "slurm", [["a"]], Path("/data"))
-    assert "#SBATCH" in ArraySubmitter(study, load_profile(str(shipped)), Path("/data")).script(submission, throttle=1)
+    executor = SlurmExecutor(study, load_profile(str(shipped)), Path("/data"))
+    assert "#SBATCH" in executor.array(submission, throttle=1).script()

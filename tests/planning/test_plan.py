@@ -64,7 +64,9 @@ def test_a_pilot_says_in_words_what_is_missing(tmp_path: Path, capsys: pytest.Ca
     frame = pl.DataFrame({"architecture": [f"a{i}" for i in range(40)], "one": 50 + x})
     frame = frame.with_columns(same=pl.col("one") + 0.01, noisy=pl.Series(50 + 0.35 * x + rng.standard_normal(40)))
     frame.write_csv(tmp_path / "pilot.csv")
-    rows = {row["target"]: row for row in answer(capsys, "nets", tmp_path / "pilot.csv", "--noise", 0.3)["nets"]}
+    rows = {
+        row["target"]: row for row in answer(capsys, "nets", tmp_path / "pilot.csv", "--noise", 0.3, "--error")["nets"]
+    }
     assert rows["same"]["in_words"] == "settled"
     assert rows["noisy"]["verdict_nets"] > 40
     assert "would settle it" in rows["noisy"]["in_words"]

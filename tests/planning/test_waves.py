@@ -52,7 +52,7 @@ def test_the_same_call_on_a_settled_study_trains_nothing(undisturbed: tuple[Path
 
 def test_an_interrupted_run_comes_to_the_same_end(undisturbed: tuple[Path, dict], data: Path, tmp_path: Path) -> None:  # noqa: F811
     study = tmp_path / "study"
-    call = ["--study", study, "--data", data, "--recipe", "smoke", *WHAT, "--executor", "local", "--jobs", 1]
+    call = ["--study", study, "--data", data, "--recipe", "smoke", *WHAT, "--executor", "local", "--jobs", 2]
     launcher = start("toolkit.launch", *call)
     wait_for(lambda: rule_path(Study(study)).exists() and len(errors(study)) >= 2 and training(study), 120, "training")
     launcher.send_signal(signal.SIGINT)

@@ -8,6 +8,7 @@ import pytest
 
 from toolkit import __version__
 from toolkit.__main__ import SOURCES, VERBS, main
+from toolkit.cli import parser
 from toolkit.errors import UsageError
 
 EVERY_VERB = [verb for group in VERBS.values() for verb in group]
@@ -39,3 +40,19 @@ def test_a_verb_behaves_as_its_module():
         for words in (["toolkit", "status"], ["toolkit.status"])
     )
     assert one == other
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ([], [1, 2]),
+        (["--k", "3"], [3]),
+        (["--k", "3", "4", "--k", "5"], [3, 4, 5]),
+        (["--k", "1", "2", "--k", "2"], [1, 2, 2]),
+    ],
+)
+def test_an_option_given_twice_adds_up_and_takes_the_defaults_place(typed: list[str], meant: list[int]) -> None:
+    options = parser("x", "")
+    options.add_argument("--k", nargs="+", type=int, default=[1, 2])
+    assert options.parse_args(typed).k == meant
+    assert options.parse_args([]).k == [1, 2]

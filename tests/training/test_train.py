@@ -9,6 +9,7 @@ from toolkit.imagefile.reader import Beton
 from toolkit.study import Task
 from toolkit.train import main, train
 from toolkit.training.provenance import read_revision
+from toolkit.training.request import TrainRequest, open_session
 from toolkit.training.stop import StopFlag
 
 NET = "anynetx-500/17"
@@ -204,3 +205,10 @@ def test_packs_sized_by_measurement(study, declare, data, capsys):
     main([str(study.path), *(t.id for t in tasks), "--data", str(data), "--pack", "auto", "--workers", "1"])
     assert all(len(study.result(task.id).evaluations) == 2 for task in tasks)
     assert "as measured on this net" in capsys.readouterr().err
+
+
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_told(study, data, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    request = TrainRequest(study, data, gpu=True)
+    with pytest.raises(ToolkitError, match="no GPU is visible on node"), open_session(request, StopFlag()):
+        raise AssertionError("it must not begin to train on the CPU")

@@ -12,14 +12,20 @@ from toolkit.analysis.table import Table, table
 from toolkit.names import unknown
 from toolkit.stats.correlation import MINIMUM
 from toolkit.stats.fits import deming, ols
+from toolkit.stats.intervals import DEMING_FROM
 from toolkit.stats.resampling import Floats
 from toolkit.stats.scales import logit, probit
 
 
 def accuracies(data: Measurements, dataset: str) -> Floats:
-    """Accuracy on ``dataset``: percent when the unit is, else as measured."""
+    """Accuracy on ``dataset`` in percent; where errors have another unit, from which none follows, the errors."""
     values = data.column(dataset)
-    return 100 - values if data.quantity == "error" and data.unit == "%" else data.sign * -values
+    return 100 - values if data.quantity == "error" and data.unit == "%" else values
+
+
+def word(data: Measurements) -> str:
+    """What `accuracies` gives."""
+    return "error" if data.quantity == "error" and data.unit != "%" else "accuracy"
 
 
 def baseline(data: Measurements, roles: Roles, settings: Settings) -> str:
@@ -33,25 +39,31 @@ def baseline(data: Measurements, roles: Roles, settings: Settings) -> str:
 
 
 def improvement(data: Measurements, roles: Roles, settings: Settings) -> Table:
-    """Accuracy of each architecture over the baseline's, dataset by dataset, best on the reference first."""
+    """Accuracy (see `word`) of each architecture over the baseline's, by dataset, best on the reference first."""
     base = baseline(data, roles, settings)
     row_of_base = data.architectures.index(base)
     ratios = {name: accuracies(data, name) / accuracies(data, name)[row_of_base] for name in data.datasets}
-    order = np.argsort(-np.nan_to_num(ratios[roles.reference], nan=-np.inf), kind="stable")
+    best_first = ratios[roles.reference] * (1 if word(data) == "error" else -1)
+    order = np.argsort(np.nan_to_num(best_first, nan=np.inf), kind="stable")
     rows = [{"architecture": data.architectures[i]} | {name: ratios[name][i] for name in ratios} for i in order]
-    return table("improvement", f"Accuracy relative to {base}", rows, f"accuracy divided by that of {base}")
+    return table(
+        "improvement", f"{word(data).title()} relative to {base}", rows, f"{word(data)} divided by that of {base}"
+    )
 
 
 def fits(data: Measurements, roles: Roles, settings: Settings) -> Table:
     """Least-squares and Deming lines of every dataset's accuracy on the reference's, on ``settings.scale``."""
     others = [name for name in data.datasets if name != roles.reference]
     rows = [_fit(data, roles, other, settings) for other in others]
-    what = {"ratio": f"accuracy over {baseline(data, roles, settings)}'s"}.get(settings.scale, "accuracy")
+    what = {"ratio": f"{word(data)} over {baseline(data, roles, settings)}'s"}.get(settings.scale, word(data))
     note = (
         f"{settings.scale} scale: {what}, {_unit(data, settings)}; least squares with t intervals; "
-        f"Deming allows for noise in both, bootstrap intervals (B = {settings.resamples}, seed {settings.seed})"
+        f"Deming allows for noise in both, bootstrap intervals (B = {settings.resamples}, seed {settings.seed}) from "
+        f"{DEMING_FROM} architectures on; no interval where all lie on the line"
     )
-    return table("fits", f"Accuracy on other datasets as a line of accuracy on {roles.reference}", rows, note)
+    return table(
+        "fits", f"{word(data).title()} on other datasets as a line of {word(data)} on {roles.reference}", rows, note
+    )
 
 
 def _unit(data: Measurements, settings: Settings) -> str:

@@ -15,9 +15,9 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from toolkit.errors import UsageError
+from toolkit.files import read_regular
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
 LARGEST = 2**30
 """Bytes of a table's text beyond which it is refused. Our choice: results are small, a mistaken path need not be."""
 SAMPLE = 200
@@ -31,13 +31,10 @@ def open_table(path: Path) -> tuple[pl.DataFrame, list[str]]:
     file's name. Raises `UsageError` that says what was seen.
     """
     try:
-        raw = path.read_bytes()
-        for magic, unpack in PACKED.items():
-            raw = unpack(raw) if raw.startswith(magic) else raw
-        frame, left_out = _read(path, raw)
+        frame, left_out = _read(path, _unpacked(read_regular(path, LARGEST)))
     except FileNotFoundError as error:
         raise UsageError(f"{path} is not there: give the path of a table or the name of a study") from error
-    except (PolarsError, OSError, EOFError, ValueError, lzma.LZMAError) as error:
+    except (PolarsError, OSError, EOFError, ValueError, RecursionError, csv.Error, lzma.LZMAError) as error:
         raise UsageError(f"{path} cannot be read as a table: {(str(error) or 'no data').splitlines()[0]}") from error
     return frame, [f"{path}: {line}" for line in left_out]
 
@@ -55,6 +52,16 @@ def _read(path: Path, raw: bytes) -> tuple[pl.DataFrame, list[str]]:
     if text.lstrip()[0] in "[{":
         return _json(text), []
     return _delimited(path, text), []
+
+
+def _unpacked(raw: bytes) -> bytes:
+    """What a compressed file holds, not more than shows that it is too large."""
+    packed = io.BytesIO(raw)
+    if raw.startswith(b"\x1f\x8b"):
+        return gzip.open(packed).read(LARGEST + 1)
+    if raw.startswith(b"BZh"):
+        return bz2.open(packed).read(LARGEST + 1)
+    return lzma.open(packed).read(LARGEST + 1) if raw.startswith(b"\xfd7zXZ\x00") else raw
 
 
 def _excel(raw: bytes) -> tuple[pl.DataFrame, list[str]]:

@@ -35,7 +35,7 @@ def roles(data: Measurements, settings: Settings) -> Roles:
     for name in (*settings.targets, *([settings.reference] if settings.reference else [])):
         if name not in data.datasets:
             raise unknown("dataset", name, data.datasets)
-    usual = next((name for name in data.datasets if bare(name) == USUAL_REFERENCE), data.datasets[0])
+    usual = next((name for name in data.datasets if bare(name.partition("@")[0]) == USUAL_REFERENCE), data.datasets[0])
     usual = USUAL_REFERENCE if USUAL_REFERENCE in data.datasets else usual
     reference = settings.reference or usual
     if reference in settings.targets:

@@ -1,11 +1,11 @@
 """What only Slurm's accounting (slurmdbd) knows: how jobs ended that left the queue, and what a user may submit."""
 
-import getpass
 import subprocess
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
+from toolkit.cluster.queue import slurm_environment, user
 from toolkit.study.ranges import parse_ranges
 from toolkit.study.submission import Submission
 
@@ -28,7 +28,7 @@ def endings(submitted: Collection[Submission]) -> Endings:
 
 def submit_limit() -> int | None:
     """Jobs that the user may have in the queue (MaxSubmitJobs of the association); None where no account says it."""
-    lines = _ask("sacctmgr", "show", "associations", f"user={getpass.getuser()}", "format=MaxSubmitJobs").splitlines()
+    lines = _ask("sacctmgr", "show", "associations", f"user={user()}", "format=MaxSubmitJobs").splitlines()
     return min((int(line) for line in lines if line.isdigit()), default=None)
 
 
@@ -50,7 +50,7 @@ def _ask(program: str, *arguments: str) -> str:
     """What one of accounting's programs prints; nothing where it is not here, has no account or no answer."""
     command = [program, "--noheader", "--parsable2", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, env=slurm_environment(), capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""

@@ -1,7 +1,6 @@
 """The checks of `toolkit.doctor`: each says what it found and, where something is wrong, what to do."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 from toolkit.cluster.accounting import submit_limit
 from toolkit.cluster.container import HOST, Container, check, contain
 from toolkit.cluster.profile import Profile
-from toolkit.cluster.queue import config, slurm
+from toolkit.cluster.queue import config, slurm, slurm_environment
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import MANIFEST
 
@@ -105,7 +104,7 @@ def _job(profile: Profile, container: Container, data: Path, wait_s: float) -> I
     try:
         done = subprocess.run(
             command,
-            env={**os.environ, **container.environment},
+            env={**slurm_environment(), **container.environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

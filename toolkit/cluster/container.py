@@ -19,6 +19,9 @@ from toolkit.cluster.versions import TRAINING, compare
 from toolkit.errors import ToolkitError, UsageError
 
 CODE = Path(toolkit.__file__).parents[1]
+INSTALLED = ("site-packages", "dist-packages")
+IN_IMAGE = Path("/opt/imagenot-toolkit")
+"""Where an image sees an installed toolkit: alone, for the other packages beside it on the host would hide its own."""
 ENGINES = ("docker", "podman")
 
 
@@ -32,7 +35,24 @@ class Container:
     """Set on the host, where the prefix runs."""
 
 
-HOST = Container()
+def _own_code(path: Path) -> dict[str, str]:
+    """Variables by which Python finds this code in ``path``, and nothing in the folder that a job is started from."""
+    return {"PYTHONPATH": str(path), "PYTHONSAFEPATH": "1"}
+
+
+def is_installed() -> bool:
+    """Whether this code lies among other packages, and not in a checkout of its own."""
+    return CODE.name in INSTALLED
+
+
+def host() -> Container:
+    """No image: the environment that launches, but no module out of the folder that a job starts in."""
+    others = os.environ.get("PYTHONPATH")
+    code = {} if is_installed() else {"PYTHONPATH": os.pathsep.join([str(CODE), *([others] if others else [])])}
+    return Container((), {"PYTHONSAFEPATH": "1", **code})
+
+
+HOST = host()
 
 
 def contain(image: str, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:
@@ -62,11 +82,15 @@ def check(container: Container, image: str, needed: Sequence[str] = TRAINING) ->
 def folders(paths: Sequence[Path]) -> dict[Path, Path]:
     """What the image must see: real folder by the path under which the task names it.
 
-    The given paths and the code, and the targets of links that stand in them, under their own names.
+    The given paths and the code, and the targets of links that stand in them, under their own names. A link to a folder
+    above one of them (such as ``/``) is left out: it would cover the image's own.
     """
-    named = [path.absolute() for path in (*paths, CODE)]
+    named = [path.absolute() for path in (*paths, *([] if is_installed() else [CODE]))]
     links = [entry for path in paths if path.is_dir() for entry in path.iterdir() if entry.is_symlink()]
-    return {path: path.resolve() for path in (*named, *(link.resolve() for link in links if link.exists()))}
+    targets = [link.resolve() for link in links if link.exists()]
+    above = {parent for path in named for parent in path.resolve().parents}
+    alone = {IN_IMAGE / "toolkit": CODE / "toolkit"} if is_installed() else {}
+    return {path: path.resolve() for path in (*named, *(target for target in targets if target not in above))} | alone
 
 
 def _apptainer(image: Path, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:
@@ -94,7 +118,8 @@ def _docker(engine: str, name: str, paths: Sequence[Path], profile: Profile, gpu
 
 def _inside(digest: str) -> dict[str, str]:
     """Environment of the task in the image: this code, no packages of the user's, the image's name for results."""
-    return {"PYTHONPATH": str(CODE), "PYTHONNOUSERSITE": "1", "TOOLKIT_IMAGE_DIGEST": digest}
+    code = _own_code(IN_IMAGE if is_installed() else CODE)
+    return {**code, "PYTHONNOUSERSITE": "1", "TOOLKIT_IMAGE_DIGEST": digest}
 
 
 def _mount(source: Path, target: Path) -> str:

@@ -1,14 +1,26 @@
 """Cluster profile: what a site wants to be told about a job, in one TOML file."""
 
 import tomllib
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from toolkit.errors import UsageError
+from toolkit.files import read_regular
 from toolkit.names import unknown
 from toolkit.study.model import FrozenModel, first_problem
+
+GPU_OPTIONS = ("gpus", "gpus-per-task", "gpus-per-node", "gpus-per-socket")
+OWN_OPTIONS = (
+    "array", "job-name", "signal", "requeue", "no-requeue", "output", "error", "open-mode", "dependency", "parsable",
+    "wrap", "test-only", "wait", "export", "export-file", "nodes", "ntasks",
+)  # fmt: skip
+"""What a launch sets itself: another value would lose tasks or their logs."""
+NAMED = {
+    "partition": "partition", "account": "account", "qos": "qos", "constraint": "constraint", "exclude": "exclude",
+    "time": "time_min", "mem": "memory_gb", "cpus-per-task": "cpus", "gpus-per-node": "gpus", "gres": "gres",
+}  # fmt: skip
+"""Options of sbatch that a key of the profile stands for."""
 
 
 class Profile(FrozenModel):
@@ -44,6 +56,25 @@ class Profile(FrozenModel):
         {}, description="other options of sbatch, without dashes; true for one without a value"
     )
 
+    @property
+    def asks_for_gpus(self) -> bool:
+        """Whether an element gets GPUs, by whichever of Slurm's options."""
+        named = f"{self.gres or ''} {self.sbatch.get('gres', '')} {self.sbatch.get('tres-per-task', '')}"
+        counted = any(self.sbatch.get(key) for key in GPU_OPTIONS)
+        return self.gpus > 0 or counted or any(word in named for word in ("gpu", "shard", "mps"))
+
+    @model_validator(mode="after")
+    def _has_no_option_twice(self) -> Self:
+        for option in self.sbatch:
+            key = option.replace("_", "-")
+            if key in OWN_OPTIONS:
+                raise ValueError(f"[sbatch] {option}: the launch sets it itself: leave it out")
+            if key in NAMED and getattr(self, NAMED[key]) != type(self).model_fields[NAMED[key]].default:
+                raise ValueError(f"[sbatch] {option} and {NAMED[key]} say the same thing: give one")
+            if key.startswith("mem-per-") and self.memory_gb is not None:
+                raise ValueError(f"[sbatch] {option} and memory_gb exclude each other: give one")
+        return self
+
     @model_validator(mode="after")
     def _leaves_time_to_train(self) -> Self:
         if self.grace_s >= 60 * self.time_min:
@@ -58,10 +89,10 @@ def load_profile(path: str | None) -> Profile:
     if path is None:
         return Profile()
     try:
-        fields = tomllib.loads(Path(path).read_text())
+        fields = tomllib.loads(read_regular(path).decode())
     except OSError as error:
         raise UsageError(f"profile {path} cannot be read ({error.strerror}); examples: slurm/profiles/") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"profile {path} is no TOML: {error}") from error
     for key in fields:
         if key not in Profile.model_fields:

@@ -1,15 +1,41 @@
-"""Slurm's queue, in one call for the whole study."""
+"""Slurm's queue, asked by job id. Every command of Slurm's runs in `slurm_environment`."""
 
-import getpass
+import os
+import pwd
+import re
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from toolkit.errors import ToolkitError
 from toolkit.study import Study
 from toolkit.study.states import Queue
-from toolkit.study.submission import submissions
+from toolkit.study.submission import Submission, submissions
+
+PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SALLOC_", "SRUN_", "SACCT_", "SINFO_", "SCONTROL_")
+"""Variables that change what Slurm's commands do and print, or that a job has set for its own steps."""
+CONTAINMENT = ("APPTAINER_CONTAIN", "APPTAINER_CONTAINALL", "SINGULARITY_CONTAIN", "SINGULARITY_CONTAINALL")
+"""Variables that would keep the task's image from seeing folders that it must see."""
+KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
+"""Which cluster, and who pays: a user's own defaults."""
+TIMEOUT_S = 120
+NO_ANSWER = re.compile(r"timed out|unable to contact|connection|communication|temporarily|try again", re.IGNORECASE)
+"""Slurm's words for a controller that was not reached: what was asked for may have been done all the same."""
+
+
+class SlurmError(ToolkitError):
+    """One of Slurm's commands failed."""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said or message
+        """Slurm's own words."""
+
+
+class NoAnswer(SlurmError):
+    """The controller did not answer: nothing is known, neither that a job is there nor that it is gone."""
 
 
 def slurm_here() -> bool:
@@ -17,50 +43,87 @@ def slurm_here() -> bool:
     return shutil.which("sbatch") is not None
 
 
-def slurm(*command: str) -> str:
-    """The standard output of one of Slurm's commands. Raises `ToolkitError` with its message when it fails."""
+def slurm_environment() -> dict[str, str]:
+    """This process's environment without what an allocation or a user's shell would change of our jobs."""
+    return {name: value for name, value in os.environ.items() if name not in left_out()}
+
+
+def left_out() -> list[str]:
+    """Variables of this process that Slurm's commands are not given."""
+    return [name for name in os.environ if name not in KEPT and (name.startswith(PREFIXES) or name in CONTAINMENT)]
+
+
+def slurm(*command: str, stdin: str = "") -> str:
+    """The standard output of one of Slurm's commands.
+
+    Raises `NoAnswer` when the controller was not reached in time, `SlurmError` with Slurm's words when it refused.
+    """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolkitError(f"{command[0]} does not answer ({error}); is this a login node of the cluster?") from error
+        done = subprocess.run(
+            command,
+            env=slurm_environment(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NoAnswer(
+            f"{command[0]} gave no answer in {TIMEOUT_S} s: is the controller up (scontrol ping)?"
+        ) from error
+    except OSError as error:
+        raise SlurmError(f"{command[0]} does not start ({error}); is this a login node of the cluster?") from error
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
+        words = " ".join(done.stderr.split()) or " ".join(done.stdout.split()) or "no word"
+        kind = NoAnswer if NO_ANSWER.search(words) else SlurmError
         advice = "if sinfo finds no cluster either, set SLURM_CONF, or run here with --executor local"
-        raise ToolkitError(f"{' '.join(command[:2])} failed ({said}); {advice}")
+        raise kind(f"{' '.join(command[:2])} failed ({words}); {advice}", words)
     return done.stdout
 
 
 def read_queue() -> Queue:
-    """The user's jobs by name and array index (0 for a plain job). Raises `ToolkitError` when squeue fails."""
-    lines = slurm("squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%j|%K|%T")
+    """The user's own jobs by name and array index (0 for a plain job). Raises `SlurmError` when squeue fails."""
     queue: dict[str, dict[int, str]] = defaultdict(dict)
-    for line in lines.splitlines():
-        name, index, state = line.rsplit("|", 2)
-        queue[name][int(index) if index.isdigit() else 0] = state
+    for job in _squeue(f"--user={user()}"):
+        queue[job.name][job.index] = job.state
     return dict(queue)
 
 
+def user() -> str:
+    """The name of the user whom Slurm sees (LOGNAME may say another)."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
 def queue_of(study: Study) -> Queue | None:
-    """The queue as far as the study has jobs in it: empty when it has none, None when squeue is not here.
+    """The study's jobs in the queue, whoever owns them, by submission and array index; None when squeue is not here.
 
-    Raises `ToolkitError` when squeue is here and fails.
+    Jobs are asked for by their id. A submission whose id was never recorded (its launcher died, or sbatch got no
+    answer) is known by its job's name. Raises `SlurmError` when squeue is here and fails.
     """
-    if not any(submission.executor == "slurm" for submission in submissions(study)):
+    submitted = [s for s in submissions(study) if s.executor == "slurm" and not s.cancelled]
+    if not submitted:
         return {}
-    return read_queue() if slurm_here() else None
+    return find_jobs(submitted) if slurm_here() else None
 
 
-def job_ids(names: Collection[str]) -> list[str]:
-    """Slurm's ids of the jobs of these names that are in the queue, an array's as one."""
-    if not names:
-        return []
-    mine = slurm("squeue", "--noheader", f"--user={getpass.getuser()}", f"--name={','.join(names)}", "--format=%F")
-    return sorted(set(mine.split()))
+def find_jobs(submitted: Sequence[Submission]) -> Queue:
+    """Slurm's state of each element that is in the queue, by submission. Raises `SlurmError`."""
+    queue: dict[str, dict[int, str]] = defaultdict(dict)
+    for submission, job in _matched(submitted):
+        queue[submission.name][job.index] = job.state
+    return dict(queue)
 
 
-def scancel(job_name: str) -> None:
-    """Cancel the jobs of this name."""
-    slurm("scancel", f"--user={getpass.getuser()}", f"--name={job_name}")
+def job_ids(submitted: Sequence[Submission]) -> list[str]:
+    """Slurm's ids of those of these submissions that are in the queue, an array's as one."""
+    return sorted({job.id for _, job in _matched(submitted)})
+
+
+def scancel(jobs: Sequence[str]) -> None:
+    """Cancel jobs by id, whoever owns them. Raises `SlurmError` with Slurm's words when that is not allowed."""
+    if jobs:
+        slurm("scancel", *jobs)
 
 
 def config(*keys: str) -> dict[str, str]:
@@ -68,3 +131,49 @@ def config(*keys: str) -> dict[str, str]:
     pairs = (line.partition("=") for line in slurm("scontrol", "show", "config").splitlines())
     values = {key.strip(): value.strip() for key, _, value in pairs}
     return {key: values[key] for key in keys if key in values}
+
+
+class _Job:
+    """One line of squeue."""
+
+    def __init__(self, line: str) -> None:
+        self.id, index, state, reason, self.name, command = line.split("|", 5)
+        self.index = int(index) if index.isdigit() else 0
+        self.state = f"{state} ({reason})" if state == "PENDING" and reason in STUCK else state
+        self.script = Path(command).stem
+
+
+STUCK = (
+    "JobHeldUser", "JobHeldAdmin", "PartitionTimeLimit", "PartitionNodeLimit", "PartitionDown", "PartitionInactive",
+    "AssocGrpCpuLimit", "AssocMaxJobsLimit", "QOSMaxJobsPerUserLimit", "QOSMaxCpuPerUserLimit", "QOSMaxGRESPerUser",
+    "QOSMaxWallDurationPerJobLimit", "BadConstraints", "InvalidAccount", "InvalidQOS", "ReqNodeNotAvail",
+    "DependencyNeverSatisfied", "AccountingPolicy", "LaunchFailedRequeuedHeld",
+)  # fmt: skip
+"""Slurm's reasons of a job that waits for more than its turn: a person has to look."""
+
+
+def _squeue(*which: str) -> Iterator[_Job]:
+    lines = slurm("squeue", "--noheader", "--array", "--all", *which, "--format=%F|%K|%T|%r|%j|%o")
+    return (_Job(line) for line in lines.splitlines() if line.count("|") >= 5)
+
+
+def _matched(submitted: Sequence[Submission]) -> Iterator[tuple[Submission, _Job]]:
+    recorded = {submission.job: submission for submission in submitted if submission.job}
+    for job in _by_id(recorded):
+        if (found := recorded.get(job.id)) and found.name in (job.script, job.name):  # ids begin anew some day
+            yield found, job
+    unrecorded = {submission.name: submission for submission in submitted if not submission.job}
+    if unrecorded:
+        yield from ((unrecorded[job.name], job) for job in _squeue(f"--name={','.join(unrecorded)}"))
+
+
+def _by_id(jobs: Mapping[str, object]) -> Iterator[_Job]:
+    """The jobs of these ids; one that Slurm has forgotten is none."""
+    if not jobs:
+        return iter(())
+    try:
+        return _squeue(f"--jobs={','.join(jobs)}")
+    except SlurmError as error:
+        if "invalid job id" in error.said.lower() and not isinstance(error, NoAnswer):
+            return iter(())
+        raise

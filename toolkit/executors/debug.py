@@ -1,18 +1,38 @@
 """Debug executor: the tasks run in this process, one element after another; a debugger can step into them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.executors.base import Elements
 from toolkit.study import Study
-from toolkit.study.submission import Submission
+from toolkit.study.submission import Submission, new_submission, record_path
 
 
-def run(study: Study, submission: Submission) -> None:
-    """Train all tasks of the submission here. Ctrl-C saves the running task and raises `KeyboardInterrupt`."""
-    from toolkit.train import train
-    from toolkit.training.stop import on_signals
+@dataclass(frozen=True)
+class DebugExecutor:
+    """Runs a submission's tasks here."""
 
-    with on_signals() as stop:
-        for element in submission.elements:
-            train(study, element, data=Path(submission.data), pack=submission.pack, stop=stop)
-            if stop:
-                raise KeyboardInterrupt
+    study: Study
+    data: Path
+    pack: int = 1
+
+    def submit(self, elements: Elements, after: object = ()) -> list[Submission]:
+        """Record the elements."""
+        submission = new_submission(self.study, "debug", elements, self.data, self.pack)
+        submission.write(record_path(self.study, submission))
+        return [submission]
+
+    def describe(self, elements: Elements) -> dict[str, object]:
+        """Nothing that the summary lacks."""
+        return {}
+
+    def run(self, submission: Submission) -> None:
+        """Train all tasks of the submission. Ctrl-C saves the running task and raises `KeyboardInterrupt`."""
+        from toolkit.training.request import TrainRequest, open_session
+        from toolkit.training.stop import on_signals
+
+        with on_signals() as stop, open_session(TrainRequest.of(self.study, submission), stop) as run:
+            for element in submission.elements:
+                run(element)
+                if stop:
+                    raise KeyboardInterrupt

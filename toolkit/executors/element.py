@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.cli import run
+from toolkit.study import Study
 from toolkit.study.submission import Submission
 
 
 def main(argv: Sequence[str]) -> int:
     """Train the element's tasks; the exit status is that of `toolkit.train` (75: saved, to be queued again)."""
-    from toolkit.train import main as train
+    from toolkit.training.request import TrainRequest, exit_status, open_session
+    from toolkit.training.stop import on_signals
 
     record = Path(argv[0])
     submission = Submission.read(record)
     tasks = submission.elements[int(os.environ["SLURM_ARRAY_TASK_ID"])]
-    study = record.parent.parent
-    return train([str(study), *tasks, "--data", submission.data, "--pack", str(submission.pack or "auto")])
+    with on_signals() as stop, open_session(TrainRequest.of(Study(record.parent.parent), submission), stop) as train:
+        return exit_status(train(tasks))
 
 
 if __name__ == "__main__":

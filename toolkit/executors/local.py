@@ -16,12 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Protocol
 
-from toolkit.cluster.container import Container
+from toolkit.cluster.container import HOST, Container
 from toolkit.errors import ToolkitError
+from toolkit.executors.base import Elements
 from toolkit.executors.gpus import gpus
+from toolkit.files import open_own
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
-from toolkit.study.submission import Submission, record_path
+from toolkit.study.submission import Submission, new_submission, record_path
 
 WORKER_MEMORY_GB = 2.0
 """What a worker on the CPU may need: imports 0.6 GB, pictures and activations the rest (our choice)."""
@@ -45,16 +47,43 @@ def default_jobs() -> int:
     return len(gpus()) or max(1, min(len(os.sched_getaffinity(0)), int(memory_gb / WORKER_MEMORY_GB)))
 
 
-def run(study: Study, submission: Submission, jobs: int, display: Display, container: Container) -> None:
-    """Run all elements of the submission on ``jobs`` workers.
+@dataclass(frozen=True)
+class LocalExecutor:
+    """A pool of worker processes on this machine."""
 
-    A worker that dies leaves its task lost; the pool goes on with a fresh one. Ctrl-C (or SIGTERM) lets the running
-    tasks save themselves and raises `KeyboardInterrupt`; results that are there stay. Raises `ToolkitError` when a
-    worker cannot even start.
-    """
-    pool = _Pool(study, submission, min(jobs, len(submission.elements)), container)
-    with _terminated_as_interrupted(), display(study, len(submission.tasks)) as watcher:
-        pool.run(watcher)
+    study: Study
+    data: Path
+    pack: int
+    jobs: int
+    """Workers at a time."""
+    display: Display
+    container: Container = HOST
+    image: str | None = None
+
+    def submit(self, elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
+        """Record the elements."""
+        submission = new_submission(self.study, "local", elements, self.data, self.pack, self.image)
+        submission.write(record_path(self.study, submission))
+        return [submission]
+
+    def describe(self, elements: Elements) -> dict[str, object]:
+        """Nothing that the summary lacks."""
+        return {}
+
+    def run(self, submission: Submission) -> None:
+        """Run all elements of the submission.
+
+        A worker that dies leaves its task lost; the pool goes on with a fresh one. Ctrl-C (or SIGTERM, or a closed
+        terminal) lets the running tasks save themselves and raises `KeyboardInterrupt`; results that are there stay,
+        and what had not begun waits for the next launch. Raises `ToolkitError` when a worker cannot even start.
+        """
+        pool = _Pool(self.study, submission, min(self.jobs, len(submission.elements)), self.container)
+        try:
+            with _terminated_as_interrupted(), self.display(self.study, len(submission.tasks)) as watcher:
+                pool.run(watcher)
+        except KeyboardInterrupt:
+            submission.model_copy(update={"cancelled": True}).write(record_path(self.study, submission))
+            raise
 
 
 class _Worker:
@@ -62,7 +91,7 @@ class _Worker:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
-        with log.open("ab") as file:
+        with os.fdopen(open_own(log, os.O_WRONLY | os.O_APPEND), "ab") as file:
             self.process = subprocess.Popen(
                 command,
                 env=environment,
@@ -153,9 +182,8 @@ class _Pool:
 
     def _start(self, slot: int) -> _Worker:
         threads = max(1, len(os.sched_getaffinity(0)) // self.jobs)
-        submission = self.submission
-        arguments = [str(self.study.path.absolute()), submission.data, str(submission.pack), str(threads)]
-        log = self.study.room("logs") / f"{submission.name}.worker{slot}.log"
+        arguments = [str(record_path(self.study, self.submission).absolute()), str(threads)]
+        log = self.study.room("logs") / f"{self.submission.name}.worker{slot}.log"
         with self.lock:
             python = [*self.container.prefix, "python"] if self.container.prefix else [sys.executable]
             command = [*python, "-u", "-m", "toolkit.executors.worker", *arguments]
@@ -174,7 +202,7 @@ class _Pool:
         """Put back what a dead worker had not begun; the task that it died over stays lost."""
         finished = self.study.finished()
         untouched = [t for t in element if t not in finished and not self._begun(t, worker.process.pid)]
-        if untouched and len(untouched) < len(element):
+        if not self.stopping and untouched and len(untouched) < len(element):
             self.waiting.append(untouched)
 
     def _begun(self, task_id: str, pid: int) -> bool:
@@ -201,16 +229,17 @@ class _Pool:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends a local run as Ctrl-C does."""
+    """SIGTERM, and the SIGHUP of a closed terminal, end a local run as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:

@@ -1,6 +1,6 @@
 """A warm worker of the local pool: imports and compilation are paid once, then task after task.
 
-    python -m toolkit.executors.worker STUDY DATA PACK WORKERS
+    python -m toolkit.executors.worker runs/NAME/submissions/RECORD.json WORKERS
 
 It reads one JSON list of task ids a line from its standard input and answers each with one line. What the tasks print
 goes to standard error, which the pool points at the worker's log. When the input ends while a task trains, the pool was
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.cli import run
 from toolkit.study import Study
+from toolkit.study.submission import Submission
 
 if TYPE_CHECKING:
     from toolkit.training.stop import StopFlag
@@ -24,23 +25,19 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:
     """Serve until the input ends or a signal asks to stop."""
+    from toolkit.training.request import TrainRequest, open_session
     from toolkit.training.stop import on_signals
-    from toolkit.training.threads import prepare
 
-    study, data, pack, workers = Study.open(argv[0]), Path(argv[1]), int(argv[2]), int(argv[3])
+    record, workers = Path(argv[0]), int(argv[1])
+    request = TrainRequest.of(Study(record.parent.parent), Submission.read(record), workers)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    declared = study.tasks()
     with on_signals() as stop:
         orders = _orders(stop)
-        threads = prepare(workers)
-        from toolkit.training.session import Session
-
-        with Session(study, data, threads, stop) as session:
+        with open_session(request, stop) as train:
             print("ready", file=answers)
             for element in orders:
-                finished = study.finished()
-                session.run([declared[i] for i in element if i not in finished], pack)
+                train(element)
                 if stop:  # also set by a device that broke: what is left goes on in a new worker
                     break
                 print("done", file=answers)

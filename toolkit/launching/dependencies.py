@@ -9,7 +9,6 @@ from toolkit.study import Study, Task
 from toolkit.study.ranges import format_members
 from toolkit.study.states import TaskState
 from toolkit.study.task import Start
-from toolkit.training.init_weights import has_final
 
 
 def started_from(tasks: Sequence[Task], study: Study, source: str) -> list[Task]:
@@ -35,7 +34,7 @@ def started_from(tasks: Sequence[Task], study: Study, source: str) -> list[Task]
 
 def _trained(study: Study, task_ids: list[str]) -> list[str]:
     """Those that have final weights, where there are any."""
-    return [task_id for task_id in task_ids if has_final(study, task_id)] or task_ids
+    return [task_id for task_id in task_ids if study.has_final(task_id)] or task_ids
 
 
 class DependencyStages(NamedTuple):
@@ -56,7 +55,7 @@ def in_stages(
     """
     stages, missing = DependencyStages({}, {}, set()), []
     for task_id, task in tasks.items():
-        if task.start is None or has_final(study, task.start.task):
+        if task.start is None or study.has_final(task.start.task):
             stages.first[task_id] = task
             continue
         source = states.get(task.start.task)

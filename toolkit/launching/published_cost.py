@@ -1,28 +1,27 @@
 """What a published study would cost to run again, from the sizes of its datasets: none of them need be here."""
 
-from argparse import Namespace
 from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.launching.cost import Cost, Size, estimate
+from toolkit.launching.request import LaunchRequest
 from toolkit.launching.selection import architectures
 from toolkit.references import reference
 from toolkit.study import Task, load_recipe
 
 
-def published_cost(given: Namespace) -> dict[str, Any]:
-    """The cost of a launch's nets on each dataset of the study ``given.published``, by its recipe.
+def published_cost(name: str, request: LaunchRequest) -> dict[str, Any]:
+    """The cost of a launch's nets on each dataset of the study ``name``, by its recipe.
 
     Raises `UsageError` for a study that is not shipped, or whose datasets' sizes are not.
     """
-    name: str = given.published
     sizes = {dataset: Size(*row) for dataset, row in reference(name).get("sizes", {}).items()}
     if not sizes:
         raise UsageError(f"--published {name}: the sizes of its datasets are not shipped; tuggener2022 has them")
-    if given.dataset:
+    if request.dataset:
         raise UsageError("--published counts all datasets of that study: leave --dataset out")
-    nets = architectures(given.array or ("" if given.models else "0-499"), given.population, given.models)
-    recipes = {dataset: load_recipe(given.recipe or name, dataset, given.changes) for dataset in sizes}
+    nets = architectures(request.array or ("" if request.models else "0-499"), request.population, request.models)
+    recipes = {dataset: load_recipe(request.recipe or name, dataset, request.changes) for dataset in sizes}
     costs = {
         dataset: estimate(
             [Task(architecture=net, dataset=dataset, dataset_hash="", recipe=recipe) for net in nets], sizes.__getitem__

@@ -1,26 +1,31 @@
 """Launching is reconciliation: declared minus done, minus what somebody holds, is what is run or submitted."""
 
+import logging
 import os
 import shutil
-import signal
 import socket
-from argparse import Namespace
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.cluster.accounting import submit_limit
+from toolkit.cluster.array import Refused
 from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
-from toolkit.cluster.profile import Profile, load_profile
-from toolkit.cluster.queue import job_ids, queue_of, read_queue, scancel, slurm_here
+from toolkit.cluster.profile import Profile
+from toolkit.cluster.queue import job_ids, left_out, queue_of, read_queue, scancel, slurm_here
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.executors import debug, local
-from toolkit.executors.slurm import ArraySubmitter
+from toolkit.executors.base import Executor
+from toolkit.executors.debug import DebugExecutor
+from toolkit.executors.local import Display, LocalExecutor, default_jobs, gpus
+from toolkit.executors.slurm import SlurmExecutor
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.dependencies import DependencyStages, in_stages
-from toolkit.launching.selection import say, select
+from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
+from toolkit.launching.request import LaunchRequest
+from toolkit.launching.selection import select
 from toolkit.launching.tasks import make_elements
 from toolkit.study import Study, Task, data_root, find_dataset
 from toolkit.study.states import UNFINISHED, Queue, State, TaskState, task_states
@@ -28,21 +33,20 @@ from toolkit.study.study import study_path
 from toolkit.study.submission import (
     ExecutorName,
     Submission,
+    end_launcher,
     launch_lock,
     launcher_lives,
-    new_submission,
     record_path,
     submissions,
 )
 
+log = logging.getLogger(__name__)
 RETRIES: Mapping[str, frozenset[State]] = {
     "failed": frozenset({"failed", "damaged"}),
     "diverged": frozenset({"diverged"}),
     "lost": frozenset({"lost"}),  # runs again without being asked, too
     "all": frozenset({"failed", "damaged", "diverged", "lost"}),
 }
-
-Elements = list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Plan:
     container: Container
     wanted: frozenset[State]
     """States whose tasks are run."""
+    memory: LaunchMemory
+    """What the study's next launch is to know of this one."""
 
     def to_run(self, states: Mapping[str, TaskState]) -> dict[str, Task]:
         """The tasks in a wanted state (or not declared before) that no executor holds."""
@@ -70,35 +76,45 @@ class Plan:
             if task_id not in states or (states[task_id].state in self.wanted and not states[task_id].held)
         }
 
-    def elements(self, tasks: Mapping[str, Task]) -> Elements:
+    def elements(self, tasks: Mapping[str, Task]) -> list[tuple[str, ...]]:
         """What one array element or worker takes at a time."""
         return make_elements(tasks, self.per_job, self.pack)
 
-    def arrays(self) -> ArraySubmitter:
-        """The Slurm side of it."""
-        return ArraySubmitter(self.study, self.profile, self.data, self.pack, self.container)
+    def backend(self, display: Display) -> Executor:
+        """The executor; ``display`` shows a local run."""
+        if self.executor == "slurm":
+            return SlurmExecutor(self.study, self.profile, self.data, self.pack, self.container)
+        if self.executor == "debug":
+            return DebugExecutor(self.study, self.data, self.pack)
+        image = self.profile.image
+        return LocalExecutor(self.study, self.data, self.pack, self.jobs, display, self.container, image)
 
 
-def make_plan(given: Namespace) -> Plan:
+def make_plan(request: LaunchRequest) -> Plan:
     """Check a launch's options, writing nothing. Raises `UsageError` for whatever is wrong with them."""
-    study = Study(study_path(given.study))
-    data = data_root(given.data).absolute()
-    profile = load_profile(given.profile)
-    if given.image:
-        profile = profile.model_copy(update={"image": given.image})
-    tasks = select(given, study, data)
-    executor = _executor(given.executor)
+    study = Study(study_path(request.study))
+    memory = LaunchMemory.of(study)
+    request = recalled(request, memory)
+    profile = recalled_profile(request, memory)
+    data = data_root(request.data).absolute()
+    memory = memory.after(request, profile, data)
+    if request.image is not None:
+        profile = profile.model_copy(update={"image": request.image or None})
+    tasks = select(request, study, data)
+    executor = _executor(request.executor)
+    pack = 1 if request.pack is None else request.pack
     return Plan(
         study=study,
         tasks={task.id: task for task in tasks},
         executor=executor,
         profile=profile,
         data=data,
-        per_job=given.per_job,
-        pack=given.pack,
-        jobs=given.jobs or local.default_jobs(),
+        per_job=request.per_job,
+        pack=pack,
+        jobs=request.jobs or default_jobs(),
         container=_container(profile, executor, study, data),
-        wanted=UNFINISHED.union(*(RETRIES[kind] for kind in given.retry)),
+        wanted=UNFINISHED.union(*(RETRIES[kind] for kind in request.retry)),
+        memory=memory,
     )
 
 
@@ -106,33 +122,49 @@ def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
     stages = _stages(plan)
     elements = plan.elements(stages.first) + plan.elements(stages.second)
-    arrays = plan.arrays().describe(elements) if plan.executor == "slurm" and elements else {}
+    arrays = plan.backend(no_display).describe(elements)
     waiting = {"waiting": f"{len(stages.second)} tasks, for what they start from"} if stages.second else {}
     return {**_summary(plan, elements), **waiting, **_cost(plan, stages.first | stages.second), **arrays}
 
 
-def carry_out(plan: Plan, display: local.Display) -> dict[str, Any]:
+def no_display(_study: Study, _tasks: int) -> Any:
+    """For a launch that runs nothing here."""
+    raise UsageError("this launch has no display for a local run")
+
+
+def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     """Declare, submit, and for an executor on this machine run to the end; returns the summary.
 
     Two launchers on one study do not submit a task twice: states are read and submissions recorded under a lock.
     """
     Study.create(plan.study.path)
+    executor = plan.backend(display)
     with launch_lock(plan.study):
         stages = _stages(plan)
         tasks = stages.first | stages.second
         plan.study.declare(plan.tasks.values())
-        _set_aside(plan.study, tasks)
-        submitted = _submit(plan, stages)
+        plan.memory.keep(plan.study)
+        with _set_aside(plan.study, tasks):
+            submitted = _submit(plan, executor, stages)
     taken = sum(len(submission.tasks) for submission in submitted)
-    say(f"study {plan.study.path}: {len(plan.tasks)} tasks, {taken} to run")
+    log.info("study %s: %d tasks, %d to run", plan.study.path, len(plan.tasks), taken)
     if taken < len(tasks):
-        say(f"{len(tasks) - taken} tasks exceed submit_limit {_limit(plan.profile)}: launch again later")
-    for submission in submitted:
-        if plan.executor == "local":
-            local.run(plan.study, submission, plan.jobs, display, plan.container)
-        elif plan.executor == "debug":
-            debug.run(plan.study, submission)
+        log.info("%d tasks exceed submit_limit %s: launch again later", len(tasks) - taken, _limit(plan.profile))
+    try:
+        for submission in submitted:
+            executor.run(submission)
+    except KeyboardInterrupt:
+        raise Interrupted(_progress_made(plan, tasks)) from None
     return _outcome(plan, submitted)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A local run was ended by Ctrl-C, SIGTERM or a closed terminal; the message counts what is done."""
+
+
+def _progress_made(plan: Plan, tasks: Mapping[str, Task]) -> str:
+    done = len(tasks.keys() & plan.study.finished())
+    return f"interrupted: {done} done, {len(tasks) - done} go on with the same command"
 
 
 def cancel(path: str) -> dict[str, Any]:
@@ -140,7 +172,7 @@ def cancel(path: str) -> dict[str, Any]:
     study = Study.open(path)
     with launch_lock(study):
         queue = queue_of(study) or {}
-        ended = [s for s in submissions(study) if _cancel(study, s, queue)]
+        ended = [s for s in submissions(study) if not s.cancelled and _cancel(study, s, queue)]
     return {"study": str(study.path), "cancelled": [s.name for s in ended], "jobs": [s.job for s in ended if s.job]}
 
 
@@ -149,13 +181,13 @@ def _cancel(study: Study, submission: Submission, queue: Queue) -> bool:
     if submission.executor == "slurm":
         if submission.name not in queue:
             return False
-        scancel(submission.name)
+        scancel(job_ids([submission]))
     elif not launcher_lives(study, submission):
         return False
     elif submission.host != socket.gethostname():
         raise ToolkitError(f"{submission.name} was launched on {submission.host}: end process {submission.pid} there")
     else:
-        os.kill(submission.pid, signal.SIGTERM)
+        end_launcher(study, submission)
     submission.model_copy(update={"cancelled": True}).write(record_path(study, submission))
     return True
 
@@ -163,9 +195,11 @@ def _cancel(study: Study, submission: Submission, queue: Queue) -> bool:
 def _executor(name: ExecutorName | None) -> ExecutorName:
     if name is None:
         name, why = ("slurm", "sbatch is here") if slurm_here() else ("local", "no sbatch here")
-        say(f"executor {name} ({why}; --executor chooses)")
+        log.info("executor %s (%s; --executor chooses)", name, why)
     if name == "slurm" and not slurm_here():
         raise UsageError("--executor slurm: no sbatch here; work on a login node of the cluster, or --executor local")
+    if name == "slurm" and (job := os.environ.get("SLURM_JOB_ID")):
+        log.info("note: launched inside job %s; its %d variables stay out of what is submitted", job, len(left_out()))
     return name
 
 
@@ -174,12 +208,14 @@ def _container(profile: Profile, executor: ExecutorName, study: Study, data: Pat
     if profile.image is None:
         return HOST
     if executor == "debug":
-        raise UsageError("--executor debug trains in this process, not in an image: leave --image out, or take local")
+        raise UsageError(
+            f"--executor debug trains in this process, not in image {profile.image}: --executor local, or --image ''"
+        )
     if executor == "slurm" and profile.image.startswith(ENGINES):
         raise UsageError(f"image {profile.image}: Slurm runs Apptainer images (.sif); build one from containers/")
-    gpu = bool(local.gpus()) if executor == "local" else profile.gpus > 0 or "gpu" in (profile.gres or "")
+    gpu = bool(gpus()) if executor == "local" else profile.asks_for_gpus
     for difference in check(contain(profile.image, [data], profile, gpu=False), profile.image):
-        say(f"note: {difference}")
+        log.info("note: %s", difference)
     return contain(profile.image, [data, study.path], profile, gpu)
 
 
@@ -194,41 +230,44 @@ def _stages(plan: Plan) -> DependencyStages:
     return in_stages(plan.study, plan.to_run(states), states, slurm)
 
 
-def _set_aside(study: Study, tasks: Mapping[str, Task]) -> None:
-    """Move results that are tried again out of the way (kept among the logs); their checkpoints start over."""
+@contextmanager
+def _set_aside(study: Study, tasks: Mapping[str, Task]) -> Iterator[None]:
+    """Move results that are tried again out of the way (kept among the logs); their checkpoints start over.
+
+    They come back when nothing was submitted.
+    """
+    moved: dict[Path, Path] = {}
     for task_id in tasks:
         if (result := study.result_path(task_id)).exists():
-            result.replace(study.room("logs") / f"{task_id}.{result.stat().st_mtime_ns}.superseded.json")
-            shutil.rmtree(study.checkpoint_folder(task_id), ignore_errors=True)
+            moved[result] = study.room("logs") / f"{task_id}.{result.stat().st_mtime_ns}.superseded.json"
+            result.replace(moved[result])
+    try:
+        yield
+    except Refused:
+        for result, kept in moved.items():
+            kept.replace(result)
+        raise
+    for result in moved:
+        shutil.rmtree(study.checkpoint_folder(result.stem), ignore_errors=True)
 
 
-def _submit(plan: Plan, stages: DependencyStages) -> list[Submission]:
-    """Record the waves as submissions, and hand them to Slurm where it is the executor."""
+def _submit(plan: Plan, executor: Executor, stages: DependencyStages) -> list[Submission]:
+    """Hand over what the user's limit leaves room for, ``second`` to start when its starts have been trained."""
     first, second = plan.elements(stages.first), plan.elements(stages.second)
-    if plan.executor == "slurm" and first + second:
-        return _submit_arrays(plan.arrays(), first, second, stages.after)
-    submitted = [
-        new_submission(plan.study, plan.executor, elements, plan.data, plan.pack, plan.profile.image)
-        for elements in (first, second)
-        if elements
-    ]
-    for submission in submitted:
-        submission.write(record_path(plan.study, submission))
-    return submitted
-
-
-def _submit_arrays(
-    arrays: ArraySubmitter, first: Elements, second: Elements, sources: Collection[str]
-) -> list[Submission]:
-    """Submit what the user's limit leaves room for, ``second`` to start when ``first`` and ``sources`` have ended."""
-    room = _room(arrays.profile)
-    submitted = arrays.submit(first[:room])
+    room = _room(plan.profile) if plan.executor == "slurm" and first + second else None
+    submitted = executor.submit(first[:room]) if first[:room] else []
     if second := second[: room and room - len(first[:room])]:
-        after = [*(submission.job for submission in submitted if submission.job), *job_ids(sources)]
+        after = _awaited(plan, submitted, stages.after)
         if after:
-            say(f"{sum(map(len, second))} tasks wait for what they start from: jobs {', '.join(after)}")
-        submitted += arrays.submit(second, after)
+            log.info("%d tasks wait for what they start from: jobs %s", sum(map(len, second)), ", ".join(after))
+        submitted += executor.submit(second, after)
     return submitted
+
+
+def _awaited(plan: Plan, submitted: Sequence[Submission], sources: Collection[str]) -> list[str]:
+    """Ids of the jobs that train what later ones start from."""
+    earlier = [submission for submission in submissions(plan.study) if submission.name in sources]
+    return [*(submission.job for submission in submitted if submission.job), *(job_ids(earlier) if earlier else [])]
 
 
 def _room(profile: Profile) -> int | None:

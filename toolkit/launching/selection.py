@@ -1,42 +1,38 @@
 """From the words of a command line to tasks, with everything looked up and checked."""
 
-import sys
-from argparse import Namespace
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.launching.dependencies import started_from
+from toolkit.launching.request import LaunchRequest
 from toolkit.launching.tasks import make_tasks
 from toolkit.study import Dataset, Study, Task, find_dataset
 from toolkit.study.ranges import parse_ranges
 
+log = logging.getLogger(__name__)
 DEFAULT_RECIPE = "quick"
 
 
-def select(given: Namespace, study: Study, data: Path) -> list[Task]:
+def select(request: LaunchRequest, study: Study, data: Path) -> list[Task]:
     """The tasks a launch is about: those its options name, else those that the study has declared.
 
     Raises `UsageError` for an unknown name, an index out of range, a recipe or dataset that does not do.
     """
-    if not (given.array or given.models):
-        if given.recipe or given.changes or given.seeds or given.init_from:
+    if not (request.array or request.models):
+        if request.recipe or request.changes or request.seeds or request.init_from:
             raise UsageError(
                 "--recipe, --set, --seeds and --init-from say how to train what --array or --models names: give one"
             )
-        return _declared(study, given.dataset, data)
-    seeds = parse_ranges(given.seeds or "0", "--seeds")
-    datasets = _datasets(given.dataset, data)
-    nets = architectures(given.array, given.population, given.models)
-    if given.recipe is None:
-        say(f"recipe {DEFAULT_RECIPE}, for a first look (--recipe names another)")
-    tasks = make_tasks(nets, datasets, given.recipe or DEFAULT_RECIPE, given.changes, seeds)
-    return started_from(tasks, study, given.init_from) if given.init_from else tasks
-
-
-def say(text: str) -> None:
-    """Tell the user, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+        return _declared(study, request.dataset, data)
+    seeds = parse_ranges(request.seeds or "0", "--seeds")
+    datasets = _datasets(request.dataset, data)
+    nets = architectures(request.array, request.population, request.models)
+    if request.recipe is None:
+        log.info("recipe %s, for a first look (--recipe names another)", DEFAULT_RECIPE)
+    tasks = make_tasks(nets, datasets, request.recipe or DEFAULT_RECIPE, request.changes, seeds)
+    return started_from(tasks, study, request.init_from) if request.init_from else tasks
 
 
 def architectures(array: str | None, population: str, models: Sequence[str]) -> list[str]:
@@ -55,7 +51,7 @@ def _datasets(names: Sequence[str], data: Path) -> list[Dataset]:
         names = sorted(path.parent.name for path in data.glob("demo-*/dataset.json"))
         if not names:
             raise UsageError(f"no --dataset given and no demo dataset in {data}: write some by `make demo`")
-        say(f"datasets {', '.join(names)}, the demo's (--dataset names others)")
+        log.info("datasets %s, the demo's (--dataset names others)", ", ".join(names))
     return [find_dataset(name, data) for name in dict.fromkeys(names)]
 
 

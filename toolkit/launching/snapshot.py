@@ -59,6 +59,10 @@ class StudySnapshot:
         """Tasks that failed, diverged or got lost."""
         return {task_id: state for task_id, state in self.states.items() if state.state in TROUBLE}
 
+    def stuck(self) -> dict[str, int]:
+        """Tasks whose jobs wait for more than their turn, counted by Slurm's state and reason."""
+        return dict(Counter(s.reason for s in self.states.values() if s.state == "queued" and "(" in s.reason))
+
     def ranges(self) -> list[tuple[str, State, str, str]]:
         """(dataset column, state, group, members) for each group of architectures; members such as ``0-7,12``."""
         members: dict[tuple[str, State, str], list[str]] = defaultdict(list)
@@ -84,6 +88,7 @@ class StudySnapshot:
                 | {"state": state.state, "reason": state.reason}
                 for i, state in self.trouble().items()
             ],
+            "stuck": self.stuck(),
             "warning": self.warning or None,
         }
 

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 from toolkit.errors import UsageError
@@ -55,27 +54,3 @@ def make_elements(tasks: Mapping[str, Task], per_job: int | None = None, pack: i
         groups[task.dataset_hash, task.recipe.model_dump_json(), task.seed].append(task_id)
     size = max(per_job or 1, pack) if per_job or pack else PER_JOB_WHEN_MEASURED
     return [tuple(ids[i : i + size]) for ids in groups.values() for i in range(0, len(ids), size)]
-
-
-@dataclass(frozen=True)
-class ArrayChunk:
-    """One array of a launch: Slurm takes no index beyond MaxArraySize."""
-
-    elements: Sequence[tuple[str, ...]]
-    throttle: int
-    """Elements that run at the same time."""
-    after: int | None
-    """Index of the part that must end first; None: starts at once."""
-
-
-def split(elements: Sequence[tuple[str, ...]], array_size: int, throttle: int) -> list[ArrayChunk]:
-    """ArraySubmitter of at most ``array_size`` elements that together never run more than ``throttle`` at a time.
-
-    The throttle is shared out over the parts; when it is smaller than their number, parts wait for each other.
-    """
-    slices = [elements[i : i + array_size] for i in range(0, len(elements), array_size)]
-    lanes = min(len(slices), throttle)
-    return [
-        ArrayChunk(part, throttle // lanes + (i % lanes < throttle % lanes), i - lanes if i >= lanes else None)
-        for i, part in enumerate(slices)
-    ]

@@ -1,47 +1,36 @@
-"""The controller of a study on Slurm: one small job after each wave, which gives the launcher's call again.
+"""The controller of a study on Slurm: one small job after each wave, which looks and launches the next one.
 
-python -m toolkit.planning.controller ARGUMENTS OF TOOLKIT.LAUNCH
+python -m toolkit.planning.controller runs/NAME/submissions/RECORD.json
 
-It is a submission without elements, so that ``launch --cancel`` ends it and the queue tells whether one waits. It needs
-sbatch where it runs, so it runs on the host, never in the image.
+Its record is a submission without elements, so that ``launch --cancel`` ends it and the queue tells whether one waits;
+what it launches stands in ``logs/RECORD.request.json``. It needs sbatch where it runs, so it runs on the host, never in
+the image.
 """
 
-import os
-import shlex
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stderr
-from io import StringIO
+from dataclasses import replace
 from pathlib import Path
 
-from toolkit.cli import run
+from toolkit.cli import print_json, run
+from toolkit.cluster.array import JobArray, Refused
 from toolkit.cluster.container import HOST
-from toolkit.cluster.profile import Profile
+from toolkit.cluster.profile import GPU_OPTIONS, Profile
 from toolkit.errors import ToolkitError
-from toolkit.executors.slurm import array_executor, log_folder
+from toolkit.executors.slurm import submit_recorded
+from toolkit.planning.request import WaveRequest
 from toolkit.study import Study
 from toolkit.study.submission import Submission, new_submission, record_path, submissions
 
-OF_THE_JOB = ("SLURM_", "SBATCH_")
-"""Variables of a job that would change what its own sbatch and srun do."""
-KEPT = ("SLURM_CONF",)
-OWN_NAME = "TOOLKIT_CONTROLLER"
-
 
 def main(argv: Sequence[str]) -> int:
-    """Launch as ``argv`` says, with this job's variables out of the way."""
-    from toolkit.launch import main as launch
+    """Launch the next wave, and print where the study stands as one JSON document."""
+    from toolkit.launching.reconcile import no_display
+    from toolkit.planning.waves import make_waves, run_waves
 
-    name = os.environ.get("SLURM_JOB_NAME", "")
-    for variable in [v for v in os.environ if v.startswith(OF_THE_JOB) and v not in KEPT]:
-        del os.environ[variable]
-    os.environ[OWN_NAME] = name
-    return launch(argv)
-
-
-def own_name() -> str | None:
-    """The name of the controller that this process is, None elsewhere."""
-    return os.environ.get(OWN_NAME)
+    record = Path(argv[0])
+    request = WaveRequest.read(_request_path(Study(record.parent.parent), record.stem))
+    print_json(run_waves(make_waves(request), no_display, controller=record.stem))
+    return 0
 
 
 def controllers(study: Study) -> list[Submission]:
@@ -50,40 +39,33 @@ def controllers(study: Study) -> list[Submission]:
 
 
 def submit_controller(
-    study: Study, profile: Profile, data: Path, arguments: Sequence[str], after: Sequence[str]
+    study: Study, profile: Profile, data: Path, request: WaveRequest, after: Sequence[str]
 ) -> Submission:
     """Submit a controller that starts when the jobs ``after`` have ended, well or not. The caller holds the lock.
 
     Raises `ToolkitError` with sbatch's own words when it refuses; the wave itself stays submitted.
     """
-    from submitit.core.utils import FailedJobError
-
-    small = profile.model_copy(update={"cpus": 1, "gpus": 0, "gres": None, "image": None})
     submission = new_submission(study, "slurm", [], data)
-    path = record_path(study, submission)
-    submission.write(path)
-    executor = array_executor(
-        small,
-        HOST,
-        log_folder(study.room("logs")),
-        submission.name,
-        1,
-        dependency=":".join(["afterany", *after]) if after else None,
-        additional_parameters={"requeue": True, **profile.sbatch},
-    )
-    python = profile.python or shlex.quote(sys.executable)
+    once = replace(request, launch=replace(request.launch, study=str(study.path.absolute()), retry=()))
+    once.write(_request_path(study, submission.name))
+    command = ("-m", "toolkit.planning.controller", str(record_path(study, submission).absolute()))
+    array = JobArray(_small(profile), HOST, submission.name, study.room("logs"), command, 1, 1, after)
     try:
-        with redirect_stderr(StringIO()):
-            job = executor._submit_command(f"{python} -u -m toolkit.planning.controller {shlex.join(arguments)}")
-    except FailedJobError as error:
-        path.unlink()
+        return submit_recorded(study, submission, array)
+    except Refused as error:
         raise ToolkitError(
-            f"the wave is submitted, but sbatch refused its controller: {' '.join(str(error).split())}; give the same "
-            "call again when the wave has ended"
+            f"the wave is submitted, but not its controller ({error}); give the same call again when the wave has ended"
         ) from error
-    submission = submission.model_copy(update={"job": job.job_id})
-    submission.write(path)
-    return submission
+
+
+def _small(profile: Profile) -> Profile:
+    """The same site's job for a process that computes nothing."""
+    options = {name: value for name, value in profile.sbatch.items() if name.replace("_", "-") not in GPU_OPTIONS}
+    return profile.model_copy(update={"cpus": 1, "gpus": 0, "gres": None, "image": None, "sbatch": options})
+
+
+def _request_path(study: Study, name: str) -> Path:
+    return study.room("logs") / f"{name}.request.json"
 
 
 if __name__ == "__main__":

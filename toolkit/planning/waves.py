@@ -1,22 +1,23 @@
 """Launching in waves: train what the next look needs, look, and go on with the targets that are still open.
 
 Here the waves follow each other in one process. On Slurm nobody waits: after each wave a small job (the controller)
-starts, which gives the same call again: it looks, submits the next wave, and its own successor.
+starts, which is asked for the same: it looks, submits the next wave, and its own successor.
 """
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from toolkit.cluster.queue import job_ids, read_queue
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.cluster.queue import job_ids, queue_of
+from toolkit.errors import ToolkitError
 from toolkit.executors.local import Display
 from toolkit.launching.cost import estimate, size_of
-from toolkit.launching.reconcile import Plan, carry_out, preview
-from toolkit.planning.controller import controllers, own_name, submit_controller
-from toolkit.planning.goal import Goal
+from toolkit.launching.reconcile import Plan, carry_out, make_plan, no_display, preview
+from toolkit.planning.controller import controllers, submit_controller
+from toolkit.planning.goal import parse_goal
+from toolkit.planning.request import WaveRequest
 from toolkit.planning.stopping import Progress, StoppingRule, freeze, progress, standings_table, stopping_rule, wanted
 from toolkit.study import Study, Task, find_dataset
 from toolkit.study.states import UNFINISHED
@@ -27,42 +28,30 @@ STALLED = 3
 
 
 @dataclass(frozen=True)
-class Stopping:
-    """What a launch says of when to stop."""
-
-    goal: Goal
-    first: int
-    """Nets of the first look."""
-    max_nets: int | None
-    max_hours: float | None
-
-
-@dataclass(frozen=True)
 class Waves:
     """A launch with ``--until``."""
 
     plan: Plan
     """With all tasks that may be trained."""
     rule: StoppingRule
-    max_hours: float | None
-    command: Sequence[str]
-    """What a controller passes to ``python -m toolkit.launch``."""
+    request: WaveRequest
+    """What it was made from, for the controllers."""
 
     def next(self) -> tuple[Progress, dict[str, Task], bool]:
         """Where the targets stand, the tasks wanted until the next look, and whether their hours are left."""
         study = self.plan.study
         found = progress(study, self.rule) if study.room("tasks").is_dir() else _nothing(self.rule)
         tasks = wanted(self.rule, found.needs, self.plan.tasks)
-        return found, tasks, self.max_hours is None or self._hours(tasks) <= self.max_hours
+        return found, tasks, self.request.max_hours is None or self._hours(tasks) <= self.request.max_hours
 
     def _hours(self, tasks: Mapping[str, Task]) -> float:
         return estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, self.plan.data).manifest)).hours
 
 
-def make_waves(plan: Plan, stopping: Stopping, command: Sequence[str]) -> Waves:
-    """The waves of a plan. Raises `UsageError` when its tasks cannot be compared."""
-    rule = stopping_rule(plan.tasks.values(), stopping.goal, stopping.first, stopping.max_nets)
-    return Waves(plan, rule, stopping.max_hours, command)
+def make_waves(request: WaveRequest) -> Waves:
+    """Check what is asked for, writing nothing. Raises `UsageError`, also when the tasks cannot be compared."""
+    goal, plan = parse_goal(request.goal), make_plan(request.launch)
+    return Waves(plan, stopping_rule(plan.tasks.values(), goal, request.first, request.max_nets), request)
 
 
 def _nothing(rule: StoppingRule) -> Progress:
@@ -75,8 +64,10 @@ def preview_wave(waves: Waves) -> dict[str, Any]:
     return {"until": waves.rule.goal, "looks": list(waves.rule.looks)} | preview(replace(waves.plan, tasks=tasks))
 
 
-def run_waves(waves: Waves, display: Display) -> dict[str, Any]:
+def run_waves(waves: Waves, display: Display, controller: str | None = None) -> dict[str, Any]:
     """Freeze the rule, then train wave after wave here, or submit the next one to Slurm with its controller.
+
+    ``controller``: name of the controller's submission that asks, None for a person.
 
     Raises `UsageError` when the study was frozen for another rule, `ToolkitError` when waves bring no results.
     """
@@ -88,11 +79,11 @@ def run_waves(waves: Waves, display: Display) -> dict[str, Any]:
         found, tasks, affordable = waves.next()
         finished = study.finished()
         if not affordable:
-            return _document(waves, found, failed, f"the next wave exceeds {waves.max_hours:g} hours")
+            return _document(waves, found, failed, f"the next wave exceeds {waves.request.max_hours:g} hours")
         if tasks.keys() <= finished and plan.wanted == UNFINISHED:
             return _document(waves, found, failed, "" if found.settled else "damaged results: add --retry failed")
         if plan.executor == "slurm":
-            return _submit_wave(replace(waves, plan=plan), found, tasks)
+            return _submit_wave(waves, found, tasks, controller)
         if len(finished) == before:
             raise ToolkitError(
                 f"{len(tasks.keys() - finished)} tasks of the wave came to no result: see python -m toolkit.status "
@@ -103,27 +94,23 @@ def run_waves(waves: Waves, display: Display) -> dict[str, Any]:
         plan = replace(plan, wanted=UNFINISHED)  # what --retry names is tried once
 
 
-def _submit_wave(waves: Waves, found: Progress, tasks: Mapping[str, Task]) -> dict[str, Any]:
+def _submit_wave(waves: Waves, found: Progress, tasks: Mapping[str, Task], controller: str | None) -> dict[str, Any]:
     """Submit what the wave lacks, and a controller for when it has ended, unless one waits already."""
     study = waves.plan.study
     known = {submission.name for submission in controllers(study)}
-    if own_name() in known and _stalled(study):
+    if controller in known and _stalled(study):
         raise ToolkitError(
             f"{STALLED} controllers saw no new result in study {study.path}: see python -m toolkit.status; the same "
             "call goes on"
         )
-    document = carry_out(replace(waves.plan, tasks=dict(tasks)), _no_display)
+    document = carry_out(replace(waves.plan, tasks=dict(tasks)), no_display)
     with launch_lock(study):
-        queue = read_queue()
-        if not (known - {own_name()}) & queue.keys():
-            arrays = [s.name for s in submissions(study) if s.elements and s.name in queue]
-            submit_controller(study, waves.plan.profile, waves.plan.data, waves.command, job_ids(arrays))
+        queue = queue_of(study) or {}
+        if not (known - {controller}) & queue.keys():
+            arrays = [s for s in submissions(study) if s.elements and s.name in queue]
+            submit_controller(study, waves.plan.profile, waves.plan.data, waves.request, job_ids(arrays))
     waiting = sum(task_id not in study.finished() for task_id in tasks)
     return document | _document(waves, found, 0, f"{waiting} tasks of the wave, in the queue or running")
-
-
-def _no_display(_study: Study, _tasks: int) -> Any:
-    raise UsageError("a wave on Slurm runs nothing here")
 
 
 def _stalled(study: Study) -> bool:

@@ -1,4 +1,4 @@
-"""Published studies, shipped: their measurements, what they printed, and what they claimed."""
+"""Published studies, shipped: their measurements, what they printed, and what they claimed; and published rankings."""
 
 import tomllib
 from importlib import resources
@@ -22,4 +22,18 @@ def reference(name: str) -> dict[str, Any]:
 
 def reference_csv(name: str) -> bytes:
     """The measurements of a shipped study, as CSV."""
+    return (resources.files("toolkit.references") / f"{name}.csv").read_bytes()
+
+
+RANKINGS = {
+    "imagenet@torchvision": "top-1 accuracy of each model's first ImageNet-1k weights, as torchvision 0.29 states it",
+    "imagenet@timm": "top-1 accuracy of each model's default weights: results/results-imagenet.csv of"
+    " pytorch-image-models, commit aa4b585, 2026-08-08; weights whose tag names in21k, in22k, clip, ... saw more than"
+    " ImageNet-1k",
+}
+"""Published accuracies of libraries' models on ImageNet (facts), with their provenance."""
+
+
+def ranking_csv(name: str) -> bytes:
+    """A table of `RANKINGS`, as CSV: ``architecture``, ``weights`` (which of the model's), ``accuracy`` (percent)."""
     return (resources.files("toolkit.references") / f"{name}.csv").read_bytes()

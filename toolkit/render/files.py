@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import orjson
+import polars as pl
 
 from toolkit.analysis.document import Report
 from toolkit.errors import ToolkitError
@@ -27,6 +28,7 @@ def _write(report: Report, folder: Path) -> list[str]:
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
     write_tables(list(report.tables.values()), folder / "tables")
+    write_atomic(folder / "runs.csv", _runs(report).write_csv().encode())
     write_atomic(folder / "report.json", orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
     drawn = {name: save(figure, folder / "figures", name) for name, figure in figures(report).items()}
     drawings = {name: drawn[name][-1].read_text() for name in ON_PAGE if name in drawn}
@@ -35,5 +37,11 @@ def _write(report: Report, folder: Path) -> list[str]:
         f"page:    {folder / 'index.html'}",
         *(f"figure:  {path}" for paths in drawn.values() for path in paths),
         f"tables:  {folder / 'tables'}/ ({len(report.tables)} tables as CSV, Parquet, Markdown and LaTeX)",
+        f"runs:    {folder / 'runs.csv'} (every run; toolkit.report reads it)",
         f"json:    {folder / 'report.json'}",
     ]
+
+
+def _runs(report: Report) -> pl.DataFrame:
+    """Every run as the report read it, under headings that the report reads again."""
+    return report.data.frame.rename({"value": report.data.quantity})

@@ -37,6 +37,10 @@ def overview(look: StudySnapshot) -> Group:
     if running.row_count:
         parts.append(running)
     parts += [Text(line, style="dim") for line in _range_lines(look)]
+    parts += [
+        Text(f"{count} tasks {reason}: squeue and scontrol show job say more", style="yellow")
+        for reason, count in look.stuck().items()
+    ]
     if look.warning:
         parts.append(Text(f"warning: {look.warning}", style="yellow"))
     return Group(*parts)

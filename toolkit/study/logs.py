@@ -4,9 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.files import read_end
 from toolkit.study.study import Study
 from toolkit.study.submission import Submission, submissions
 
+LARGEST_LOG = 256 << 20
+"""Bytes of a log's end that are looked through (our choice)."""
 TASK_LINE = re.compile(r"[0-9a-f]{16} ")
 
 
@@ -48,4 +51,7 @@ def _own_lines(path: Path, task_id: str) -> Iterator[str]:
 
 
 def _read(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines()
+    try:
+        return read_end(path, LARGEST_LOG).decode(errors="replace").splitlines()
+    except OSError as error:
+        return [f"({path} cannot be read: {error.strerror})"]

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolkit.errors import ToolkitError
-from toolkit.files import write_atomic
+from toolkit.files import read_regular, write_atomic
 
 
 class FrozenModel(BaseModel):
@@ -18,7 +18,7 @@ class FrozenModel(BaseModel):
     def read(cls, path: Path) -> Self:
         """Read ``path``. Raises `ToolkitError` naming the file and the field when it is no such document."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_regular(path))
         except OSError as error:
             raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
         except ValidationError as error:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from toolkit.errors import UsageError
+from toolkit.files import read_regular
 from toolkit.names import unknown
 from toolkit.study.model import FrozenModel, first_problem
 
@@ -106,15 +107,24 @@ def _read_recipe(name: str) -> dict[str, Any]:
     if path.suffix == ".toml":
         if not path.is_file():
             raise UsageError(f"recipe file {path} is not there; shipped recipes: {', '.join(recipe_names())}")
-        text = path.read_text()
+        text = _text(path)
     elif name in recipe_names():
         text = (resources.files("toolkit") / "recipes" / f"{name}.toml").read_text()
     else:
         raise unknown("recipe", name, recipe_names(), "or the path of a .toml file")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"recipe {name} is no TOML: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_regular(path).decode()
+    except OSError as error:
+        raise UsageError(f"recipe file {path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"recipe file {path} is no UTF-8 text (byte {error.start})") from error
 
 
 def _parse_change(change: str) -> tuple[str, Any]:
@@ -123,7 +133,7 @@ def _parse_change(change: str) -> tuple[str, Any]:
         raise UsageError(f"--set {change!r}: write FIELD=VALUE, such as epochs=5")
     try:
         return field.strip(), tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return field.strip(), value.strip()
 
 

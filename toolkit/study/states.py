@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import orjson
 
+from toolkit.files import read_regular
 from toolkit.study.progress import LOST_AFTER_S, Progress
 from toolkit.study.result import Status
 from toolkit.study.study import Study
@@ -24,7 +25,8 @@ UNFINISHED: frozenset[State] = frozenset({"waiting", "preempted", "lost"})
 LOCAL = "local"
 
 Queue = Mapping[str, Mapping[int, str]]
-"""Slurm's state (``PENDING``, ``RUNNING``...) by job name and array index, of the jobs that are in the queue."""
+"""Slurm's state (``PENDING``, ``RUNNING``...) by submission and array index, of the jobs that are in the queue. A
+reason that a person has to look at stands behind it: ``PENDING (JobHeldUser)``."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _outcome(study: Study, task_id: str, place: _Place | None) -> TaskState:
 def read_outcome(path: Path) -> tuple[State, str]:
     """Status and reason of a result file, read as plain JSON; ``damaged`` when it is none."""
     try:
-        document = orjson.loads(path.read_bytes())
+        document = orjson.loads(read_regular(path))
         status, failure = document["status"], document.get("failure") or {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return "damaged", f"{path.name} cannot be read as a result ({type(error).__name__}: {error})"
@@ -133,7 +135,8 @@ def _state(place: _Place, progress: Progress | None) -> tuple[State, str]:
         return "running", ""
     fell_silent = progress and progress.phase != "preempted" and progress.updated > place.created
     if place.active and not (fell_silent and place.active in (LOCAL, "RUNNING")):
-        return "queued", "" if place.active in (LOCAL, "RUNNING") else place.active.lower()
+        state, _, why = place.active.partition(" ")
+        return "queued", "" if state in (LOCAL, "RUNNING") else f"{state.lower()} {why}".rstrip()
     if progress and progress.phase == "preempted":
         return "preempted", f"saved in epoch {progress.epoch + 1} of {progress.epochs}"
     if place.cancelled and not progress:

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,16 @@ import orjson
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, write_atomic
+from toolkit.files import TEMPORARY, read_regular, write_atomic
 from toolkit.names import unknown
 from toolkit.study.model import first_problem
 from toolkit.study.progress import Progress
 from toolkit.study.result import Result
 from toolkit.study.task import Task
 
+FINAL = "final.pt"
+ID_ENDS = 40
+"""Characters of a line of tasks/ within which its id stands: ``{"id":"ID",``."""
 DIRECTORIES = ("tasks", "submissions", "logs", "progress", "checkpoints", "results")
 
 
@@ -46,6 +50,17 @@ class Study:
     def checkpoint_folder(self, task_id: str) -> Path:
         """``checkpoints/ID/``."""
         return self.path / "checkpoints" / task_id
+
+    def final_weights(self, task_id: str) -> Path | None:
+        """The final weights of a task, in this study or in one beside it; None when there are none."""
+        own = self.checkpoint_folder(task_id) / FINAL
+        if own.is_file():
+            return own
+        return min(self.path.parent.glob(f"*/checkpoints/{task_id}/{FINAL}"), default=None)
+
+    def has_final(self, task_id: str) -> bool:
+        """Whether a transfer can start from the task."""
+        return self.final_weights(task_id) is not None
 
     @classmethod
     def create(cls, path: str | Path) -> "Study":
@@ -87,10 +102,13 @@ class Study:
         except OSError as error:
             raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error
 
-    def tasks(self) -> dict[str, Task]:
-        """All declared tasks by id, in the order of declaration. Raises `ToolkitError` on a damaged file."""
+    def tasks(self, wanted: Set[str] | None = None) -> dict[str, Task]:
+        """Declared tasks by id, in the order of declaration: all, or those of the ``wanted`` ids.
+
+        Raises `ToolkitError` on a damaged file.
+        """
         try:
-            return {i: Task.model_validate(task) for i, task in self._declared_lines()}
+            return {i: Task.model_validate(task) for i, task in self._declared_lines(wanted)}
         except ValidationError as error:
             raise ToolkitError(f"{self.room('tasks')} holds a damaged task: {first_problem(error)}") from error
 
@@ -119,9 +137,12 @@ class Study:
         except ToolkitError:
             return None
 
-    def _declared_lines(self) -> Iterator[tuple[str, object]]:
+    def _declared_lines(self, wanted: Set[str] | None = None) -> Iterator[tuple[str, object]]:
+        sought = None if wanted is None else re.compile("|".join(map(re.escape, wanted)).encode() or b"$.")
         for path in sorted(self.room("tasks").glob("[0-9]*.jsonl")):
-            for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            for number, line in enumerate(_lines(path), 1):
+                if sought and not sought.search(line, 0, ID_ENDS):
+                    continue
                 try:
                     document = orjson.loads(line)
                     yield document["id"], document["task"]
@@ -129,6 +150,17 @@ class Study:
                     raise ToolkitError(
                         f"{path}:{number} is damaged ({error}); restore it or delete the line"
                     ) from error
+
+
+LARGEST_TASK_FILE = 4 << 30
+"""Bytes of the largest file of declared tasks that is read (a million tasks; our choice)."""
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return read_regular(path, LARGEST_TASK_FILE).splitlines()
+    except OSError as error:
+        raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def study_path(given: str | Path) -> Path:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import ToolkitError
+from toolkit.files import open_own
 from toolkit.study.model import FrozenModel
 from toolkit.study.progress import LOST_AFTER_S
 from toolkit.study.study import Study
@@ -32,11 +34,15 @@ class Submission(FrozenModel):
     data: str
     """Absolute path of the data root."""
     image: str | None = None
+    gpus: bool = False
+    """Whether its profile asked for GPUs."""
     job: str | None = None
     """Slurm's id of the array, once sbatch has answered."""
     host: str
     """Where the launcher ran."""
     pid: int
+    began: str | None = None
+    """When that process began (`process_began`); a later process of the same pid has another. None: not recorded."""
     created: float
     """Unix time in seconds."""
     cancelled: bool = False
@@ -54,6 +60,7 @@ def new_submission(
     data: Path,
     pack: int = 1,
     image: str | None = None,
+    gpus: bool = False,
 ) -> Submission:
     """A submission of this process, not yet written."""
     label = "".join(c if c.isascii() and c.isalnum() else "-" for c in study.name)[:24]
@@ -64,8 +71,10 @@ def new_submission(
         pack=pack,
         data=str(data.absolute()),
         image=image,
+        gpus=gpus,
         host=socket.gethostname(),
         pid=os.getpid(),
+        began=process_began(os.getpid()),
         created=time.time(),
     )
 
@@ -84,8 +93,38 @@ def submissions(study: Study) -> list[Submission]:
 def launcher_lives(study: Study, submission: Submission) -> bool:
     """Whether the process that made a local submission still runs: by its pid on this host, else by its heartbeat."""
     if submission.host == socket.gethostname():
-        return process_lives(submission.pid)
+        lives = process_lives(submission.pid)
+        return lives and submission.began in (None, process_began(submission.pid))
     return time.time() - record_path(study, submission).stat().st_mtime < LOST_AFTER_S
+
+
+def process_began(pid: int) -> str | None:
+    """The boot's id and the clock ticks after it at which a process of this machine began; None when it is gone."""
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{ticks}"
+    except OSError:
+        return None
+
+
+def end_launcher(study: Study, submission: Submission) -> None:
+    """Send SIGTERM to the process that made a local submission.
+
+    Raises `ToolkitError` unless that very process runs (not another one that has got its pid since), and belongs to
+    the user who wrote the record: others may be able to write to the study's folder.
+    """
+    path, by_hand = record_path(study, submission), f"end process {submission.pid} by hand if it is the launcher"
+    if submission.began is None:
+        raise ToolkitError(f"{path} does not say when its process began (an earlier version's): {by_hand}")
+    handle = os.pidfd_open(submission.pid)
+    try:
+        if process_began(submission.pid) != submission.began:
+            raise ToolkitError(f"process {submission.pid} is not the one that wrote {path}: nothing was ended")
+        if path.lstat().st_uid != Path(f"/proc/{submission.pid}").stat().st_uid:
+            raise ToolkitError(f"{path} was not written by the owner of process {submission.pid}: {by_hand}")
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+    finally:
+        os.close(handle)
 
 
 def process_lives(pid: int) -> bool:
@@ -102,13 +141,20 @@ def launch_lock(study: Study) -> Iterator[None]:
 
     Raises `ToolkitError` when another launcher holds it for longer than a submission takes.
     """
-    with (study.room("submissions") / ".lock").open("w") as file:
+    path = study.room("submissions") / ".lock"
+    try:
+        descriptor = open_own(path, os.O_RDWR)
+    except OSError as error:
+        raise ToolkitError(f"{path} cannot be opened ({error.strerror}); if it is a link, remove it") from error
+    try:
         deadline = time.monotonic() + 120
-        while not _locked(file.fileno()):
+        while not _locked(descriptor):
             if time.monotonic() > deadline:
-                raise ToolkitError(f"another launcher has held {file.name} for two minutes; try again when it is done")
+                raise ToolkitError(f"another launcher has held {path} for two minutes; try again when it is done")
             time.sleep(0.1)
         yield
+    finally:
+        os.close(descriptor)
 
 
 def _locked(descriptor: int) -> bool:

@@ -9,9 +9,9 @@ import torch
 from toolkit.errors import ToolkitError
 from toolkit.files import TEMPORARY, atomic
 from toolkit.study.result import Evaluation
-from toolkit.study.study import Study
+from toolkit.study.study import FINAL, Study
 from toolkit.study.task import Start
-from toolkit.training.init_weights import FINAL, find_final
+from toolkit.training.init_weights import find_final
 from toolkit.training.trainer import Clock, Trainer, head_names
 
 VERSION = 1

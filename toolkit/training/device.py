@@ -67,6 +67,18 @@ def _wheel() -> str:
     return f"torch {torch.__version__} {f'needs a driver for CUDA {cuda}' if cuda else 'is built without CUDA'}"
 
 
+def check_gpu() -> None:
+    """Refuse to train on the CPU what was given a GPU. Raises `ToolkitError` that names node and driver."""
+    if torch.cuda.is_available():
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    raise ToolkitError(
+        f"no GPU is visible on node {platform.node()} although the profile asks for one (CUDA_VISIBLE_DEVICES "
+        f"{visible!r}, driver {DRIVER.read_text().splitlines()[0] if DRIVER.is_file() else 'not loaded'}, torch built "
+        f"for CUDA {torch.version.cuda}): leave that node out (exclude), or mend its driver; toolkit.doctor looks"
+    )
+
+
 def describe(device: torch.device) -> str:
     """Its model name, with the number of threads on a CPU."""
     if device.type == "cuda":

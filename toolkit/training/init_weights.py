@@ -1,17 +1,15 @@
-"""ProgressState the weights lie that a transfer starts from. Light: the launcher asks before it submits."""
+"""Where the weights lie that a transfer starts from. Light: the launcher asks before it submits."""
 
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
 from toolkit.study.states import read_outcome
-from toolkit.study.study import Study
-
-FINAL = "final.pt"
+from toolkit.study.study import FINAL, Study
 
 
 def find_final(study: Study, task_id: str) -> Path:
     """Final weights of a task in this study or in one beside it. Raises `ToolkitError` when there are none."""
-    if found := _final(study, task_id):
+    if found := study.final_weights(task_id):
         return found
     result = study.result_path(task_id)
     why = ": ".join(filter(None, read_outcome(result))) if result.is_file() else "not finished"
@@ -19,15 +17,3 @@ def find_final(study: Study, task_id: str) -> Path:
         f"no {study.checkpoint_folder(task_id) / FINAL}, nor in the studies beside {study.path} "
         f"(task {task_id} is {why}): train it first, then launch with --retry failed"
     )
-
-
-def has_final(study: Study, task_id: str) -> bool:
-    """Whether `find_final` finds them."""
-    return _final(study, task_id) is not None
-
-
-def _final(study: Study, task_id: str) -> Path | None:
-    own = study.checkpoint_folder(task_id) / FINAL
-    if own.is_file():
-        return own
-    return min(study.path.parent.glob(f"*/checkpoints/{task_id}/{FINAL}"), default=None)

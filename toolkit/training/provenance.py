@@ -1,4 +1,4 @@
-"""ProgressState a result comes from: code, versions, machine, job."""
+"""Where a result comes from: code, versions, machine, job."""
 
 import os
 import platform

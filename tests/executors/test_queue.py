@@ -1,0 +1,189 @@
+"""Work in Slurm's queue is known by its job id, whatever the launching shell has in its environment."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slurm.cluster import Cluster
+from tests.executors.conftest import environment, errors, launch, status, verb, wait_for
+from toolkit.study import Study
+from toolkit.study.submission import submissions
+
+pytestmark = pytest.mark.cluster
+
+LONG = ["--set", "epochs=2000"]
+MISLEADING = {
+    "SBATCH_JOB_NAME": "mine",
+    "SBATCH_TIMELIMIT": "1",
+    "SBATCH_EXPORT": "NONE",
+    "SLURM_EXPORT_ENV": "NONE",
+    "SQUEUE_STATES": "COMPLETED",
+    "SQUEUE_PARTITION": "urgent",
+    "SQUEUE_FORMAT": "%i",
+    "SCANCEL_STATE": "SUSPENDED",
+    "LOGNAME": "nobody",
+}
+"""What people have in their shells' start-up files; each one changes what Slurm's commands do or print."""
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    path = tmp_path / "profile.toml"
+    path.write_text("cpus = 1\ntime_min = 30\ngrace_s = 10\n")
+    return path
+
+
+def queued(cluster: Cluster) -> str:
+    return cluster.slurm("squeue", "--noheader", "--format=%A|%j").stdout
+
+
+def test_a_misleading_shell_changes_nothing(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tmp_path / "study"
+    what = ["--array", "3-4", "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+    for name, value in MISLEADING.items():
+        monkeypatch.setenv(name, value)
+    first = launch(study, data, *what, *LONG)
+    assert first["states"] == {"queued": 2}
+    assert launch(study, data, *what, *LONG)["to_run"] == 0
+    cluster.slurm("scontrol", "update", f"jobid={first['jobs'][0]}", "jobname=renamed")
+    assert launch(study, data, *what, *LONG)["to_run"] == 0
+    assert verb("toolkit.launch", "--study", study, "--cancel").returncode == 0
+    for name in MISLEADING:
+        monkeypatch.delenv(name)
+    wait_for(lambda: not queued(cluster), 60, "an empty queue")
+
+
+def test_a_launch_inside_an_allocation_trains(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
+    study = tmp_path / "study"
+    profile.write_text(profile.read_text() + "memory_gb = 1\n")
+    call = ["--array", "0-1", "--dataset", "tiny", "--recipe", "smoke", "--executor", "slurm", "--profile", profile]
+    here = ["salloc", "--quiet", "--ntasks=1", "--mem-per-cpu=100M", sys.executable, "-m", "toolkit.launch"]
+    command = [*here, *map(str, call), "--study", str(study), "--data", str(data)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "launched inside job" in done.stderr
+    wait_for(lambda: len(errors(study)) == 2 or not queued(cluster), 120, "both results")
+    assert len(errors(study)) == 2, status(study)
+
+
+def test_a_time_out_after_sbatch_took_the_job_loses_and_doubles_nothing(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, real = tmp_path / "study", shutil.which("sbatch")
+    deaf = tmp_path / "deaf" / "sbatch"
+    deaf.parent.mkdir()
+    deaf.write_text(
+        f'#!/bin/sh\n{real} "$@" > /dev/null\n'
+        "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2\nexit 1\n"
+    )
+    deaf.chmod(0o755)
+    what = ["--array", "3", "--dataset", "tiny", *LONG, "--executor", "slurm", "--profile", profile]
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{deaf.parent}{os.pathsep}{os.environ['PATH']}")
+        done = verb("toolkit.launch", *what, "--recipe", "smoke", "--study", study, "--data", data)
+    assert done.returncode == 1
+    assert "may be queued or not" in done.stderr.splitlines()[-1]
+    (record,) = submissions(Study(study))
+    assert record.job is None and record.name in queued(cluster)
+    assert launch(study, data, *what)["to_run"] == 0
+    assert len(queued(cluster).splitlines()) == 1
+    assert verb("toolkit.launch", "--study", study, "--cancel").returncode == 0
+    wait_for(lambda: not queued(cluster), 60, "an empty queue")
+
+
+def test_nothing_is_submitted_while_the_controller_does_not_answer(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "study"
+    what = ["--array", "3", "--dataset", "tiny", *LONG, "--executor", "slurm", "--profile", profile]
+    launch(study, data, *what)
+    cluster.stop_controller()
+    try:
+        done = verb("toolkit.launch", *what, "--recipe", "smoke", "--study", study, "--data", data)
+    finally:
+        cluster.start_controller()
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.splitlines()[-1].startswith("error: squeue") and "Traceback" not in done.stderr
+    assert launch(study, data, *what)["to_run"] == 0
+    assert len(submissions(Study(study))) == 1
+
+
+def test_the_answer_of_sbatch_is_found_below_a_banner(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, real = tmp_path / "study", shutil.which("sbatch")
+    chatty = tmp_path / "chatty" / "sbatch"
+    chatty.parent.mkdir()
+    chatty.write_text(f'#!/bin/sh\necho "Welcome! Submitted batch job 42 was the best of the week"\nexec {real} "$@"\n')
+    chatty.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{chatty.parent}{os.pathsep}{os.environ['PATH']}")
+    what = ["--array", "3", "--dataset", "tiny", *LONG, "--executor", "slurm", "--profile", profile]
+    (job,) = launch(study, data, *what)["jobs"]
+    assert f"{job}|" in queued(cluster)
+    assert launch(study, data, *what)["to_run"] == 0
+
+
+def test_the_dry_run_asks_sbatch(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+    profile, study = tmp_path / "p.toml", tmp_path / "study"
+    call = ["--array", 0, "--dataset", "tiny", "--recipe", "smoke", "--executor", "slurm", "--profile", profile]
+    for wrong, says in (
+        ('partition = "nowhere"', "invalid partition"),
+        ('constraint = "h200"', "feature"),
+        ("cpus = 64", ""),
+    ):
+        profile.write_text(f"{wrong}\n")
+        done = verb("toolkit.launch", *call, "--study", study, "--data", data, "--dry-run")
+        assert done.returncode == 1, done.stdout
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("error: sbatch would refuse the array") and says in last.lower()
+    profile.write_text("cpus = 1\n")
+    assert verb("toolkit.launch", *call, "--study", study, "--data", data, "--dry-run").returncode == 0
+    assert not study.exists() and not queued(cluster)
+
+
+def test_status_says_why_a_job_waits_for_a_person(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
+    study = tmp_path / "study"
+    profile.write_text(profile.read_text() + "[sbatch]\nhold = true\n")
+    launch(study, data, "--array", "3", "--dataset", "tiny", "--executor", "slurm", "--profile", profile)
+    assert status(study)["stuck"] == {"pending (JobHeldUser)": 1}
+    assert "1 tasks pending (JobHeldUser)" in verb("toolkit.status", study).stdout
+
+
+def test_another_user_sees_the_jobs_and_cannot_cancel_them(
+    cluster: Cluster, data: Path, tmp_path_factory: pytest.TempPathFactory, profile: Path
+) -> None:
+    if os.geteuid():
+        pytest.skip("another user is root's to be")
+    folder = Path("/tmp") / f"shared-{os.getpid()}"
+    shutil.copytree(data, folder / "data")
+    study, mine = folder / "study", Path(shutil.copy(profile, folder / "profile.toml"))
+    what = ["--array", "3", "--dataset", "tiny", *LONG, "--executor", "slurm", "--profile", mine]
+    try:
+        launch(study, folder / "data", *what)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(path.stat().st_mode | (0o777 if stat.S_ISDIR(path.stat().st_mode) else 0o666))
+        again = as_nobody("toolkit.launch", *what, "--recipe", "smoke", "--study", study, "--data", folder / "data")
+        assert again.returncode == 0, again.stderr
+        assert "0 to run" in again.stderr and "it is not used" in again.stderr
+        refused = as_nobody("toolkit.launch", "--study", study, "--cancel")
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("error: scancel") and len(refused.stderr.splitlines()) == 1
+        assert len(queued(cluster).splitlines()) == 1
+    finally:
+        shutil.rmtree(folder)
+
+
+def as_nobody(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """As a user without rights, but for reading: this Python may lie in root's home."""
+    reading = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *reading, sys.executable, "-m", name]
+    return subprocess.run(
+        [*command, *map(str, arguments)], env=environment(), capture_output=True, text=True, timeout=120, check=False
+    )

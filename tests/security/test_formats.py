@@ -1,0 +1,109 @@
+"""Every file format that is read, with contents that nobody meant: one line each, and never a wait."""
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from toolkit.analysis.opening import open_table
+from toolkit.cluster.profile import load_profile
+from toolkit.errors import ToolkitError
+from toolkit.imagefile.reader import Beton
+from toolkit.study.dataset import Manifest
+from toolkit.study.progress import Progress
+from toolkit.study.recipe import load_recipe
+from toolkit.study.result import Result
+from toolkit.study.submission import Submission
+
+WRITTEN = Path(__file__).parents[1] / "fixtures" / "v0_1" / "written.tar.xz"
+READERS: dict[str, Callable[[Path], object]] = {
+    "result.json": Result.read,
+    "manifest.json": Manifest.read,
+    "progress.json": Progress.read,
+    "submission.json": Submission.read,
+    "recipe.toml": lambda path: load_recipe(str(path), "toy"),
+    "profile.toml": lambda path: load_profile(str(path)),
+    "table.csv": open_table,
+    "table.json": open_table,
+    "image.beton": lambda path: Beton.open(path, "layout").close(),
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+TEXT = st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | st.text().map(lambda text: text.encode())
+DEEP = b"[" * 200_000
+"""Deeper than any recursive parser goes."""
+
+
+def reads_or_says(read: Callable[[Path], object], path: Path) -> None:
+    try:
+        read(path)
+    except ToolkitError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=TEXT)
+def test_any_content_is_read_or_refused_in_one_line(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    reads_or_says(READERS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_depth_beyond_the_stack_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    for start in (b"", b"x = ", b'{"x": '):
+        (tmp_path / name).write_bytes(start + DEEP)
+        reads_or_says(READERS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("name", [*READERS, "table.csv.gz"])
+def test_a_folder_and_a_file_that_is_not_there_are_one_line(name: str, tmp_path: Path) -> None:
+    read = READERS.get(name, open_table)
+    with pytest.raises(ToolkitError, match=name):
+        read(tmp_path / name)
+    (tmp_path / name).mkdir()
+    with pytest.raises(ToolkitError, match=name):
+        read(tmp_path / name)
+
+
+def beton() -> bytes:
+    with tarfile.open(WRITTEN) as archive:
+        file = archive.extractfile(next(name for name in archive.getnames() if name.endswith("val.beton")))
+        assert file
+        return file.read()
+
+
+BETON = beton()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.lists(st.integers(0, len(BETON) - 1), min_size=1, max_size=8), to=st.integers(0, 255), cut=st.booleans())
+def test_a_damaged_beton_opens_or_is_refused_in_one_line(at: list[int], to: int, cut: bool, tmp_path: Path) -> None:
+    content = bytearray(BETON)
+    for place in at:
+        content[place] = to
+    (tmp_path / "x.beton").write_bytes(content[: at[0]] if cut else content)
+
+    def read(path: Path) -> None:
+        with Beton.open(path, "layout") as beton:
+            for number in range(min(4, len(beton.labels))):
+                beton.image(number)
+
+    reads_or_says(read, tmp_path / "x.beton")
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gzip
+
+    from toolkit.analysis import opening
+
+    monkeypatch.setattr(opening, "LARGEST", 1 << 20)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * (1 << 20)))
+    with pytest.raises(ToolkitError, match="more than 1 MiB"):
+        open_table(tmp_path / "t.csv.gz")

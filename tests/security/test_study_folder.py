@@ -1,0 +1,118 @@
+"""Attacks of somebody who can write to a study's folder, or who made the archive that it came from."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.study.strategies import task as make_task
+from toolkit.cluster.container import folders
+from toolkit.errors import ToolkitError
+from toolkit.launching.reconcile import cancel
+from toolkit.study import Study
+from toolkit.study.logs import task_log
+from toolkit.study.scan import scan
+from toolkit.study.states import task_states
+from toolkit.study.submission import launch_lock, launcher_lives, new_submission, record_path
+
+SECRET = "a file of the user's"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    study = Study.create(tmp_path / "study")
+    study.declare([make_task()])
+    return study
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    path = tmp_path / "victim"
+    path.write_text(SECRET)
+    return path
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+@pytest.mark.parametrize("room", ["results", "progress", "submissions", "tasks"])
+def test_what_is_no_file_is_said_and_nobody_waits_for_it(study: Study, plant, room: str) -> None:
+    task_id = make_task().id
+    name = {"submissions": "x.json", "tasks": "0001-x.jsonl"}.get(room, f"{task_id}.json")
+    plant(study.room(room) / name)
+    if room in ("tasks", "submissions"):
+        with pytest.raises(ToolkitError, match=name):
+            task_states(study, {})
+    elif room == "results":
+        assert task_states(study, {})[task_id].state == "damaged"
+        assert name in scan(study).problems[0]
+    else:
+        assert task_states(study, {})[task_id].state == "waiting"
+
+
+def test_the_lock_truncates_no_file_through_a_link(study: Study, victim: Path) -> None:
+    (study.room("submissions") / ".lock").symlink_to(victim)
+    with pytest.raises(ToolkitError, match="if it is a link"), launch_lock(study):
+        pass
+    assert victim.read_text() == SECRET
+
+
+def test_a_result_written_over_a_link_leaves_what_it_names_alone(study: Study, victim: Path) -> None:
+    submission = new_submission(study, "local", [], study.path)
+    path = record_path(study, submission)
+    path.symlink_to(victim)
+    submission.write(path)
+    assert victim.read_text() == SECRET and not path.is_symlink()
+
+
+def test_a_log_that_is_a_fifo_is_not_waited_for(study: Study) -> None:
+    submission = new_submission(study, "local", [[make_task().id]], study.path)
+    submission.write(record_path(study, submission))
+    os.mkfifo(study.room("logs") / f"{submission.name}.worker0.log")
+    assert task_log(study, make_task().id) == ""
+
+
+@pytest.fixture
+def stranger():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("began", ["recorded by another process", None])
+def test_cancelling_ends_no_process_that_has_the_pid_by_chance(study: Study, stranger, began: str | None) -> None:
+    submission = new_submission(study, "local", [[make_task().id]], study.path)
+    update = {"pid": stranger.pid, "host": socket.gethostname(), "began": began}
+    submission.model_copy(update=update).write(record_path(study, submission))
+    if began is None:
+        with pytest.raises(ToolkitError, match="by hand"):
+            cancel(str(study.path))
+    else:
+        assert cancel(str(study.path))["cancelled"] == []
+    assert stranger.poll() is None
+
+
+def test_the_process_that_made_a_submission_is_known_again(study: Study) -> None:
+    submission = new_submission(study, "local", [], study.path)
+    submission.write(record_path(study, submission))
+    assert launcher_lives(study, submission)
+    caught = []
+    before = signal.signal(signal.SIGTERM, lambda *_: caught.append(True))
+    try:
+        cancel(str(study.path))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught
+
+
+def test_a_link_to_the_root_binds_nothing_into_the_image(study: Study, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (study.path / "root").symlink_to("/")
+    (study.path / "above").symlink_to("..")
+    (study.path / "more").symlink_to(scratch)
+    bound = folders([study.path])
+    assert Path("/") not in bound and study.path.parent not in bound and scratch in bound

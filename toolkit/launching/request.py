@@ -1,0 +1,40 @@
+"""What a launch is asked for, as its options say it; light, so that building one imports nothing else."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ExecutorName = Literal["slurm", "local", "debug"]
+Retry = Literal["failed", "lost", "diverged", "all"]
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """Which tasks, and how to run them. What is None is as in the study's launch before, else a default."""
+
+    study: str = "study"
+    """Name of a folder under runs/, or a path."""
+    array: str | None = None
+    """Members of the population, such as ``0-499``."""
+    population: str = "anynetx-500"
+    models: tuple[str, ...] = ()
+    dataset: tuple[str, ...] = ()
+    data: str | None = None
+    """Data root."""
+    seeds: str | None = None
+    """Such as ``0-2``."""
+    recipe: str | None = None
+    changes: tuple[str, ...] = ()
+    """Fields of the recipe, each as ``FIELD=VALUE``."""
+    init_from: str | None = None
+    """Dataset whose trained nets the tasks start from."""
+    executor: ExecutorName | None = None
+    jobs: int | None = None
+    """Local workers."""
+    per_job: int | None = None
+    """Tasks of one array element or worker."""
+    pack: int | None = None
+    """Tasks side by side; 0: as many as measuring suggests."""
+    profile: str | None = None
+    """File of the cluster profile."""
+    image: str | None = None
+    retry: tuple[Retry, ...] = ()

@@ -1,0 +1,37 @@
+"""What a launch in waves is asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.errors import ToolkitError
+from toolkit.files import is_private, read_regular, write_private
+from toolkit.launching.request import LaunchRequest
+
+
+@dataclass(frozen=True)
+class WaveRequest:
+    """A launch that is to stop by itself."""
+
+    launch: LaunchRequest
+    """All tasks that may be trained, and how."""
+    goal: str
+    """``verdict``, ``verdict=CHANCE`` or ``width=W``."""
+    first: int = 16
+    """Nets of the first look."""
+    max_nets: int | None = None
+    max_hours: float | None = None
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        from pydantic import TypeAdapter
+
+        write_private(path, TypeAdapter(WaveRequest).dump_json(self))
+
+    @staticmethod
+    def read(path: Path) -> "WaveRequest":
+        """What `write` wrote. Raises `ToolkitError` for a file that others may have written."""
+        from pydantic import TypeAdapter
+
+        if not is_private(path):
+            raise ToolkitError(f"{path} can be written by others, so it is not followed: launch again")
+        return TypeAdapter(WaveRequest).validate_json(read_regular(path))
