@@ -239,7 +239,7 @@ class Pack:
         result = result_of(trial.trainer, status, failure, device=device, pack=pack, started=self._started)
         self._leave(trial)
         self._record(result)
-        if status != "failed":  # a failure may pass, and then the task goes on from here
+        if status != "failed" and self.place.team.is_main:  # a failure may pass, and then the task goes on from here
             checkpoint.drop(self.place.study, trial.task.id)
 
     def _check_ground(self, error: Exception) -> None:

@@ -83,6 +83,8 @@ class PackedTrial:
         trainer, progress_state = self.trainer, self.progress_state
         progress_state.epoch, progress_state.step = trainer.epoch, trainer.step
         progress_state.error = trainer.evaluations[-1].error(trainer.manifest.metric)
+        if not trainer.team.is_main:
+            return
         rate = f"{progress_state.images_per_s:.0f} images/s" if progress_state.images_per_s else "resumed"
         note(
             self.task, f"epoch {progress_state.epoch}/{progress_state.epochs}, error {progress_state.error:.2%}, {rate}"
