@@ -13,6 +13,7 @@ restricted to the same classes; cap and noise touch training images only.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
     _check(args)
     folder = Path(args.parent) if "/" in args.parent else data_root(args.data) / args.parent
     parent = find_dataset(folder.name, folder.parent)
+    _say_what_is_no_draw(args, len(parent.manifest.classes))
     plans = {cli.target(args, plan.name): plan for plan in all_plans(parent.manifest, args)}
 
     from data_prep.subsets.subset_copy import write_subset
@@ -58,6 +60,11 @@ def main(argv: Sequence[str]) -> int:
     }
     cli.announce(written, args.json)
     return 0
+
+
+def _say_what_is_no_draw(args: argparse.Namespace, classes: int) -> None:
+    if args.draws > 1 and classes in (args.classes or []) and args.per_class is None and not args.label_noise:
+        print(f"note: --classes {classes} takes all classes: the {args.draws} draws are the same", file=sys.stderr)
 
 
 def _check(args: argparse.Namespace) -> None:

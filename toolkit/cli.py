@@ -1,6 +1,7 @@
 """What every verb shares: exit statuses, one-line errors, and where output goes."""
 
 import argparse
+import difflib
 import logging
 import os
 import signal
@@ -94,7 +95,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`."""
-        raise UsageError(f"{message} ({self.prog} --help lists all options)")
+        unknown = message.partition("unrecognized arguments: ")[2].split("=")[0].split()
+        near = difflib.get_close_matches(unknown[0], self._option_string_actions, 1) if unknown else []
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"{message} ({hint}{self.prog} --help lists all options)")
 
 
 def parser(prog: str, doc: str | None, **kwargs: Any) -> Parser:

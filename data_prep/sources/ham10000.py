@@ -10,7 +10,6 @@ have several images (column lesion_id) may lie on both sides. Images shrink to 2
 study's size; that it is the shortest side is our choice).
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,12 +59,7 @@ def _diagnoses(root: Path) -> dict[str, str]:
     table = sources.first_of(root, *TABLES)
     if table is None:
         raise sources.wrong_layout(root, " or ".join(TABLES))
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        header = file.readline()
-        file.seek(0)
-        rows = list(csv.DictReader(file, delimiter="\t" if "\t" in header else ","))
-    if not rows or not {"image_id", "dx"} <= rows[0].keys():
-        raise UsageError(f"{table}: looked for the columns image_id and dx; found {' '.join(header.split())}")
+    rows = sources.rows_of(table, ("image_id", "dx"))
     if strange := {row["dx"] for row in rows} - CLASSES.keys():
         raise UsageError(f"{table}: dx is one of {', '.join(CLASSES)}; found {', '.join(sorted(map(str, strange)))}")
     return {row["image_id"]: row["dx"] for row in rows}

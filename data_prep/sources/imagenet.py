@@ -19,16 +19,18 @@ size; that it is the shortest side is our choice). The error that counts is top-
 in one of these layouts will do.
 """
 
-import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import read_regular
 
 if TYPE_CHECKING:
     from data_prep.storage.samples import Files
@@ -88,10 +90,13 @@ def train_tar(path: Path) -> "tuple[list[str], Spans]":
         inner = {Path(tar.name).stem: tar for tar in members(path)}
         classes = sorted(filter(WNID.fullmatch, inner))
         for label, wnid in enumerate(classes):
+            before = len(images)
             for image in members(path, inner[wnid].start):
                 if image.start + image.size > inner[wnid].start + inner[wnid].size:
                     raise ToolkitError(f"{path}: {inner[wnid].name} in it is truncated; fetch it again")
                 images.add(path, image, label)
+            if len(images) == before:
+                raise ToolkitError(f"{path}: {inner[wnid].name} in it has no images; fetch it again")
     if not classes:
         raise UsageError(f"{path}: looked for tars named by WordNet ids inside it; found {', '.join(list(inner)[:6])}")
     return classes, images
@@ -139,9 +144,9 @@ def _solution(path: Path) -> dict[int, str]:
     """WordNet id by number of the image, from Kaggle's table; empty when it is not there."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [(NUMBER.fullmatch(row["ImageId"]), row["PredictionString"]) for row in csv.DictReader(file)]
-    return {int(number[1]): answer.split()[0] for number, answer in rows if number}
+    rows = sources.rows_of(path, ("ImageId", "PredictionString"))
+    answers = [(NUMBER.fullmatch(row["ImageId"]), row["PredictionString"].split()) for row in rows]
+    return {int(number[1]): answer[0] for number, answer in answers if number and answer}
 
 
 def _ground_truth(root: Path) -> dict[int, str]:
@@ -152,7 +157,12 @@ def _ground_truth(root: Path) -> dict[int, str]:
     wnids = {number: wnid for number, wnid, _ in _synsets(root)}
     if not wnids:
         raise sources.wrong_layout(root, f"meta.mat beside {TRUTH}")
-    return {image: wnids[int(line)] for image, line in enumerate(truth.decode().split(), 1)}
+    known = {str(number): wnid for number, wnid in wnids.items()}
+    lines = truth.decode(errors="replace").split()
+    if strange := [(image, line) for image, line in enumerate(lines, 1) if line not in known]:
+        image, line = strange[0]
+        raise UsageError(f"{root}: {TRUTH}, line {image}: looked for a class of meta.mat; found {line[:40]!r}")
+    return {image: known[line] for image, line in enumerate(lines, 1)}
 
 
 def _synsets(root: Path) -> list[tuple[int, str, str]]:
@@ -162,8 +172,11 @@ def _synsets(root: Path) -> list[tuple[int, str, str]]:
     meta = _kit(root, "meta.mat")
     if meta is None:
         return []
-    table = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
-    return [(int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"])) for row in table]
+    try:
+        table = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
+        return [(int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"])) for row in table]
+    except Exception as error:  # of damaged bytes scipy makes whatever error it comes to
+        raise ToolkitError(f"{root}: meta.mat has no table of synsets ({error}); fetch it again") from error
 
 
 def _kit(root: Path, name: str) -> bytes | None:
@@ -172,7 +185,7 @@ def _kit(root: Path, name: str) -> bytes | None:
 
     unpacked = sources.first_of(root, name, f"{KIT}/data/{name}", f"data/{name}")
     if unpacked:
-        return unpacked.read_bytes()
+        return read_regular(unpacked)
     archive = root / f"{KIT}.tar.gz"
     if not archive.is_file():
         return None
@@ -183,5 +196,5 @@ def _words(root: Path) -> dict[str, str]:
     """Words by WordNet id, from whichever of the distributed tables is there."""
     mapping = root / "LOC_synset_mapping.txt"
     if mapping.is_file():
-        return dict(line.split(" ", 1) for line in mapping.read_text().splitlines() if " " in line)
+        return dict(line.split(" ", 1) for line in sources.text_of(mapping).splitlines() if " " in line)
     return {wnid: words for _, wnid, words in _synsets(root)}

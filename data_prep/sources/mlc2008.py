@@ -70,9 +70,11 @@ class Patch(NamedTuple):
 
 @lru_cache(maxsize=1)  # the points of a photograph come one after another
 def _photograph(path: str) -> Any:
-    from toolkit.imagefile.images import opened
+    from data_prep.storage.samples import File
+    from toolkit.imagefile.images import check_area, opened
 
-    with opened(Path(path).read_bytes()) as image:
+    with opened(File(path).read()) as image:
+        check_area(*image.size)
         return np.asarray(image.convert("RGB"))
 
 
@@ -112,13 +114,15 @@ def _year(root: Path) -> Path:
 def _points(file: Path) -> list[tuple[Patch, int]]:
     """The points of one annotation file that are of the nine classes, with their labels."""
     points = []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    for number, line in enumerate(sources.text_of(file).splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             try:
                 row, column, name = line.split(";")
                 patch = Patch(str(file.with_suffix("")), int(row), int(column))
             except ValueError as error:
-                raise UsageError(f'{file}, line {number}: looked for "row; column; label", found {line!r}') from error
+                raise UsageError(
+                    f'{file}, line {number}: looked for "row; column; label", found {line[:80]!r}'
+                ) from error
             if (label := LABELS.get(name.strip().lower())) is not None:
                 points.append((patch, label))
     return points

@@ -14,7 +14,7 @@ the file's description. A worker holds one row group of images in memory at a ti
 import json
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -22,11 +22,13 @@ from typing import Any, NamedTuple, overload
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
-from data_prep.storage.samples import Sample
+from data_prep.storage.samples import Sample, check_bytes
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.images import BadImage
 
 SOURCE = Source(name="the folder's", title="", origin="")
+MOST_ROWS, LARGEST_GROUP = 100_000_000, 1 << 32
+"""Rows of a file, and bytes of a row group's images, that are read (our choice): equal rows cost a file nothing."""
 
 
 class Columns(NamedTuple):
@@ -53,12 +55,13 @@ class Cell(NamedTuple):
         content = cell["bytes"] if isinstance(cell, dict) else cell
         if not content:
             raise BadImage("has no bytes in its row")
+        check_bytes(len(content))
         return content
 
 
 @lru_cache(maxsize=1)
 def _images(path: str, column: str, group: int) -> Any:
-    return _open(Path(path)).read_row_group(group, [column], use_threads=False).column(0)
+    return _read(Path(path), _open(Path(path)), group, column)
 
 
 class Group(NamedTuple):
@@ -124,30 +127,90 @@ def find(root: Path, image: str | None = None, label: str | None = None) -> Foun
 
 def _groups(file: Path, columns: Columns) -> Iterator[Group]:
     table = _open(file)
-    if missing := {columns.image, columns.label} - set(table.schema_arrow.names):
-        raise UsageError(f"{file} has no column {min(missing)}; it has {', '.join(table.schema_arrow.names)}")
+    _check_columns(file, table.schema_arrow, columns)
+    _check_sizes(file, table.metadata, columns)
     for number in range(table.num_row_groups):
-        classes = table.read_row_group(number, [columns.label], use_threads=False).column(0).to_pylist()
+        classes = _read(file, table, number, columns.label).to_pylist()
         for label in classes:
-            if label is None or (columns.names and label not in range(len(columns.names))):
+            if label in (None, -1) or (columns.names and label not in range(len(columns.names))):
                 raise UsageError(f"{file} has label {label}, which is no class: is it a split without labels?")
         yield Group(str(file), columns.image, number, classes)
+
+
+def _check_columns(file: Path, schema: Any, columns: Columns) -> None:
+    """Raises `UsageError` unless both columns are there, once, and hold images and classes."""
+    from pyarrow import types
+
+    for name in columns[:2]:
+        if (count := schema.names.count(name)) != 1:
+            is_there = "no column" if not count else f"{count} columns called"
+            raise UsageError(f"{file} has {is_there} {name}; it has {', '.join(schema.names)}")
+    image, label = (schema.field(name).type for name in columns[:2])
+    content = image.field("bytes").type if types.is_struct(image) and image.get_field_index("bytes") >= 0 else image
+    if not any(check(content) for check in (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)):
+        raise UsageError(f"{file}: column {columns.image} holds {image}, and images are bytes or structs with bytes")
+    name = label.value_type if types.is_dictionary(label) else label
+    if not any(check(name) for check in (types.is_integer, types.is_boolean, types.is_string, types.is_large_string)):
+        raise UsageError(f"{file}: column {columns.label} holds {label}, and classes are whole numbers or names")
+
+
+def _check_sizes(file: Path, about: Any, columns: Columns) -> None:
+    """Raises `UsageError` for more rows, or more bytes in a row group, than can be meant."""
+    if about.num_rows > MOST_ROWS:
+        raise UsageError(f"{file} has {about.num_rows:,} rows; at most {MOST_ROWS:,} are read")
+    for number in range(about.num_row_groups):
+        group = about.row_group(number)
+        chunks = [group.column(i) for i in range(group.num_columns)]
+        size = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == columns.image)
+        if size > LARGEST_GROUP:
+            raise UsageError(f"{file}: row group {number} unpacks to {size:,} bytes: write it in smaller groups")
 
 
 def _columns(file: Path, image: str | None, label: str | None) -> Columns:
     """The columns asked for, else those that the file's description or their names point to."""
     schema = _open(file).schema_arrow
-    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features: dict[str, Any] = described.get("info", {}).get("features", {})
-    kinds = {feature["_type"]: name for name, feature in reversed(features.items()) if "_type" in feature}
-    image = image or kinds.get("Image") or next((name for name in ("image", "img") if name in schema.names), None)
-    label = label or kinds.get("ClassLabel") or ("label" if "label" in schema.names else None)
+    features = _features(schema.metadata or {})
+    image = image or _described(file, features, "Image", "image") or _first(schema.names, "image", "img")
+    label = label or _described(file, features, "ClassLabel", "label") or _first(schema.names, "label")
     if image is None or label is None:
         raise UsageError(
             f"{file}: looked for a column of images and one of classes; found {', '.join(schema.names)}: "
             "name them with --image and --label"
         )
-    return Columns(image, label, tuple(features.get(label, {}).get("names", ())))
+    names = features.get(label, {}).get("names")
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return Columns(image, label, tuple(names))
+    return Columns(image, label, ())
+
+
+def _first(names: Sequence[str], *wanted: str) -> str | None:
+    return next((name for name in wanted if name in names), None)
+
+
+def _features(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
+    """What the hub's description says of each column; empty where there is none, or one that makes no sense."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _described(file: Path, features: Mapping[str, Mapping[str, Any]], kind: str, option: str) -> str | None:
+    """The one column that the description calls ``kind``. Raises `UsageError` where there are two."""
+    found = [name for name, feature in features.items() if feature.get("_type") == kind]
+    if len(found) > 1:
+        raise UsageError(f"{file} has {len(found)} columns of kind {kind} ({', '.join(found)}): give one as --{option}")
+    return found[0] if found else None
+
+
+def _read(file: Path, table: Any, group: int, column: str) -> Any:
+    import pyarrow as pa
+
+    try:
+        return table.read_row_group(group, [column], use_threads=False).column(0)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ToolkitError(f"{file}, row group {group}: {column} cannot be read ({error}); fetch it again") from error
 
 
 def _open(path: Path) -> Any:

@@ -1,6 +1,8 @@
 """What the source modules share: their options, the way from a folder to a dataset, saying what was looked for."""
 
 import argparse
+import csv
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +13,15 @@ from data_prep.storage.names import SPLIT, SPLITS
 from data_prep.writing import options as cli
 from toolkit.cli import parser
 from toolkit.errors import UsageError
+from toolkit.files import read_regular
 from toolkit.study.dataset import Metric
 
 if TYPE_CHECKING:
     from data_prep.storage.samples import Sample
 
 LISTED = 6  # names that a message shows of what was found
+WITHHELD = "-1"
+DIGITS = 4_300  # of the longest number that Python reads
 
 
 class Source(NamedTuple):
@@ -72,27 +77,59 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
     Returns the exit status. Raises `UsageError` for a wrong layout.
     """
     from data_prep.storage.image_tree import hold_out
-    from data_prep.writing.dataset import DatasetInfo
+    from data_prep.writing.dataset import DatasetInfo, printable
 
     name = args.name or source.name
     cli.target(args, name)
     cli.encoding_of(args)
-    found = find()
+    found = _looked_at(args.root, find)
     splits, rule = found.splits, found.split_rule
     if "val" not in splits:
         train = splits["train"]
         splits, rule = hold_out(train, [train[i].label for i in range(len(train))], args.seed, found.classes)
     about = DatasetInfo(
-        classes=found.classes,
-        class_names=found.class_names,
-        title=source.title,
-        source=source.origin,
+        classes=[printable(name) for name in found.classes],
+        class_names=[printable(name) for name in found.class_names],
+        title=printable(source.title),
+        source=printable(source.origin),
         metric=source.metric,
         split_rule=rule,
         provenance=found.provenance,
     )
     cli.write(args, name, splits, about)
     return 0
+
+
+def _looked_at(root: Path, find: Callable[[], Found]) -> Found:
+    try:
+        return find()
+    except OSError as error:  # a folder without permission, a disk that fails: whichever call meets it
+        raise UsageError(f"{root}: {str(error)[:400]}") from error
+
+
+def text_of(path: Path) -> str:
+    """A text file in UTF-8, with a byte order mark or without. Raises `UsageError` when it is none, or has 64 MB."""
+    try:
+        return read_regular(path).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no readable UTF-8 text ({error}): save it as UTF-8") from error
+
+
+def rows_of(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a table with commas or tabs. Raises `UsageError` when it lacks one of ``columns``, or a row does."""
+    text = text_of(path)
+    header = text.partition("\n")[0]
+    try:
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in header else ",")
+        rows = list(table)
+    except csv.Error as error:
+        raise UsageError(f"{path} is no table ({error})") from error
+    if not rows or not set(columns) <= set(table.fieldnames or ()):
+        raise UsageError(f"{path}: looked for the columns {' and '.join(columns)}; found {header.strip()[:200]}")
+    for number, row in enumerate(rows, 2):
+        if short := [name for name in columns if row[name] is None]:
+            raise UsageError(f"{path}: entry {number} has no {short[0]}")
+    return rows
 
 
 def images_below(root: Path) -> list[str]:
@@ -163,11 +200,20 @@ def labels_of(
     """Classes in order, and labels by split, from the class of each sample.
 
     The order is ``order`` where it is known, else numbers by value and then names by alphabet. Raises `UsageError`
-    for a class of ``val`` that ``train`` does not have.
+    for a class of ``val`` that ``train`` does not have, one that ``order`` does not know, and -1, which stands for
+    labels that are withheld.
     """
     known = set(splits["train"])
+    if WITHHELD in known.union(*splits.values()):
+        raise UsageError(f"some images have label {WITHHELD}, which is no class but a label withheld: leave them out")
+    if order and (unknown := known - set(order)):
+        raise UsageError(f"label {min(unknown)} is none of the {len(order)} classes that the source names")
     if strangers := set(splits.get("val", ())) - known:
         raise UsageError(f"class {min(strangers)} has images in val and none in train")
-    classes = order or sorted(known, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+    classes = order or sorted(known, key=_by_value)
     number = {name: label for label, name in enumerate(classes)}
     return classes, {split: [number[name] for name in of] for split, of in splits.items()}
+
+
+def _by_value(name: str) -> tuple[int, int, str]:
+    return (0, int(name), name) if name.isdecimal() and len(name) < DIGITS else (1, 0, name)

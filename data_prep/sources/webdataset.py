@@ -23,6 +23,7 @@ from data_prep.sources.source import Found, Source
 from data_prep.storage.image_tree import EXTENSIONS
 from data_prep.storage.names import is_foreign
 from toolkit.errors import UsageError
+from toolkit.files import LARGEST_RECORD
 
 if TYPE_CHECKING:
     from data_prep.storage.tar_entries import Spans, TarEntry
@@ -96,6 +97,8 @@ def _class_of(shard: Path, key: str, files: "dict[str, TarEntry]", field: str | 
     kind = "json" if field else "cls"
     if kind not in files:
         raise UsageError(f"{shard}: looked for the class in {key}.{kind}; {key} has {', '.join(sorted(files))}")
+    if files[kind].size > LARGEST_RECORD:
+        raise UsageError(f"{shard}: {files[kind].name} has {files[kind].size:,} bytes, too many for a class")
     content = Span(str(shard), files[kind].start, files[kind].size).read()
     if field is None:
         try:
@@ -103,8 +106,11 @@ def _class_of(shard: Path, key: str, files: "dict[str, TarEntry]", field: str | 
         except UnicodeDecodeError as error:
             raise UsageError(f"{shard}: the class in {key}.cls is no UTF-8 text: {content[:40]!r}") from error
     try:
-        return str(json.loads(content)[field])
-    except (ValueError, KeyError, TypeError) as error:
+        value = json.loads(content)[field]
+        if isinstance(value, str | int):
+            return str(value)
+        raise ValueError("neither a name nor a number")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{shard}: looked for the field {field} in {key}.json; found {content[:200]!r}") from error
 
 

@@ -62,17 +62,27 @@ def files_below(root: Path, folder: str = "") -> Iterator[str]:
     Folders with an image's name count as files. Raises `UsageError` for a link that leads out of the tree, where a
     stranger's archive could point at anything, or back to a folder that it is in.
     """
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
+    folders = [folder]
+    while folders:
+        folder = folders.pop()
+        for entry in _entries(root / folder):
             if is_foreign(entry.name):
                 continue
             name = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_symlink() and not _leads_somewhere(root, name):
                 yield name
             elif entry.is_dir() and not entry.name.lower().endswith(EXTENSIONS):
-                yield from files_below(root, name)
+                folders.append(name)
             else:
                 yield name
+
+
+def _entries(folder: Path) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise UsageError(f"{str(folder)[:200]} cannot be read ({error.strerror})") from error
 
 
 def _leads_somewhere(root: Path, name: str) -> bool:

@@ -11,6 +11,15 @@ import numpy as np
 
 from toolkit.imagefile.images import BadImage, Pixels
 
+LARGEST_IMAGE = 1 << 30
+"""Bytes of an image file that are read (our choice): more than the largest image read takes uncompressed."""
+
+
+def check_bytes(size: int) -> None:
+    """Raises `BadImage` for more than `LARGEST_IMAGE` bytes."""
+    if size > LARGEST_IMAGE:
+        raise BadImage(f"has {size:,} bytes; at most {LARGEST_IMAGE:,} are read")
+
 
 class Stored(Protocol):
     """Something that yields an image file's bytes, or pixels."""
@@ -31,6 +40,7 @@ class File(NamedTuple):
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise BadImage("is no regular file")
+            check_bytes(status.st_size)
             return os.read(descriptor, status.st_size)
         finally:
             os.close(descriptor)
@@ -45,6 +55,7 @@ class Span(NamedTuple):
 
     def read(self) -> bytes:
         """The bytes of the stretch."""
+        check_bytes(self.size)
         content = os.pread(_descriptor(self.path).number, self.size, self.start)
         if len(content) < self.size:
             raise BadImage(f"ends after {len(content)} of {self.size} bytes: {self.path} is truncated")

@@ -1,5 +1,6 @@
 """Images inside uncompressed tar files: found by their headers once, read in place."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -8,7 +9,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import IO, NamedTuple, cast, overload
 
 from rich.console import Console
 
@@ -24,6 +25,37 @@ class TarEntry(NamedTuple):
     size: int
 
 
+LARGEST_HEADER = 1 << 20
+"""Bytes of the longest header that is read: names and attributes of a member."""
+LARGEST_ARCHIVE = 1 << 30
+"""Bytes that a compressed archive may unpack to: CIFAR-10, the largest there is, has 186 MB."""
+GZIP = b"\x1f\x8b"
+
+
+class _Bounded:
+    """A file of which one read takes at most ``longest`` bytes, and of which no byte behind ``end`` is reached.
+
+    A header may claim any length, and a few kB of gzip unpack to as many GB as their author likes.
+    """
+
+    def __init__(self, file: IO[bytes], longest: int, end: int | None = None) -> None:
+        self.file, self.longest, self.end, self.tell = file, longest, end, file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > self.longest:
+            raise tarfile.ReadError(f"it asks for {size:,} bytes at once; {self.longest:,} are the most")
+        self._check(self.tell() + size)
+        return self.file.read(size)
+
+    def seek(self, place: int) -> int:
+        self._check(place)
+        return self.file.seek(place)
+
+    def _check(self, place: int) -> None:
+        if self.end is not None and place > self.end:
+            raise tarfile.ReadError(f"it unpacks to more than {self.end:,} bytes")
+
+
 def members(tar: Path, start: int = 0) -> Iterator[TarEntry]:
     """The files of the tar, or of one that begins at byte ``start`` inside it. Reads headers only.
 
@@ -32,7 +64,7 @@ def members(tar: Path, start: int = 0) -> Iterator[TarEntry]:
     try:
         with tar.open("rb") as file:
             file.seek(start)
-            with tarfile.open(fileobj=file, mode="r:") as archive:
+            with tarfile.open(fileobj=cast(IO[bytes], _Bounded(file, LARGEST_HEADER)), mode="r:") as archive:
                 yield from (TarEntry(info.name, info.offset_data, info.size) for info in archive if info.isfile())
                 end = archive.offset
             file.seek(end)
@@ -43,10 +75,20 @@ def members(tar: Path, start: int = 0) -> Iterator[TarEntry]:
 
 
 def content_of(archive: Path, name: str) -> bytes:
-    """A file out of a tar, compressed or not. Raises `ToolkitError` when it is not there or damaged."""
+    """A file out of a tar, gzipped or not.
+
+    Raises `ToolkitError` when it is not there, is damaged, or the archive unpacks to more than `LARGEST_ARCHIVE` bytes.
+    """
     try:
-        with tarfile.open(archive) as tar, tar.extractfile(name) or io.BytesIO() as file:
-            return file.read()
+        with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
+            is_packed = packed.read(2) == GZIP
+            packed.seek(0)
+            bounded = _Bounded(cast(IO[bytes], unpacked) if is_packed else packed, LARGEST_ARCHIVE, LARGEST_ARCHIVE)
+            with (
+                tarfile.open(fileobj=cast(IO[bytes], bounded), mode="r:") as tar,
+                tar.extractfile(name) or io.BytesIO() as file,
+            ):
+                return file.read()
     except (tarfile.TarError, OSError, EOFError, KeyError, zlib.error) as error:
         raise ToolkitError(f"{archive}: {name} cannot be read ({error}); fetch it again") from error
 

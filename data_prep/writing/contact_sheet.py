@@ -14,19 +14,22 @@ from toolkit.study.dataset import Manifest
 
 ROWS, COLUMNS = 25, 8
 """Classes shown at most (evenly spread over all) and images of each."""
-TILE, MARGIN, NAME_WIDTH = 96, 4, 200  # pixels
+TILE, MARGIN, NAME_WIDTH, LINE = 96, 4, 200, 16  # pixels
 
 
 def contact_sheet(beton: Beton, manifest: Manifest) -> Image.Image:
-    """A row of images a class, after its name, from ``beton``, the first split's file.
+    """A row of images a class, after its name, from ``beton``, the first split's file; a last line where some are not.
 
     Raises `ToolkitError` when one of them cannot be decoded.
     """
     classes = manifest.classes
-    rows = np.unique(np.linspace(0, len(classes) - 1, min(ROWS, len(classes))).round().astype(int)).tolist()
+    rows = _rows(len(classes))
     step = TILE + MARGIN
-    sheet = Image.new("RGB", (NAME_WIDTH + COLUMNS * step, len(rows) * step + MARGIN), "white")
+    said = shown(len(classes))
+    height = len(rows) * step + MARGIN + (LINE if said else 0)
+    sheet = Image.new("RGB", (NAME_WIDTH + COLUMNS * step, height), "white")
     draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, height - LINE), said, fill="black")
     places: dict[int, tuple[int, int]] = {}
     for row, label in enumerate(rows):
         top = MARGIN + row * step
@@ -37,6 +40,15 @@ def contact_sheet(beton: Beton, manifest: Manifest) -> Image.Image:
         for number, picture in in_threads(partial(_thumbnail, beton), places, available_cores()):
             sheet.paste(picture, places[number])
     return sheet
+
+
+def shown(classes: int) -> str:
+    """What of the classes a sheet shows, in words; empty: all of them."""
+    return f"{ROWS} of {classes:,} classes, evenly spread" if classes > ROWS else ""
+
+
+def _rows(classes: int) -> list[int]:
+    return np.unique(np.linspace(0, classes - 1, min(ROWS, classes)).round().astype(int)).tolist()
 
 
 def _thumbnail(beton: Beton, number: int) -> Image.Image:

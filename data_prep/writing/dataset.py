@@ -8,6 +8,7 @@ a temporary name, whose files get their headers, and then itself its name, when 
 
 import itertools
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -40,6 +41,8 @@ MEASURED = 1_000
 """Mean and standard deviation are taken over this many training images, evenly spread, to twice as many."""
 AS_IT_IS = Encoding()
 """JPEG, at the source's size."""
+FEW, ENOUGH = 10, 1_000
+"""Bad images that a small dataset may have unasked, and those above the limit after which a run looks no further."""
 GOLDEN = 0.618033988749895
 
 
@@ -108,7 +111,7 @@ def write_dataset(
     ``Sample(key, label, content)``: ``content`` is an image file's bytes, a path, RGB pixels (height, width, 3) in
     uint8, or anything with ``read() -> bytes`` (`data_prep.storage.samples` has files and tar members); it is
     pickled to a worker and read there. ``workers`` defaults to the cores this process may use. At most ``max_bad``
-    samples are left out, by default one in a thousand.
+    samples are left out, by default one in 1,000, or one in 20 up to `FEW`.
 
     Raises `UsageError` when ``path`` is there already (unless ``overwrite``) or a split is empty, and `ToolkitError`
     when too many images are bad, a worker dies or the disk is full; ``path`` is then as it was.
@@ -126,9 +129,10 @@ def write_dataset(
         betons = {
             name: files.enter_context(BetonWriter(folder / f"{name}.beton", len(of))) for name, of in splits.items()
         }
-        run = _Run(pool, encoding, total // 1000 if max_bad is None else max_bad, advance)
+        run = _Run(pool, encoding, _tolerated(total) if max_bad is None else max_bad, advance)
         for name, samples in splits.items():
             run.write(betons[name], samples)
+        run.check()
         return finish_dataset(folder, path.name, about, encoding, betons, run.colours, run.skipped)
 
 
@@ -175,6 +179,11 @@ def finish_dataset(
     for unsealed in betons.values():
         unsealed.seal()
     return manifest
+
+
+def _tolerated(samples: int) -> int:
+    """Bad images that may be left out where nobody says how many."""
+    return max(samples // 1000, min(samples // 20, FEW))
 
 
 def every(samples: int) -> int:
@@ -244,17 +253,25 @@ class _Run:
             beton.flush()
             self.advance(len(task.samples))
         if not beton.samples:
+            self.check()
             raise ToolkitError(f"none of the {len(samples)} images of split {split} can be used")
 
     def _note(self, made: _Made) -> None:
         self.colours += made.colours
         self.skipped += made.skipped
-        if len(self.skipped) > self.max_bad:
-            bad = self.skipped[self.max_bad]
-            raise ToolkitError(
-                f"{self.max_bad + 1} bad images, at most {self.max_bad} may be left out (--max-bad); "
-                f"the last is {bad.source}: {bad.reason}"
-            )
+        if len(self.skipped) > self.max_bad + ENOUGH:
+            self.check("; gave up there")
+
+    def check(self, more: str = "") -> None:
+        """List the bad images on stderr and raise `ToolkitError` when they are too many."""
+        if len(self.skipped) <= self.max_bad:
+            return
+        named = [" ".join(f"{bad.source}: {bad.reason}".split()) for bad in self.skipped]
+        print(*(f"bad: {line}" for line in named), sep="\n", file=sys.stderr)
+        raise ToolkitError(
+            f"{len(named)} bad images, at most {self.max_bad} may be left out (--max-bad){more}; "
+            f"the first is {named[0]}"
+        )
 
 
 _kept: deque[list[bytes]] = deque()
@@ -338,7 +355,11 @@ def _raw(number: int, encoding: Encoding) -> bool:
 
 def printable(name: str) -> str:
     """A file's name as text, whatever bytes are in it."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    try:
+        content = os.fsencode(name)
+    except UnicodeEncodeError:  # half a character, as JSON may have it
+        content = name.encode("utf-8", "surrogatepass")
+    return content.decode("utf-8", "backslashreplace")
 
 
 def _split(beton: BetonWriter, classes: int) -> Split:

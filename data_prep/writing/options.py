@@ -41,7 +41,12 @@ def writing_options(
     how.add_argument("--quality", type=int, default=90, metavar="Q", help="of JPEG, 1 to 100 (default: 90)")
     work = options.add_argument_group("work")
     work.add_argument("--workers", type=int, metavar="N", help="processes (default: the cores this process may use)")
-    work.add_argument("--max-bad", type=int, metavar="N", help="images that may be left out (default: one in 1000)")
+    work.add_argument(
+        "--max-bad",
+        type=int,
+        metavar="N",
+        help="images that may be left out (default: one in 1000, or one in 20 up to 10)",
+    )
     work.add_argument("--json", action="store_true", help="print the manifest on stdout")
 
 
@@ -96,6 +101,8 @@ def write_one(
 
 def announce(written: Mapping[Path, Manifest], as_json: bool) -> None:
     """Print what was written: a line each for people, or the manifest (a list of them where there are several)."""
+    from data_prep.writing.contact_sheet import shown
+
     if as_json:
         manifests = [manifest.model_dump(mode="json") for manifest in written.values()]
         print_json(manifests if len(manifests) > 1 else manifests[0])
@@ -103,4 +110,6 @@ def announce(written: Mapping[Path, Manifest], as_json: bool) -> None:
     for path, manifest in written.items():
         counts = ", ".join(f"{split.samples:,} {name}" for name, split in manifest.splits.items())
         left_out = f", {len(manifest.skipped)} left out (see dataset.json)" if manifest.skipped else ""
-        print(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {path / 'contact-sheet.png'}")
+        part = f" ({said})" if (said := shown(len(manifest.classes))) else ""
+        sheet = path / "contact-sheet.png"
+        print(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {sheet}{part}")

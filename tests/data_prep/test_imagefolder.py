@@ -137,6 +137,14 @@ def test_files_add_up_and_what_others_left_is_not_the_users(tmp_path, capsys):
     assert "1 of 24 files are no images" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("--max_resolution=100", "--max-resolution"), ("--num-workers", "--workers")]
+)
+def test_an_option_as_other_programs_spell_it_is_a_hint(tmp_path, typed, meant):
+    with pytest.raises(UsageError, match=rf"did you mean {meant}\?"):
+        main([str(tmp_path), typed])
+
+
 def test_a_class_of_one_image_is_named(tmp_path):
     root = tree(tmp_path / "pets", splits=("",))
     (root / "cow").mkdir()

@@ -72,6 +72,13 @@ def test_draws_are_named_independent_and_byte_for_byte_the_parents(subset, data)
     assert len({dataset.manifest.classes for dataset in made.values()}) > 2
 
 
+def test_draws_of_all_classes_are_said_to_be_one(subset, capsys):
+    subset("--classes", "6", "3", "--draws", "2")
+    assert "--classes 6 takes all classes: the 2 draws are the same" in capsys.readouterr().err
+    subset("--classes", "6", "--draws", "2", "--per-class", "4", "--overwrite")
+    assert "draws are" not in capsys.readouterr().err
+
+
 def test_a_seed_gives_the_same_subset_again_and_another_seed_another(subset, capsys):
     hashes = []
     for seed in "007":
@@ -113,6 +120,9 @@ def test_an_explicit_list_of_ids_or_names(subset, tmp_path):
     assert dataset.manifest.classes == WNIDS[:2]
     assert dataset.manifest.class_names == ("dog", "cat")
     assert (dataset.manifest.parent.seed, dataset.manifest.metric) == (None, "top1")
+    listing.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="no readable UTF-8 text"):
+        subset("--class-list", str(listing), "--name", "x")
     listing.write_text("n02121621\n")
     with pytest.raises(UsageError, match=r"unknown class in .* did you mean n02121620"):
         subset("--class-list", str(listing), "--name", "x")
@@ -138,6 +148,8 @@ def test_classes_merge_along_wordnet(subset):
         (["--classes", "3", "2", "--name", "x"], "one subset"),
         (["--classes", "3", "--draws", "0"], "at least 1"),
         (["--label-noise", "2"], "share"),
+        (["--num-workers", "2", "--classes", "3"], r"did you mean --workers\?"),
+        (["--label_noise", "0.2"], r"did you mean --label-noise\?"),
         (["--merge-depth", "0"], "would have one class"),
         (["--merge-depth", "3", "--wordnet", "/nowhere"], "WordNet 3.0"),
         (["--class-list", "/nowhere", "--name", "x"], "no file"),

@@ -17,6 +17,7 @@ from PIL import Image
 from data_prep.storage.samples import Sample
 from data_prep.writing.contact_sheet import contact_sheet
 from data_prep.writing.dataset import ChannelStats, DatasetInfo, write_dataset
+from data_prep.writing.options import announce
 from data_prep.writing.staging import new_folder
 from tests.data_prep.pictures import jpeg, photo, samples
 from toolkit.errors import ToolkitError, UsageError
@@ -76,6 +77,25 @@ def test_a_bad_image_is_left_out_and_listed_up_to_the_limit(tmp_path):
     with pytest.raises(ToolkitError, match=r"1 bad images, at most 0 .*broken.jpg: Premature"):
         write_dataset(tmp_path / "b", {"train": given, "val": samples(3)}, DatasetInfo("abc"), workers=1)
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_all_bad_images_are_listed_and_a_small_set_may_have_a_few(tmp_path, capsys):
+    bad = [Sample(f"bad{i}.jpg", 0, b"nothing") for i in range(3)]
+    given = [bad[0], *samples(40), *bad[1:]]
+    with pytest.raises(ToolkitError, match=r"4 bad images, at most 2 may be left out .*the first is bad0.jpg"):
+        write_dataset(tmp_path / "a", {"train": given, "val": [*samples(3), bad[2]]}, DatasetInfo("abc"), workers=2)
+    listed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("bad: ")]
+    assert [line.split(":")[1].strip() for line in listed] == ["bad0.jpg", "bad1.jpg", "bad2.jpg", "bad2.jpg"]
+    manifest = write_dataset(tmp_path / "b", {"train": given[:-1], "val": samples(3)}, DatasetInfo("abc"), workers=2)
+    assert len(manifest.skipped) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_hopeless_folder_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("data_prep.writing.dataset.ENOUGH", 5)
+    given = [Sample(f"{i}.jpg", 0, b"nothing") for i in range(500)]
+    with pytest.raises(ToolkitError, match=r"gave up there"):
+        write_dataset(tmp_path / "a", {"train": given, "val": samples(3)}, DatasetInfo("abc"), workers=1)
 
 
 def test_a_worker_that_dies_ends_the_run_with_a_word(tmp_path):
@@ -148,6 +168,17 @@ def test_the_contact_sheet_shows_each_class_beside_its_name(tmp_path, mode):
             tile = sheet[4 + 100 * row :, 200 + 100 * column :][:72, :96]
             assert np.abs(tile.astype(int) - shade).max() < 12
     assert (sheet[4:76, 600:] == 255).all()
+
+
+def test_a_contact_sheet_says_which_classes_it_shows(tmp_path, capsys):
+    for count, said in ((25, ""), (26, " (25 of 26 classes, evenly spread)")):
+        given = [Sample(str(i), i, photo(0)) for i in range(count)]
+        about = DatasetInfo([str(i) for i in range(count)])
+        manifest = write_dataset(tmp_path / str(count), {"train": given, "val": given}, about, workers=1)
+        announce({tmp_path / str(count): manifest}, as_json=False)
+        assert capsys.readouterr().out.endswith(f"contact-sheet.png{said}\n")
+        sheet = np.asarray(Image.open(tmp_path / str(count) / "contact-sheet.png"))
+        assert (sheet[2504:] < 255).any() == bool(said)
 
 
 def test_what_is_overwritten_is_there_at_every_moment(tmp_path):

@@ -12,11 +12,12 @@ from toolkit.stats.distribution import distribution
 from toolkit.stats.fits import deming, ols
 from toolkit.stats.intervals import clopper_pearson
 from toolkit.stats.ranking import (
-    bootstrap_regret,
+    Noise,
     flips,
     rank_intervals,
     regret,
-    same_ranking_p,
+    regret_interval,
+    same_ranking,
     top_overlap,
 )
 from toolkit.stats.reliability import bootstrap_reliability, reliability
@@ -66,27 +67,28 @@ def test_flips_equal_a_count_by_hand(rows):
     x, y = np.array(rows, float).T
     opposite = [(i, j) for i, j in combinations(range(len(x)), 2) if (x[i] - x[j]) * (y[i] - y[j]) < 0]
     far = [(i, j) for i, j in opposite if min(abs(x[i] - x[j]), abs(y[i] - y[j])) > 1.959964 * np.sqrt(2)]
-    found = flips(x, y, np.ones(len(x)), np.ones(len(x)))
+    noise = Noise(np.ones(len(x)), *np.full((2, len(x)), np.nan))
+    found = flips(x, y, noise, noise)
     assert (found.inverted, found.beyond_noise) == (len(opposite), len(far))
-    assert flips(x, y, np.full(len(x), np.nan), np.ones(len(x))).beyond_noise == -1
+    assert flips(x, y, noise._replace(errors=np.full(len(x), np.nan)), noise).beyond_noise == -1
 
 
 def test_flips_by_noise_alone_are_believed_and_others_are_not():
     rng = np.random.default_rng(3)
     truth, errors = np.linspace(20, 30, 40), np.full(40, 0.5)
     chance = [
-        same_ranking_p(rng.normal(truth, errors), rng.normal(2 * truth, errors), errors, errors, seed)
+        same_ranking(rng.normal(truth, errors), rng.normal(2 * truth, errors), errors, errors, seed).p
         for seed in range(20)
     ]
     assert np.mean(np.array(chance) < 0.05) <= 0.2
-    assert same_ranking_p(truth, rng.permutation(truth), errors, errors, 0) < 0.01
+    assert same_ranking(truth, rng.permutation(truth), errors, errors, 0).p < 0.01
 
 
 def test_rank_intervals_are_narrow_without_noise_and_wide_with_it():
     values = np.array([3.0, 1.0, 2.0, 9.0])
-    low, high = rank_intervals(values, np.full(4, 1e-9), seed=0)
+    low, high = rank_intervals(values, np.full(4, 1e-9))
     assert low.tolist() == high.tolist() == [3, 1, 2, 4]
-    low, high = rank_intervals(values, np.full(4, 1.0), seed=0)
+    low, high = rank_intervals(values, np.full(4, 1.0))
     assert low.tolist() == [1, 1, 1, 4] and high.tolist() == [3, 3, 3, 4]
 
 
@@ -94,8 +96,9 @@ def test_overlap_and_regret():
     x, y = np.array([1.0, 2, 3, 4]), np.array([5.0, 4, 9, 1])
     assert top_overlap(x, y, 2) == 0.5
     assert regret(x, y) == 4 and regret(y, x) == 3 and regret(x, x) == 0
-    samples = bootstrap_regret(x, y, 300, seed=0)
-    assert samples.min() == 0 and samples.max() <= 8
+    found = regret_interval(x, y, np.full(4, 0.1), 0)
+    assert found == pytest.approx((4 - 2.35 * 0.1 * 2**0.5, 4 + 1.96 * 0.1 * 2**0.5), abs=0.03)
+    assert np.isnan(regret_interval(x, y, np.full(4, np.nan), 0)).all()
 
 
 def test_reliability_is_what_noise_leaves():
@@ -110,7 +113,7 @@ def test_reliability_is_what_noise_leaves():
 
 def test_distribution_is_a_distribution_with_a_band_about_it():
     values = np.random.default_rng(6).normal(size=200)
-    found = distribution(values, 21, 300, seed=0)
+    found = distribution(values, 21)
     expected = scipy_stats.ecdf(values).cdf.evaluate(found.at)
     np.testing.assert_allclose(found.share, expected)
     assert (found.low <= found.share).all() and (found.share <= found.high).all() and found.share[-1] == 1

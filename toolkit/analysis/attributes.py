@@ -1,18 +1,23 @@
 """What makes an architecture good: error against its depth, width and every other column; profiles of the best."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from toolkit.analysis.conditional import attribute_matrix
 from toolkit.analysis.measurements import Measurements
-from toolkit.analysis.settings import Settings
+from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
-from toolkit.stats.correlation import bootstrap_pearson, bootstrap_spearman, correlations, p_value
-from toolkit.stats.resampling import Floats, percentile_interval
+from toolkit.stats.correlation import Statistic, bootstrap_pearson, bootstrap_spearman, correlations, p_value
+from toolkit.stats.intervals import correlation_interval
+from toolkit.stats.resampling import Floats, Ints
 
 TOP = 15
-BOOTSTRAPS = {"spearman": bootstrap_spearman, "pearson": bootstrap_pearson}
+BOOTSTRAPS: dict[Statistic, Callable[[Floats, Ints, int, int], Floats]] = {
+    "spearman": bootstrap_spearman,
+    "pearson": bootstrap_pearson,
+}
 
 
 def attribute_tables(data: Measurements, settings: Settings) -> list[Table]:
@@ -23,7 +28,7 @@ def attribute_tables(data: Measurements, settings: Settings) -> list[Table]:
     held = attribute_matrix(data, columns)
     rows = [row for name in data.datasets for row in _correlate(data, name, columns, held, settings)]
     profiles = [row for name in data.datasets for row in _profile(data, name, columns, held)]
-    note = f"Spearman of {data.quantity} with the column; 95% bootstrap intervals (B = {settings.resamples})"
+    note = f"Spearman of {data.quantity} with the column; 95% intervals: {how_correlations(settings)}"
     about = f"best net, mean of the best {TOP}, mean of all; by dataset"
     return [
         table("attributes", f"{data.quantity.capitalize()} against the architecture's columns", rows, note),
@@ -45,8 +50,9 @@ def _correlate(
     for i, column in enumerate(columns):
         row: dict[str, Any] = {"dataset": dataset, "column": column, "n": len(values)}
         for name in BOOTSTRAPS:
-            low, high = percentile_interval(samples[name][i])
-            row |= {name: getattr(found, name)[i], f"{name}_low": low, f"{name}_high": high}
+            estimate = getattr(found, name)[i]
+            low, high = correlation_interval(name, estimate, samples[name][i], len(values))
+            row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
         row["p"] = p_value("spearman", values[:, 0], values[:, i + 1], found.spearman[i], settings.seed)
         rows.append(row)
     return rows

@@ -7,12 +7,13 @@ import polars as pl
 
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.roles import Roles
-from toolkit.analysis.settings import Settings
+from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.names import unknown
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, t_p
+from toolkit.stats.intervals import correlation_interval
 from toolkit.stats.partial import partial_spearman
-from toolkit.stats.resampling import Floats, percentile_interval
+from toolkit.stats.resampling import Floats
 
 USUALLY_GIVEN = ("flops", "params")
 THIRDS = ("best", "middle", "worst")
@@ -36,7 +37,8 @@ def partial(data: Measurements, roles: Roles, settings: Settings) -> list[Table]
     others = [name for name in data.datasets if name != roles.reference]
     rows = [_partial(data, roles.reference, other, held, settings) for other in others]
     words = " and ".join(given)
-    note = f"rank correlation given {words} (the ranks of log {words} are the same); bootstrap B = {settings.resamples}"
+    how = how_correlations(settings)
+    note = f"rank correlation given {words} (the ranks of log {words} are the same); 95% intervals: {how}"
     return [table("partial", f"Spearman with {roles.reference} given {words}", rows, note)]
 
 
@@ -55,7 +57,7 @@ def _partial(data: Measurements, reference: str, other: str, held: Floats, setti
     if len(values) < MINIMUM + held.shape[1]:
         return row | {"note": "too few architectures"}
     estimate, samples = partial_spearman(values, settings.resamples, settings.seed)
-    low, high = percentile_interval(samples)
+    low, high = correlation_interval("spearman", estimate, samples, len(values) - held.shape[1])
     p = t_p(estimate, len(values) - 2 - held.shape[1])
     note = "" if np.isfinite(estimate) else "a column is constant or follows from the others"
     return row | {"partial": estimate, "partial_low": low, "partial_high": high, "partial_p": p, "note": note}
@@ -78,6 +80,7 @@ def _tertiles(data: Measurements, reference: str, other: str, settings: Settings
     pair = np.array([[0, 1]])
     for name, third in zip(THIRDS, np.array_split(values, len(THIRDS)), strict=True):
         samples = bootstrap_spearman(third, pair, settings.resamples, settings.seed)
-        low, high = percentile_interval(samples[0]) if len(third) else (None, None)
-        row |= {name: correlations(third, pair).spearman[0], f"{name}_low": low, f"{name}_high": high}
+        rho = correlations(third, pair).spearman[0]
+        low, high = correlation_interval("spearman", rho, samples[0], len(third)) if len(third) else (None, None)
+        row |= {name: rho, f"{name}_low": low, f"{name}_high": high}
     return row

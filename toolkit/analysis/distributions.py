@@ -3,22 +3,21 @@
 import numpy as np
 
 from toolkit.analysis.measurements import Measurements
-from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.distribution import distribution
 
 POINTS = 51
 
 
-def distributions(data: Measurements, settings: Settings) -> Table:
-    """Empirical distribution function of every dataset with pointwise 95% bootstrap bands."""
+def distributions(data: Measurements) -> Table:
+    """Empirical distribution function of every dataset with pointwise exact 95% bands."""
     rows = []
     for name in data.datasets:
         values = data.column(name)[np.isfinite(data.column(name))]
         if len(values) == 0:
             continue
-        found = distribution(values, POINTS, settings.resamples, settings.seed)
+        found = distribution(values, POINTS)
         for at, share, low, high in zip(*found, strict=True):
             rows.append({"dataset": name, "at": at, "share": share, "share_low": low, "share_high": high})
-    note = f"share of architectures with {data.quantity} of at most `at`; pointwise bands (B = {settings.resamples})"
+    note = f"share of architectures with {data.quantity} of at most `at`; pointwise 95% bands (Clopper-Pearson)"
     return table("distribution", f"Distribution of {data.quantity}", rows, note)

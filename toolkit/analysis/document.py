@@ -82,4 +82,4 @@ def _further_tables(data: Measurements, who: Roles, settings: Settings) -> Itera
         yield improvement(data, who, settings)
         yield from noise_ceiling(data, settings)
     yield from attribute_tables(data, settings)
-    yield distributions(data, settings)
+    yield distributions(data)

@@ -6,7 +6,7 @@ import polars as pl
 
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.roles import Roles
-from toolkit.analysis.table import Table
+from toolkit.analysis.table import Table, bounds
 
 TRANSFERS = 0.5
 """A rank correlation from which a ranking is said to transfer. Our choice: the words only, the numbers stand beside."""
@@ -52,7 +52,9 @@ def _transfer(who: Roles, pairs: pl.DataFrame) -> list[str]:
             row for row in known if row["spearman_low"] <= TRANSFERS and row["spearman_high"] >= 0
         ],
     }
-    return [f"{words}: {', '.join(map(_said, found))}." for words, found in groups.items() if found]
+    lines = [f"{words}: {', '.join(map(_said, found))}." for words, found in groups.items() if found]
+    without = [f"{row['target']} ({row['note'] or 'no interval'})" for row in rows if row["spearman_low"] is None]
+    return [*lines, f"No verdict on {', '.join(without)}."] if without else lines
 
 
 def _other(row: dict[str, Any], reference: str) -> str:
@@ -73,7 +75,7 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 def _said(row: dict[str, Any]) -> str:
-    return f"{row['target']} {row['spearman']:.2f} [{row['spearman_low']:.2f}, {row['spearman_high']:.2f}]"
+    return f"{row['target']} {row['spearman']:.2f} {bounds(row['spearman_low'], row['spearman_high'], 2)}"
 
 
 def _subsets(who: Roles, best: pl.DataFrame) -> str:
@@ -92,7 +94,7 @@ def _flips(who: Roles, found: pl.DataFrame) -> list[str]:
     known = found.filter(pl.col("beyond_noise").is_not_null() & ~pl.col("same_ranking"))
     lines += [
         f"{row['dataset']}: {row['flips']} of {row['of_pairs']} pairs flip against {who.reference}, "
-        f"{row['beyond_noise']} beyond noise."
+        f"{row['beyond_noise']} beyond noise ({row['by_chance']:.1f} expected were the rankings the same)."
         for row in known.head(3).iter_rows(named=True)
     ]
     return lines

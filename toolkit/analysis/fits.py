@@ -12,6 +12,7 @@ from toolkit.analysis.table import Table, table
 from toolkit.names import unknown
 from toolkit.stats.correlation import MINIMUM
 from toolkit.stats.fits import deming, ols
+from toolkit.stats.intervals import DEMING_FROM
 from toolkit.stats.resampling import Floats
 from toolkit.stats.scales import logit, probit
 
@@ -57,7 +58,8 @@ def fits(data: Measurements, roles: Roles, settings: Settings) -> Table:
     what = {"ratio": f"{word(data)} over {baseline(data, roles, settings)}'s"}.get(settings.scale, word(data))
     note = (
         f"{settings.scale} scale: {what}, {_unit(data, settings)}; least squares with t intervals; "
-        f"Deming allows for noise in both, bootstrap intervals (B = {settings.resamples}, seed {settings.seed})"
+        f"Deming allows for noise in both, bootstrap intervals (B = {settings.resamples}, seed {settings.seed}) from "
+        f"{DEMING_FROM} architectures on; no interval where all lie on the line"
     )
     return table(
         "fits", f"{word(data).title()} on other datasets as a line of {word(data)} on {roles.reference}", rows, note

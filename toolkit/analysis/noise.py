@@ -10,8 +10,8 @@ from toolkit.analysis.ranking import standard_errors
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import MINIMUM, bootstrap_pearson, correlations
+from toolkit.stats.intervals import CORRECTED_FROM, interval_from
 from toolkit.stats.reliability import bootstrap_reliability, reliability
-from toolkit.stats.resampling import percentile_interval
 
 
 def noise_ceiling(data: Measurements, settings: Settings) -> list[Table]:
@@ -23,7 +23,8 @@ def noise_ceiling(data: Measurements, settings: Settings) -> list[Table]:
         return []
     note = (
         "reliability: share of the spread that is not noise (from repeated seeds, else from counts, else --noise); "
-        "ceiling: root of the product; corrected = Pearson over ceiling, bootstrap interval. Counts do not "
+        "ceiling: root of the product; corrected = Pearson over ceiling, bootstrap interval from "
+        f"{CORRECTED_FROM} architectures on. Counts do not "
         "know the training's randomness, so a ceiling from counts is too high"
     )
     return [table("noise", "Noise ceiling of the correlations", rows, note)]
@@ -45,7 +46,7 @@ def _ceiling(data: Measurements, a: str, b: str, noise: dict[str, Any], settings
     with np.errstate(divide="ignore", invalid="ignore"):
         samples = bootstrap_pearson(values, pair, *draws)[0] / ceilings
         corrected = r / ceiling
-    low, high = percentile_interval(samples)
+    low, high = interval_from(CORRECTED_FROM, samples, len(x))
     return row | {
         "reliability_a": of_a,
         "reliability_b": of_b,

@@ -9,7 +9,7 @@ import polars as pl
 
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.ranking import standard_errors
-from toolkit.analysis.settings import Settings
+from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import (
     MINIMUM,
@@ -21,8 +21,9 @@ from toolkit.stats.correlation import (
     p_value,
     sparse_kendall,
 )
+from toolkit.stats.intervals import correlation_interval
 from toolkit.stats.ranking import Z
-from toolkit.stats.resampling import Floats, Ints, percentile_interval
+from toolkit.stats.resampling import Floats, Ints
 from toolkit.stats.scales import logit
 
 STATISTICS: tuple[Statistic, ...] = ("spearman", "kendall", "pearson")
@@ -36,7 +37,7 @@ Pair = tuple[int, int]
 def pairs(data: Measurements, settings: Settings) -> Table:
     """Spearman, Kendall tau-b and Pearson (raw and logit) of every pair over the architectures that have both.
 
-    Intervals by bootstrap over architectures; p adjusted by Holm over all pairs of a statistic. A pair that has no
+    Intervals by `correlation_interval`; p adjusted by Holm over all pairs of a statistic. A pair that has no
     correlation has nulls and a note that says why.
     """
     steps = {i: _sparse_step(data, name, settings) for i, name in enumerate(data.datasets)}
@@ -49,7 +50,7 @@ def pairs(data: Measurements, settings: Settings) -> Table:
         for row, value in zip(ordered, adjusted, strict=True):
             row[f"{statistic}_p_holm"] = value
     note = (
-        f"95% intervals by bootstrap over architectures (B = {settings.resamples}, seed {settings.seed}); "
+        f"95% intervals: {how_correlations(settings)}; "
         f"p two-sided, Holm over {len(ordered)} pairs; sparse tau: differences within noise count as ties"
     )
     return table("pairs", f"Correlation of {data.quantity} between datasets", ordered, note)
@@ -86,7 +87,7 @@ def _correlate(
         row: Row = {"a": data.datasets[a], "b": data.datasets[b], "n": len(x)}
         row["missing"] = len(data.architectures) - len(x)
         for statistic, estimate, sample in zip(STATISTICS, estimates, samples, strict=True):
-            low, high = percentile_interval(sample[i])
+            low, high = correlation_interval(statistic, estimate[i], sample[i], len(x))
             p = p_value(statistic, x, y, estimate[i], settings.seed)
             row |= {
                 statistic: estimate[i],
@@ -110,7 +111,7 @@ def _on_logit(data: Measurements, values: Floats, pairs: Ints, settings: Setting
     estimates = correlations(logits, pairs).pearson
     samples = bootstrap_pearson(logits, pairs, settings.resamples, settings.seed)
     return [
-        dict(zip(names, (estimate, *percentile_interval(sample)), strict=True))
+        dict(zip(names, (estimate, *correlation_interval("pearson", estimate, sample, len(values))), strict=True))
         for estimate, sample in zip(estimates, samples, strict=True)
     ]
 

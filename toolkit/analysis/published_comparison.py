@@ -8,12 +8,13 @@ import numpy as np
 
 from toolkit.analysis.conditional import attribute_matrix
 from toolkit.analysis.measurements import Measurements
-from toolkit.analysis.settings import Settings
+from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.analysis.table_source import reference_measurements
 from toolkit.references import reference, reference_names
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations
-from toolkit.stats.resampling import Floats, percentile_interval
+from toolkit.stats.intervals import correlation_interval
+from toolkit.stats.resampling import Floats
 
 Row = dict[str, Any]
 
@@ -127,9 +128,7 @@ def _beside(data: Measurements, name: str, settings: Settings) -> Table | None:
     if len(shared) < 2:
         return None
     rows = [_side_by_side(data, other, a, b, settings) for a, b in combinations(shared, 2)]
-    note = (
-        f"other architectures and recipes may lie between the two; 95% bootstrap intervals (B = {settings.resamples})"
-    )
+    note = f"other architectures and recipes may lie between the two; 95% intervals: {how_correlations(settings)}"
     return table(f"beside-{name}", f"{data.name} beside {name}: Spearman", rows, note)
 
 
@@ -151,4 +150,5 @@ def _spearman(values: Floats, settings: Settings) -> tuple[float, float, float, 
         return float("nan"), float("nan"), float("nan"), len(values)
     pair = np.array([[0, 1]])
     samples = bootstrap_spearman(values, pair, settings.resamples, settings.seed)[0]
-    return float(correlations(values, pair).spearman[0]), *percentile_interval(samples), len(values)
+    rho = float(correlations(values, pair).spearman[0])
+    return rho, *correlation_interval("spearman", rho, samples, len(values)), len(values)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from toolkit.stats.intervals import BOOTSTRAP_FROM
+
 Scale = Literal["raw", "ratio", "logit", "probit"]
 
 
@@ -25,3 +27,11 @@ class Settings:
     """The architecture that relative improvement and the ratio scale refer to; None: the worst on the reference."""
     scale: Scale = "raw"
     """On which accuracies are fitted."""
+
+
+def how_correlations(settings: Settings) -> str:
+    """How the intervals of correlations came about, for the note below a table."""
+    rows = BOOTSTRAP_FROM
+    drawn = f"bootstrap over architectures (B = {settings.resamples}, seed {settings.seed})"
+    few = f"under {rows['spearman']} of them (Pearson {rows['pearson']}) and where all ranks agree"
+    return f"{drawn}; by Fisher's z {few}; none of Kendall's tau under {rows['kendall']}"

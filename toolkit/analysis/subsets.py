@@ -11,7 +11,7 @@ from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, holm
 from toolkit.stats.dependent import honest_best, steiger_p
-from toolkit.stats.resampling import percentile_interval
+from toolkit.stats.intervals import GAIN_FROM, interval_from
 
 Row = dict[str, Any]
 
@@ -57,7 +57,7 @@ def _compare(
     gains = samples[1:] - samples[0]
     rows = []
     for i, name in enumerate(candidates):
-        low, high = percentile_interval(gains[i])
+        low, high = interval_from(GAIN_FROM, gains[i], len(values))
         rows.append(
             {
                 "target": target,
@@ -70,16 +70,23 @@ def _compare(
                 "gain_high": high,
                 "steiger_p": steiger_p(rho[0], rho[i + 1], rho[m + 1 + i], len(values)),
                 "kind": "size control" if name in roles.controls else "subset",
-                "note": "" if len(values) >= MINIMUM else f"fewer than {MINIMUM} architectures have all",
+                "note": _why_not(len(values)),
             }
         )
     k = len(roles.subsets)
     return rows, _best(rows[:k], gains[:k], target) if k else None
 
 
+def _why_not(n: int) -> str:
+    """Why a gain or its interval is not given; empty when both may be."""
+    if n < MINIMUM:
+        return f"fewer than {MINIMUM} architectures have all"
+    return "" if n >= GAIN_FROM else f"no interval: fewer than {GAIN_FROM} architectures have all"
+
+
 def _best(rows: list[Row], samples: np.ndarray, target: str) -> Row | None:
     estimates = np.array([row["gain"] for row in rows], float)
-    if not np.isfinite(estimates).all():
+    if not np.isfinite(estimates).all() or rows[0]["n"] < GAIN_FROM:
         return None
     choice = honest_best(estimates, samples)
     return {

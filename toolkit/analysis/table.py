@@ -23,6 +23,15 @@ class Table:
     """How to read it: units, method, what was left out."""
 
 
+def bounds(low: float, high: float, digits: int) -> str:
+    """An interval as text with ``digits`` decimals, and more while its ends would look the same."""
+    for decimals in range(digits, 16):
+        text = f"{low:.{decimals}f}", f"{high:.{decimals}f}"
+        if text[0] != text[1]:
+            break
+    return f"[{text[0]}, {text[1]}]"
+
+
 def table(name: str, title: str, rows: Sequence[Mapping[str, Any]], note: str = "") -> Table:
     """A `Table` from rows of equal keys; NaN and infinity become null."""
     frame = pl.DataFrame(list(rows), infer_schema_length=None)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, Encoded
-from toolkit.imagefile.jpeg.headers import is_harmless
+from toolkit.imagefile.jpeg.headers import image_end, is_harmless
 from toolkit.study.dataset import Encoding
 
 Pixels = NDArray[np.uint8]
@@ -25,9 +25,11 @@ Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 178_956_970
 """Pillow's limit, held to for every format: decoded, such an image takes half a GB."""
+MAX_TAIL = 1 << 18
+"""Bytes behind a JPEG's end that stay with it (our choice): more are a film, or further pictures, of some camera."""
 MAX_SIDE = 65_500
 """What libjpeg takes; the format itself ends at 65,535."""
-ORIENTATION = 0x0112  # the EXIF tag
+ORIENTATION, BITS_PER_SAMPLE = 0x0112, 0x0102  # tags of EXIF and TIFF
 COLOURS = (turbojpeg.TJCS_RGB, turbojpeg.TJCS_YCbCr, turbojpeg.TJCS_GRAY)
 JPEG_SCALES = (8, 4, 2)  # decoding at 1/8, 1/4, 1/2 skips most of the work and averages as it goes
 
@@ -66,12 +68,12 @@ def encode(
     """
     raw = raw or encoding.write_mode == "raw"
     if fits and not raw and isinstance(content, bytes):
-        return _checked(Encoded(JPG, *fits, content))
+        return _checked(Encoded(JPG, *fits, _without_tail(content)))
     if isinstance(content, bytes) and (size := _jpeg_size(content)):
         target = target_size(*size, encoding)
         if size == target and not raw:
             _decode_jpeg(content, scale=8)  # what libjpeg has to say of its stream
-            return _checked(Encoded(JPG, *size, content))
+            return _checked(Encoded(JPG, *size, _without_tail(content)))
         pixels = _decode_jpeg(content, _scale(size, target))
     else:
         pixels = _load(content) if isinstance(content, bytes) else content
@@ -164,8 +166,16 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
             return None
     if colours not in COLOURS or _is_turned(content):
         return None
-    _check_area(width, height)
+    check_area(width, height)
     return width, height
+
+
+def _without_tail(content: bytes) -> bytes:
+    """A JPEG without what lies behind its end, where that is more than `MAX_TAIL` bytes."""
+    if len(content) <= MAX_TAIL:
+        return content
+    end = image_end(content)
+    return content[:end] if len(content) - end > MAX_TAIL else content
 
 
 def _may_be_turned(content: bytes) -> bool:
@@ -177,7 +187,7 @@ def _may_be_turned(content: bytes) -> bool:
 
 
 def _is_turned(content: bytes) -> bool:
-    if content.find(b"Exif\0\0", 0, 1 << 17) < 0:
+    if b"Exif\0\0" not in content and b"tiff:Orientation" not in content:  # the latter: in XMP
         return False
     with warnings.catch_warnings(action="ignore"), opened(content) as image:
         return image.getexif().get(ORIENTATION, 1) not in (0, 1)
@@ -209,18 +219,26 @@ def _load(content: bytes) -> Pixels:
         raise BadImage("is empty")
     try:
         with warnings.catch_warnings(action="ignore"), opened(content) as image:
-            _check_area(*image.size)
+            check_area(*image.size)
             image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(image), _white(image)))
     except UnidentifiedImageError as error:
         raise BadImage(f"is no image (it begins with {content[:8]!r})") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+def _white(image: Image.Image) -> int | None:
+    """The value of white in a file with up to 16 bits of grey, before it is copied and loses what tells; else None."""
+    if image.mode == "I" and image.format == "PPM":  # a PGM, whose values Pillow has brought to this range
+        return 0xFFFF
+    if not image.mode.startswith("I;16"):
+        return None
+    stated = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
+    return (1 << stated) - 1 if 8 < stated < 16 else 0xFFFF
+
+
+def _to_rgb(image: Image.Image, white: int | None) -> Image.Image:
+    if white:
+        return _from_16_bits(image, white)
     if image.mode in ("I", "F"):
         raise BadImage(f"has 32-bit pixels (mode {image.mode}), whose range is not defined; convert it to 8 bits")
     if image.has_transparency_data:
@@ -229,12 +247,22 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _from_16_bits(image: Image.Image, white: int) -> Image.Image:
+    """Grey of values up to ``white`` as RGB of 8 bits; white where it is transparent."""
+    values = np.asarray(image).astype(np.int64)
+    grey = np.minimum((2 * 255 * values + white) // (2 * white), 255)
+    if isinstance(clear := image.info.get("transparency"), int):
+        grey[values == clear] = 255
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+
+
 def _encode_jpeg(pixels: Pixels, quality: int) -> bytes:
     _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data.tobytes()
 
 
-def _check_area(width: int, height: int) -> None:
+def check_area(width: int, height: int) -> None:
+    """Raises `BadImage` for more than `MAX_PIXELS` pixels."""
     if width * height > MAX_PIXELS:
         raise BadImage(f"has {width} x {height} pixels; at most {MAX_PIXELS:,} are read")
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import polars as pl
 
+from toolkit.analysis.table import bounds
+
 SMALL_P = 0.001
 
 
@@ -35,7 +37,11 @@ def cell(row: dict[str, Any], column: str, digits: int = DIGITS) -> str:
     low = row.get(f"{column}_low")
     if low is None or not text:
         return text
-    return f"{text} [{number(low, column, digits)}, {number(row[f'{column}_high'], column, digits)}]"
+    high = row[f"{column}_high"]
+    ends = number(low, column, digits), number(high, column, digits)
+    if isinstance(low, float) and low < high and ends[0] == ends[1]:
+        return f"{text} {bounds(low, high, digits)}"
+    return f"{text} [{ends[0]}, {ends[1]}]"
 
 
 def number(value: Any, column: str = "", digits: int = DIGITS) -> str:

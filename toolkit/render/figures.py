@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from toolkit.analysis.document import Report
+from toolkit.analysis.table import bounds
 from toolkit.files import atomic
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _rho_in_words(pair: dict[str, Any]) -> str:
     if pair["spearman"] is None:
         return f"Spearman's rho: not defined, n = {pair['n']}"
     low, high = pair["spearman_low"], pair["spearman_high"]
-    interval = f" [{low:.2f}, {high:.2f}]" if low is not None else ""
+    interval = f" {bounds(low, high, 2)}" if low is not None else ""
     return f"Spearman's rho {pair['spearman']:.2f}{interval}, n = {pair['n']}"
 
 
@@ -154,7 +155,7 @@ def forest(report: Report) -> "Figure":
         _interval(axis, row, "spearman", y, ACCENT if row["other"] in report.roles.targets else GREY)
     axis.set(yticks=range(len(rows)), yticklabels=[row["other"] for row in rows], xlim=(-1.02, 1.02))
     _zero_line(axis)
-    axis.set_xlabel("Spearman's rho, 95% bootstrap interval over architectures")
+    axis.set_xlabel("Spearman's rho, 95% interval over architectures")
     axis.set_title(f"Does the ranking on {reference} hold elsewhere?")
     return figure
 

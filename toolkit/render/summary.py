@@ -21,7 +21,10 @@ COLUMNS = {
     "pairs": ("a", "b", "n", "missing", "spearman", "kendall", "pearson"),
     "best-subset": ("target", "best_subset", "naive_gain", "honest_gain", "picked", "n"),
     "draws": ("target", "classes", "draws", "mean_gain", "sd", "min", "max", "share_positive"),
-    "agreement": ("dataset", "n", "flips", "of_pairs", "beyond_noise", "same_p", "top_5", "top_15", "regret"),
+    "agreement": (
+        *("dataset", "n", "flips", "of_pairs", "beyond_noise", "by_chance", "confirmed", "same_p"),
+        *("top_5", "top_15", "regret"),
+    ),
     "errata": ("where", "dataset", "printed", "found"),
 }
 

@@ -50,5 +50,5 @@ def honest_best(estimates: Floats, samples: Floats) -> Choice:
     excess = usable.max(axis=0) - estimates[picked]
     low, high = np.quantile(excess, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     shares = np.bincount(picked, minlength=len(estimates)) / len(picked)
-    interval = Interval(float(estimates[best] - high), float(estimates[best] - low))
+    interval = Interval(float(estimates[best] - high), float(estimates[best] - low)) if low < high else NO_INTERVAL
     return Choice(best, float(estimates[best] - excess.mean()), interval, shares)

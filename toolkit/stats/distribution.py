@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.stats.resampling import LEVEL, Floats, over_blocks
+from toolkit.stats.intervals import clopper_pearson
+from toolkit.stats.resampling import Floats
 
 
 class Distribution(NamedTuple):
@@ -16,10 +17,12 @@ class Distribution(NamedTuple):
     high: Floats
 
 
-def distribution(values: Floats, points: int, resamples: int, seed: int) -> Distribution:
-    """The empirical distribution function of ``values`` (n,) at ``points`` quantiles, with pointwise bands."""
+def distribution(values: Floats, points: int) -> Distribution:
+    """The empirical distribution function of ``values`` (n,) at ``points`` quantiles, with pointwise exact bands.
+
+    How many of n values lie below a point is binomial, so the bands are those of `clopper_pearson`.
+    """
     at = np.unique(np.quantile(values, np.linspace(0, 1, points), method="inverted_cdf"))
-    below = (values[:, None] <= at).astype(float)
-    samples = over_blocks(lambda weights: (weights @ below / len(values)).T, len(values), resamples, seed)
-    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
-    return Distribution(at, below.mean(axis=0), low, high)
+    below = (values[:, None] <= at).sum(axis=0).astype(float)
+    low, high = clopper_pearson(below, np.full(len(at), float(len(values))))
+    return Distribution(at, below / len(values), low, high)

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from toolkit.stats.resampling import LEVEL, Floats, Interval, over_blocks, percentile_interval
+from toolkit.stats.correlation import ROUNDING
+from toolkit.stats.intervals import DEMING_FROM, interval_from
+from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval, over_blocks
 
 
 class Line(NamedTuple):
@@ -28,7 +30,10 @@ class OLS(NamedTuple):
 
 
 def ols(x: Floats, y: Floats) -> OLS:
-    """Least-squares line of ``y`` on ``x`` (n,), n >= 3, x not constant; intervals by Student's t with n - 2."""
+    """Least-squares line of ``y`` on ``x`` (n,), n >= 3, x not constant; intervals by Student's t with n - 2.
+
+    No intervals where the points lie on the line: without residuals nothing tells how far the line could be off.
+    """
     n = len(x)
     dx, dy = x - x.mean(), y - y.mean()
     sxx, syy = dx @ dx, dy @ dy
@@ -40,11 +45,12 @@ def ols(x: Floats, y: Floats) -> OLS:
     half_slope = quantile * np.sqrt(variance / sxx)
     half_intercept = quantile * np.sqrt(variance * (1 / n + x.mean() ** 2 / sxx))
     r2 = 1 - (residual @ residual) / syy if syy > 0 else np.nan
+    on_line = variance <= ROUNDING * syy
     line = Line(
         float(slope),
-        Interval(float(slope - half_slope), float(slope + half_slope)),
+        NO_INTERVAL if on_line else Interval(float(slope - half_slope), float(slope + half_slope)),
         float(intercept),
-        Interval(float(intercept - half_intercept), float(intercept + half_intercept)),
+        NO_INTERVAL if on_line else Interval(float(intercept - half_intercept), float(intercept + half_intercept)),
     )
     return OLS(line, float(r2), float(1 - (1 - r2) * (n - 1) / (n - 2)), float(np.sqrt(variance)))
 
@@ -53,12 +59,13 @@ def deming(x: Floats, y: Floats, noise_ratio: float, resamples: int, seed: int) 
     """The line through ``x`` and ``y`` (n,) when both are measured with noise (Deming 1943).
 
     ``noise_ratio`` is the variance of y's noise over that of x's; 1 gives orthogonal regression. Intervals by
-    bootstrap over rows.
+    bootstrap over rows, from `DEMING_FROM` of them on.
     """
     columns = np.stack([x, y, x * x, x * y, y * y], axis=1)
     slope, intercept = _deming(columns.mean(axis=0)[:, None], noise_ratio)
     samples = over_blocks(lambda w: np.stack(_deming((w @ columns / len(x)).T, noise_ratio)), len(x), resamples, seed)
-    return Line(float(slope[0]), percentile_interval(samples[0]), float(intercept[0]), percentile_interval(samples[1]))
+    of_slope, of_intercept = (interval_from(DEMING_FROM, sample, len(x)) for sample in samples)
+    return Line(float(slope[0]), of_slope, float(intercept[0]), of_intercept)
 
 
 def _deming(moments: Floats, ratio: float) -> tuple[Floats, Floats]:

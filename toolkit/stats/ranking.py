@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special, stats
 
 from toolkit.stats.kernels import count_inversions
-from toolkit.stats.resampling import LEVEL, Floats, Ints, over_blocks
+from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval, Ints
 
 SIMULATIONS = 1000
 """Noisy repetitions of a measured ranking. Our choice."""
@@ -13,15 +14,21 @@ Z = 1.959963984540054
 """Standard errors on either side of a `LEVEL` interval."""
 
 
-def rank_intervals(values: Floats, errors: Floats, seed: int) -> tuple[Ints, Ints]:
-    """Lowest and highest rank (1 = least value) that each of ``values`` (n,) takes in the central `LEVEL` of cases.
+def rank_intervals(values: Floats, errors: Floats) -> tuple[Ints, Ints]:
+    """Lowest and highest rank (1 = least value) that each of ``values`` (n,) may have; all hold together with `LEVEL`.
 
-    ``errors`` (n,) are standard errors. The cases are `SIMULATIONS` repetitions of the measurement, each value drawn
-    from a normal about what was measured.
+    ``errors`` (n,) are standard errors. A rank is bounded by how many others are surely better and how many surely
+    worse (Klein, Wright & Wieczorek 2020, J. R. Stat. Soc. A 183:1057); sure is a difference beyond the studentized
+    range of all (Tukey 1953; Kramer 1956 for unequal errors).
     """
-    ranks = _order_rows(_repeat(values, errors, np.random.default_rng(seed))).argsort(axis=1) + 1
-    low, high = np.quantile(ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0, method="nearest")
-    return low.astype(np.int64), high.astype(np.int64)
+    n = len(values)
+    apart = float(stats.studentized_range.ppf(LEVEL, n, np.inf)) / np.sqrt(2) if n > 1 else 0.0
+    low, high = np.empty(n, np.int64), np.empty(n, np.int64)
+    for i in range(n):
+        needed = apart * np.hypot(errors[i], errors)
+        low[i] = 1 + (values < values[i] - needed).sum()
+        high[i] = n - (values > values[i] + needed).sum()
+    return low, high
 
 
 class Flips(NamedTuple):
@@ -31,41 +38,125 @@ class Flips(NamedTuple):
     inverted: int
     beyond_noise: int
     """Inverted, and apart by more than noise allows on both datasets; -1 when the noise is not known."""
+    confirmed: int
+    """Inverted, and so far apart that of all so called at most 1 - `LEVEL` are none in expectation; -1 likewise."""
 
 
-def flips(x: Floats, y: Floats, x_errors: Floats, y_errors: Floats) -> Flips:
-    """Count the flips between ``x`` and ``y`` (n,) with standard errors (n,); ties are no flips.
+class Noise(NamedTuple):
+    """How sure values are: standard errors (n,), and the counts behind them, NaN where they come from elsewhere."""
 
-    Beyond noise: each of the two differences is more than `Z` standard errors of a difference from zero.
+    errors: Floats
+    wrong: Floats
+    images: Floats
+
+
+def flips(x: Floats, y: Floats, x_noise: Noise, y_noise: Noise) -> Flips:
+    """Count the flips between ``x`` and ``y`` (n,) with their noise; ties are no flips.
+
+    Beyond noise: each of the two differences is more than `Z` standard errors of a difference from zero. Confirmed: the
+    false-discovery rate over all pairs is held (Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289). A pair's p, of
+    no flip, is the normal tail of the smaller difference in standard errors (Gail & Simon 1985, Biometrics 41:361).
     """
     n = len(x)
-    inverted = beyond = 0
+    inverted = 0
+    distances = [np.empty(0)]
+    known = bool(np.isfinite(x_noise.errors).all() and np.isfinite(y_noise.errors).all())
     for i in range(n - 1):
-        dx, dy = x[i + 1 :] - x[i], y[i + 1 :] - y[i]
-        opposite = dx * dy < 0
-        far_x = np.abs(dx) > Z * np.hypot(x_errors[i], x_errors[i + 1 :])
-        far_y = np.abs(dy) > Z * np.hypot(y_errors[i], y_errors[i + 1 :])
-        inverted += int(opposite.sum())
-        beyond += int((opposite & far_x & far_y).sum())
-    known = np.isfinite(x_errors).all() and np.isfinite(y_errors).all()
-    return Flips(n * (n - 1) // 2, inverted, beyond if known else -1)
+        opposite = i + 1 + np.flatnonzero((x[i + 1 :] - x[i]) * (y[i + 1 :] - y[i]) < 0)
+        inverted += len(opposite)
+        if known:
+            distances.append(np.minimum(_apart(x, x_noise, i, opposite), _apart(y, y_noise, i, opposite)))
+    pairs = n * (n - 1) // 2
+    if not known:
+        return Flips(pairs, inverted, -1, -1)
+    found = np.concatenate(distances)
+    return Flips(pairs, inverted, int((found > Z).sum()), _discoveries(special.ndtr(-found), pairs))
 
 
-def same_ranking_p(x: Floats, y: Floats, x_errors: Floats, y_errors: Floats, seed: int) -> float:
-    """Probability that noise alone gives as many flips as ``x`` and ``y`` (n,) show, were the true ranking the same.
+def _apart(values: Floats, noise: Noise, i: int, others: Ints) -> Floats:
+    """How far the value of row ``i`` is from those of the rows ``others`` (m,), in standard errors; (m,).
 
-    A parametric bootstrap: y's values are moved to the nearest ones that follow x's order (isotonic regression,
-    weighted by noise), both are measured again `SIMULATIONS` times, and the flips are counted.
+    Where one of two counts is none or all of its images, the normal deviate of Fisher's exact one-sided p.
+    """
+    with np.errstate(divide="ignore"):
+        apart = np.abs(values[others] - values[i]) / np.hypot(noise.errors[i], noise.errors[others])
+    at_an_end = (noise.wrong == 0) | (noise.wrong == noise.images)
+    exact = (at_an_end[others] | at_an_end[i]) & np.isfinite(noise.wrong[others] + noise.wrong[i])
+    if exact.any():
+        apart[exact] = _exact_apart(noise, i, others[exact])
+    return np.asarray(apart)
+
+
+def _exact_apart(noise: Noise, i: int, others: Ints) -> Floats:
+    mine, images = noise.wrong[i], noise.images[i]
+    theirs, their_images = noise.wrong[others], noise.images[others]
+    less = mine / images < theirs / their_images
+    few = np.where(less, mine, images - mine)  # of wrong, or else of right ones, which are then the fewer
+    total = np.where(less, mine + theirs, images + their_images - mine - theirs)
+    p = stats.hypergeom.cdf(few, images + their_images, total, images)
+    return -np.asarray(special.ndtri(np.minimum(p, 0.5)))
+
+
+def _discoveries(p: Floats, tests: int) -> int:
+    """How many of ``tests`` are discoveries, of which ``p`` (m,) are given and the others are 1."""
+    passed = np.flatnonzero(np.sort(p) <= (1 - LEVEL) * np.arange(1, len(p) + 1) / tests)
+    return int(passed[-1]) + 1 if len(passed) else 0
+
+
+class SameRanking(NamedTuple):
+    """What noise alone would show, were the true rankings equal."""
+
+    p: float
+    """Probability of as many flips as were found, or more."""
+    beyond_noise: float
+    """Expected number of flips beyond noise."""
+
+
+def same_ranking(x: Floats, y: Floats, x_errors: Floats, y_errors: Floats, seed: int) -> SameRanking:
+    """What noise alone would show of flips between ``x`` and ``y`` (n,), were the true rankings the same.
+
+    A parametric bootstrap: both are moved to the nearest values that follow one order (`_as_one_ranking`), both are
+    measured again `SIMULATIONS` times, and the flips are counted. The expected number beyond noise is a sum of normal
+    probabilities over the pairs.
+    """
+    both = np.argsort(x, kind="stable")
+    x, y, x_errors, y_errors = x[both], y[both], x_errors[both], y_errors[both]
+    same_x, same_y = _as_one_ranking(x, y, x_errors, y_errors)
+    rng = np.random.default_rng(seed)
+    null = _inversions(_repeat(same_x, x_errors, rng), _repeat(same_y, y_errors, rng))
+    p = float((1 + (null >= _inversions(x[None], y[None])[0]).sum()) / (1 + SIMULATIONS))
+    return SameRanking(p, _expected_beyond(same_x, same_y, x_errors, y_errors))
+
+
+def _as_one_ranking(x: Floats, y: Floats, x_errors: Floats, y_errors: Floats) -> tuple[Floats, Floats]:
+    """Rising ``x`` (n,) and the nearest values to ``y`` that rise with it, both spread as they are without their noise.
+
+    By isotonic regression, weighted by noise. What is measured is spread wider than what is true, and a regression on
+    a noisy order is spread less: without the correction the null would show too few flips, or too many.
     """
     from scipy.optimize import isotonic_regression
 
-    order = np.argsort(x, kind="stable")
-    x, y, x_errors, y_errors = x[order], y[order], x_errors[order], y_errors[order]
-    weights = 1 / np.maximum(y_errors, np.finfo(float).tiny ** 0.25) ** 2
-    same = isotonic_regression(y, weights=weights).x
-    rng = np.random.default_rng(seed)
-    null = _inversions(_repeat(x, x_errors, rng), _repeat(same, y_errors, rng))
-    return float((1 + (null >= _inversions(x[None], y[None])[0]).sum()) / (1 + SIMULATIONS))
+    rising = isotonic_regression(y, weights=1 / np.maximum(y_errors, np.finfo(float).tiny ** 0.25) ** 2).x
+    return _spread_as(x, x, x_errors), _spread_as(rising, y, y_errors)
+
+
+def _spread_as(values: Floats, measured: Floats, errors: Floats) -> Floats:
+    """``values`` (n,) stretched about their mean to the variance that ``measured`` has beside its noise."""
+    variance = max(float(measured.var(ddof=1) - (errors**2).mean()), 0.0)
+    own = float(values.var(ddof=1))
+    return values.mean() + (values - values.mean()) * np.sqrt(variance / own if own > 0 else 0.0)
+
+
+def _expected_beyond(x: Floats, y: Floats, x_errors: Floats, y_errors: Floats) -> float:
+    """Expected number of pairs that two measurements of the true ``x`` and ``y`` (n,) flip beyond noise."""
+    total = 0.0
+    for i in range(len(x) - 1):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            dx = np.nan_to_num((x[i + 1 :] - x[i]) / np.hypot(x_errors[i], x_errors[i + 1 :]))
+            dy = np.nan_to_num((y[i + 1 :] - y[i]) / np.hypot(y_errors[i], y_errors[i + 1 :]))
+        up_down = special.ndtr(dx - Z) * special.ndtr(-dy - Z)
+        total += float((up_down + special.ndtr(-dx - Z) * special.ndtr(dy - Z)).sum())
+    return total
 
 
 def _repeat(values: Floats, errors: Floats, rng: np.random.Generator) -> Floats:
@@ -85,21 +176,42 @@ def _inversions(x: Floats, y: Floats) -> Ints:
 
 
 def top_overlap(x: Floats, y: Floats, k: int) -> float:
-    """Share of the k best by ``x`` (n,) that are among the k best by ``y``; the first ones win ties."""
-    best = [set(np.argsort(v, kind="stable")[:k].tolist()) for v in (x, y)]
-    return len(best[0] & best[1]) / min(k, len(x))
+    """Share of the k best by ``x`` (n,) that are among the k best by ``y``; its expectation where ties are drawn."""
+    return float(_top_chances(x, k) @ _top_chances(y, k)) / min(k, len(x))
+
+
+def _top_chances(values: Floats, k: int) -> Floats:
+    """Chance of each of ``values`` (n,) to be among the k least when ties are broken by lot; (n,)."""
+    last = np.sort(values)[min(k, len(values)) - 1]
+    below, tied = values < last, values == last
+    return below + tied * (min(k, len(values)) - below.sum()) / tied.sum()
 
 
 def regret(x: Floats, y: Floats) -> float:
-    """What choosing the best by ``x`` (n,) costs on ``y``: its value there minus the least one, in y's unit."""
-    return float(y[np.argmin(x)] - y.min())
+    """What choosing the best by ``x`` (n,) costs on ``y``: its value there minus the least one, in y's unit.
+
+    Where several are best by ``x``, the mean of their costs: what a choice by lot costs in expectation.
+    """
+    return float(y[x == x.min()].mean() - y.min())
 
 
-def bootstrap_regret(x: Floats, y: Floats, resamples: int, seed: int) -> Floats:
-    """`regret` of choosing among ``resamples`` draws of the architectures; (B,)."""
+def regret_interval(x: Floats, y: Floats, y_errors: Floats, seed: int) -> Interval:
+    """`LEVEL` interval, or wider, of the `regret` that ``y`` (n,) without its noise would show, for the same choice.
 
-    def of(weights: Ints) -> Floats:
-        drawn = weights > 0
-        return y[np.where(drawn, x, np.inf).argmin(axis=1)] - np.where(drawn, y, np.inf).min(axis=1)
-
-    return over_blocks(of, len(x), resamples, seed)
+    ``y_errors`` (n,) are standard errors, independent of ``x``; without them, or all 0, there is no interval, nor where
+    the choice is the best beyond doubt. The true regret is the largest of the true differences between the choice and
+    each other. Its upper end is that of the pointwise one-sided intervals, for the truly best is one of them; its lower
+    end is the largest of simultaneous one-sided ones (comparisons with the best, Hsu 1981, Ann. Stat. 9:1026; Dunnett's
+    quantile, by `SIMULATIONS`).
+    """
+    chosen = (x == x.min()) / (x == x.min()).sum()
+    spread = np.sqrt(np.maximum(chosen**2 @ y_errors**2 + y_errors**2 - 2 * chosen * y_errors**2, 0))
+    compared = spread > 0
+    if not np.isfinite(y_errors).all() or not compared.any():
+        return NO_INTERVAL
+    gap, spread = (chosen @ y - y)[compared], spread[compared]
+    noise = _repeat(np.zeros(len(y)), y_errors, np.random.default_rng(seed))
+    largest = (((noise @ chosen)[:, None] - noise[:, compared]) / spread).max(axis=1)
+    low = (gap - np.quantile(largest, (1 + LEVEL) / 2) * spread).max()
+    found = Interval(max(float(low), 0.0), float((gap + Z * spread).max()))
+    return found if found.low < found.high else NO_INTERVAL

@@ -46,10 +46,11 @@ def over_blocks(function: Callable[[Ints], Floats], n: int, resamples: int, seed
 def percentile_interval(samples: Floats) -> Interval:
     """The central `LEVEL` of bootstrap values (B,) by percentiles (Efron & Tibshirani 1993, ch. 13).
 
-    None (NaN, NaN) when more than `UNDEFINED_ALLOWED` of the resamples have no value.
+    None (NaN, NaN) when more than `UNDEFINED_ALLOWED` of the resamples have no value, and when it would have no width:
+    resamples that all agree say that the bootstrap cannot see the doubt, not that there is none.
     """
     defined = samples[np.isfinite(samples)]
     if len(defined) == 0 or len(defined) < (1 - UNDEFINED_ALLOWED) * len(samples):
         return NO_INTERVAL
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high))
+    return Interval(float(low), float(high)) if low < high else NO_INTERVAL

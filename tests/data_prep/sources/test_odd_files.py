@@ -1,12 +1,15 @@
 """Shards as downloads really leave them: each file was seen outside this project."""
 
+import csv
 import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from data_prep.sources.imagenet import find
 from data_prep.sources.webdataset import main
+from tests.data_prep.pictures import jpeg
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import find_dataset
 
@@ -32,3 +35,18 @@ def test_a_shard_without_its_end_is_no_whole_shard(shards: Path) -> None:
     shutil.copy(ODD / "wds_cut_at_member_boundary.tar", shards)
     with pytest.raises(ToolkitError, match=r"wds_cut_at_member_boundary\.tar"):
         main([str(shards), "--data", str(shards.parent / "data"), "--workers", "1"])
+
+
+def test_answers_that_a_spreadsheet_saved_are_read(tmp_path: Path) -> None:
+    """With a byte order mark before the first column's name."""
+    shutil.copy(ODD / "LOC_val_solution_bom.csv", tmp_path / "LOC_val_solution.csv")
+    with (ODD / "LOC_val_solution_bom.csv").open(encoding="utf-8-sig", newline="") as file:
+        answers = {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(file)}
+    (tmp_path / "val").mkdir()
+    for number, (name, wnid) in enumerate(answers.items()):
+        (tmp_path / "train" / wnid).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train" / wnid / f"{number}.JPEG").write_bytes(jpeg(number))
+        (tmp_path / "val" / f"{name}.JPEG").write_bytes(jpeg(100 + number))
+    found = find(tmp_path)
+    labels = {Path(sample.key).stem: found.classes[sample.label] for sample in found.splits["val"]}
+    assert labels == answers and len(set(answers.values())) == 3

@@ -4,6 +4,8 @@ ITU-T T.81, annex B: segments begin with a marker, which any number of fill byte
 TEM have no length. Like libjpeg, bytes that belong to no segment are passed over.
 """
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 
@@ -43,6 +45,24 @@ def frame_header(data: Bytes) -> int:
             break
         place += 2 if marker in ALONE else 2 + (view[place + 2] << 8 | view[place + 3])
     raise DamagedImage("no JPEG frame header")
+
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+
+
+def image_end(content: bytes) -> int:
+    """The byte behind a JPEG file's EOI; the file's length where it has none.
+
+    What looks like an EOI inside a segment, as that of a thumbnail, is none: segments are passed over by their length.
+    """
+    place = 2
+    while found := _MARKER.search(content, place):
+        place, marker = found.end(), content[found.end() - 1]
+        if marker == END:
+            return place
+        if marker not in ALONE:
+            place += max(2, int.from_bytes(content[place : place + 2], "big"))
+    return len(content)
 
 
 def sides(data: Bytes, frame: int) -> tuple[int, int]:

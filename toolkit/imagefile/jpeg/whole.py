@@ -25,6 +25,7 @@ class Whole(NamedTuple):
     width: int
     height: int
     has_exif: bool
+    """Or XMP: either may say that it is to be turned."""
 
 
 class _Own(threading.local):
@@ -99,6 +100,7 @@ def _look(content: Array, file: Int, scans: Scans) -> None:
             break
         elif marker == 0xE1:
             scans.has_exif[file] |= _begins(content, start, end, b"Exif\0\0")
+            scans.has_exif[file] |= _begins(content, start, end, b"http://ns.adobe.com/xap/1.0/\0")  # XMP
         elif not (_is_known(content, marker, start, end) or marker == 0xFE):
             break
 

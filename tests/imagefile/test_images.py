@@ -1,0 +1,110 @@
+"""Conversions of rarer images, each with the pixels that its format's definition says."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data_prep.pictures import file_bytes, jpeg, photo
+from toolkit.imagefile.format import RAW
+from toolkit.imagefile.images import MAX_TAIL, decode, encode, fitting
+from toolkit.imagefile.jpeg.headers import image_end
+from toolkit.study.dataset import Encoding
+
+ODD = Path(__file__).parent / "odd"
+AS_IT_IS = Encoding()
+XMP = (
+    b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF><rdf:Description "
+    b'tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def segment(marker, content):
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
+
+
+def after_soi(content, *segments):
+    return content[:2] + b"".join(segments) + content[2:]
+
+
+def stored(content):
+    """What the writer makes of a file, with what it knows beforehand."""
+    return encode(content, AS_IT_IS, fits=fitting([content], AS_IT_IS)[0])
+
+
+def pixels(content):
+    image = encode(content, AS_IT_IS, raw=True)
+    assert image.mode == RAW
+    return decode(image)
+
+
+def test_the_transparent_colour_of_an_rgb_png_is_white():
+    content = (ODD / "rgb_trns.png").read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
+        clear = image.info["transparency"]
+        plain = np.asarray(image.convert("RGB"))
+    is_clear = (plain == clear).all(-1)
+    found = pixels(content)
+    assert is_clear.any() and (found[is_clear] == 255).all() and (found[~is_clear] == plain[~is_clear]).all()
+
+
+def test_a_16_bit_pgm_is_what_the_16_bit_png_is():
+    content = (ODD / "16_bit_binary.pgm").read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
+        values = np.asarray(image)
+    assert (pixels(content) == pixels(file_bytes(values.astype(np.uint16), "PNG"))).all()
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_16_bit_grey_is_divided_by_257_and_rounded(format):
+    values = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)
+    assert (pixels(file_bytes(values, format))[..., 1] == np.rint(values / 257)).all()
+
+
+def test_a_tiff_of_12_bits_is_brightest_at_4095():
+    """Pillow writes none: one row whose samples are packed, the most significant bit first, as the format says."""
+    tags = [(256, 4), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 6)]
+    data = bytes.fromhex("000fff800400") + b"\0\0"
+    fields = b"".join(tag.to_bytes(2, "little") + b"\3\0\1\0\0\0" + value.to_bytes(4, "little") for tag, value in tags)
+    content = b"II*\0\x10\0\0\0" + data + len(tags).to_bytes(2, "little") + fields + b"\0\0\0\0"
+    assert pixels(content)[0, :, 0].tolist() == [0, 255, 128, 64]
+
+
+def test_transparent_16_bit_grey_is_white():
+    values = np.arange(0, 60_000, 1000, dtype=np.uint16).reshape(6, 10)
+    found = pixels(file_bytes(Image.fromarray(values), "PNG", transparency=7000))
+    assert (found[0, 7] == 255).all() and (found[0, 6] == round(6000 / 257)).all()
+
+
+def turned(content):
+    return np.rot90(decode(encode(content, AS_IT_IS, raw=True)), -1)
+
+
+def test_an_orientation_in_xmp_is_followed():
+    plain = jpeg(1)
+    found = pixels(after_soi(plain, segment(0xE1, XMP)))
+    assert found.shape == (64, 48, 3) and (found == turned(plain)).all()
+    assert stored(after_soi(plain, segment(0xE1, XMP))).width == 48
+
+
+def test_an_orientation_is_found_behind_a_large_profile():
+    plain, exif = jpeg(1), Image.Exif()
+    exif[0x0112] = 6
+    late = after_soi(plain, *[segment(0xE2, bytes(60_000))] * 4, segment(0xE1, exif.tobytes()))
+    assert stored(late).width == 48 and (pixels(late) == turned(plain)).all()
+
+
+def test_megabytes_behind_the_end_are_not_stored():
+    thumbnail = segment(0xE1, b"Exif\0\0" + jpeg(2, 16, 16))
+    for plain in (jpeg(1), after_soi(jpeg(1), thumbnail), file_bytes(photo(1), progressive=True)):
+        for tail in (bytes(3 << 20), plain + bytes(MAX_TAIL + 1), b"\xff\xd9" * (1 << 20)):
+            assert stored(plain + tail).data == plain
+        assert stored(plain + b"short").data == plain + b"short"
+
+
+def test_the_end_of_every_jpeg_is_its_last_byte():
+    for path in ODD.glob("*.jpg"):
+        content = path.read_bytes()
+        assert image_end(content + b"more") == len(content), path.name
