@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from data_prep.writing.process_pool import available_cores
 from data_prep.writing.process_pool import workers as processes
 from toolkit.errors import ToolkitError
+from toolkit.imagefile.crops import Decoder
 from toolkit.imagefile.digests import as_recorded
-from toolkit.imagefile.format import content_hash
+from toolkit.imagefile.format import JPG, Encoded, content_hash
 from toolkit.imagefile.images import BadImage, decode
+from toolkit.imagefile.jpeg.headers import DamagedImage
 from toolkit.imagefile.reader import Beton, Portion
 from toolkit.study.dataset import MANIFEST, Manifest, Split
 
@@ -107,10 +109,22 @@ def _undecodable(beton: Beton, decode: int | None, count: int) -> Iterator[str]:
 
 
 def _decode(task: _Range) -> list[str]:
-    problems = []
+    problems, decoder = [], Decoder()
     for number, image in zip(task.numbers, task.samples.images(), strict=True):
         try:
             decode(image)
-        except BadImage as reason:
+            _decode_as_training_does(decoder, image)
+        except (BadImage, DamagedImage) as reason:
             problems.append(f"sample {number}: {reason}")
     return problems
+
+
+def _decode_as_training_does(decoder: Decoder, image: Encoded) -> None:
+    """Decode a JPEG with the training loader's decoder: its upper half, and the whole at an eighth.
+
+    Raises `DamagedImage` when the loader would refuse it.
+    """
+    if image.mode == JPG:
+        data = np.frombuffer(image.data, np.uint8)
+        decoder.jpeg(data, image.height, image.width, bottom=image.height // 2)
+        decoder.jpeg(data, image.height, image.width, shrink=8)

@@ -9,6 +9,7 @@ import pytest
 
 from slurm.cluster import Cluster
 from tests.executors.conftest import ROOT, errors, launch, start, status, training, verb, wait_for
+from toolkit.cluster.container import CODE
 from toolkit.cluster.profile import Profile, load_profile
 from toolkit.executors.slurm import SlurmExecutor
 from toolkit.study import Study
@@ -48,6 +49,8 @@ def test_the_script_line_by_line(tmp_path: Path) -> None:
         "",
         "# setup",
         "module load cuda",
+        f"export PYTHONPATH={CODE}" + '"${PYTHONPATH:+:$PYTHONPATH}"',
+        "export PYTHONSAFEPATH=1",
         "",
         "# command",
         "export SUBMITIT_EXECUTOR=slurm",

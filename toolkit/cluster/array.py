@@ -182,4 +182,8 @@ def _requeue_lines(limit: int) -> list[str]:
 
 
 def _exports(container: Container) -> list[str]:
-    return [f"export {name}={shlex.quote(value)}" for name, value in container.environment.items()]
+    """Lines that set the container's variables; on the host a PYTHONPATH of the site's modules follows ours."""
+    lines = {name: shlex.quote(value) for name, value in container.environment.items()}
+    if "PYTHONPATH" in lines and not container.prefix:
+        lines["PYTHONPATH"] += '"${PYTHONPATH:+:$PYTHONPATH}"'
+    return [f"export {name}={value}" for name, value in lines.items()]

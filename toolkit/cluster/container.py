@@ -32,7 +32,15 @@ class Container:
     prefix: tuple[str, ...] = ()
     """Goes before ``python``; empty: no image."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Set on the host, where the prefix runs."""
+    """Set on the host, where the prefix runs; a PYTHONPATH that is set there already follows ours."""
+
+    def variables(self, around: Mapping[str, str]) -> dict[str, str]:
+        """The environment of a process that is started with ``around`` about it."""
+        theirs = around.get("PYTHONPATH")
+        own = dict(self.environment)
+        if theirs and not self.prefix and "PYTHONPATH" in own:
+            own["PYTHONPATH"] += os.pathsep + theirs
+        return {**around, **own}
 
 
 def _own_code(path: Path) -> dict[str, str]:
@@ -47,9 +55,7 @@ def is_installed() -> bool:
 
 def host() -> Container:
     """No image: the environment that launches, but no module out of the folder that a job starts in."""
-    others = os.environ.get("PYTHONPATH")
-    code = {} if is_installed() else {"PYTHONPATH": os.pathsep.join([str(CODE), *([others] if others else [])])}
-    return Container((), {"PYTHONSAFEPATH": "1", **code})
+    return Container((), {"PYTHONSAFEPATH": "1"} if is_installed() else _own_code(CODE))
 
 
 HOST = host()

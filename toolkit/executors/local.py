@@ -196,7 +196,7 @@ class _Pool:
         devices = gpus()
         own = {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if devices else {}
         threading = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-        return {**os.environ, **threading, **own, **self.container.environment}
+        return self.container.variables({**os.environ, **threading, **own})
 
     def _give_back(self, element: Sequence[str], worker: _Worker) -> None:
         """Put back what a dead worker had not begun; the task that it died over stays lost."""
