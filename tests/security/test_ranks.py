@@ -1,5 +1,7 @@
 """An attack over the network on ranks that train together: whatever listens, another machine must not reach it."""
 
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +18,13 @@ LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFF
 def test_two_ranks_listen_on_the_loopback_interface_alone(study, declare, data):  # noqa: F811
     task = declare(recipe=changed(TINY, epochs=2000))
     command = [sys.executable, "-m", "toolkit.train", str(study.path), task.id, "--data", str(data)]
-    process = subprocess.Popen([*command, "--workers", "1", "--ranks", "2"], stderr=subprocess.PIPE, text=True)
+    outward = next((name for _, name in socket.if_nameindex() if name != "lo"), "lo")
+    process = subprocess.Popen(
+        [*command, "--workers", "1", "--ranks", "2"],
+        env={**os.environ, "GLOO_SOCKET_IFNAME": outward},  # as a site may set it for work over several nodes
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         until, seen = time.monotonic() + DEADLINE_S, None
         while not (isinstance(seen, Progress) and seen.epoch >= 1):
