@@ -51,7 +51,12 @@ def _arguments(argv: Sequence[str]) -> Namespace:
         "--pack", type=pack_size, default=1, metavar="K", help="nets trained side by side from one loader, or auto"
     )
     arguments.add_argument("--workers", type=int, default=0, metavar="N", help="threads (0: the allocation's cores)")
-    arguments.add_argument("--corrupt", choices=("fail", "skip"), default="fail", help="samples that don't decode")
+    arguments.add_argument(
+        "--corrupt",
+        choices=("fail", "skip"),
+        default="fail",
+        help="training samples that don't decode (evaluation always fails)",
+    )
     return arguments.parse_args(argv)
 
 
