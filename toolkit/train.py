@@ -2,7 +2,7 @@
 
     python -m toolkit.train runs/first 3f2a9c0d11e4b75a
     python -m toolkit.train first 3f2a9c 77b0e1 --pack 2
-    torchrun --standalone --nproc-per-node 4 -m toolkit.train first 9c41aa     (one task over four GPUs)
+    python -m toolkit.train first 9c41aa --ranks 4        (one task over four GPUs of this node)
 
 Tasks that have a result are skipped. Exit status: 0 all done; 1 some failed or diverged; 75 stopped by a signal
 (SIGTERM, SIGINT, SIGUSR2), with a checkpoint of what was begun.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from toolkit.cli import pack_size, parser, run
+from toolkit.cli import pack_size, parser, positive, run
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
 from toolkit.study.study import Study
@@ -30,14 +30,16 @@ def train(
     workers: int = 0,
     stop: StopFlag | None = None,
     on_corrupt: Literal["fail", "skip"] = "fail",
+    ranks: int = 1,
 ) -> Outcome:
     """Run tasks one after another, or ``pack`` of them side by side (0: as many as pays), and write their results.
 
+    ``ranks``: processes that share each batch, on GPUs one each, where several are asked for.
     ``workers``: decoding threads and torch's threads (0: the cores of the allocation). A task that fails writes a
     failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a checkpoint.
     Raises `UsageError` for an unknown task, `ToolkitError` when the study's results cannot be written.
     """
-    request = TrainRequest(study, data, pack, workers, on_corrupt)
+    request = TrainRequest(study, data, pack, workers, on_corrupt, ranks=ranks)
     with open_session(request, StopFlag() if stop is None else stop) as session:
         return session(task_ids)
 
@@ -49,6 +51,9 @@ def _arguments(argv: Sequence[str]) -> Namespace:
     arguments.add_argument("--data", type=Path, help="folder of datasets (TOOLKIT_DATA, else ./data)")
     arguments.add_argument(
         "--pack", type=pack_size, default=1, metavar="K", help="nets trained side by side from one loader, or auto"
+    )
+    arguments.add_argument(
+        "--ranks", type=positive, default=1, metavar="N", help="processes that share each batch, one a GPU"
     )
     arguments.add_argument("--workers", type=int, default=0, metavar="N", help="threads (0: the allocation's cores)")
     arguments.add_argument(
@@ -65,6 +70,8 @@ def main(argv: Sequence[str]) -> int:
     given = _arguments(argv)
     if given.workers < 0:
         raise UsageError("--workers must be at least 0")
+    if given.ranks > 1 and given.pack == 0:
+        raise UsageError("--pack auto measures one process; with --ranks, give --pack a number")
     study = Study.open(given.study)
     ids = [study.task(task).id for task in given.tasks]
     with on_signals() as stop:
@@ -76,6 +83,7 @@ def main(argv: Sequence[str]) -> int:
             workers=given.workers,
             stop=stop,
             on_corrupt=given.corrupt,
+            ranks=given.ranks,
         )
     return exit_status(outcome)
 

@@ -19,6 +19,7 @@ from typing import IO, Protocol
 from toolkit.cluster.container import HOST, Container
 from toolkit.errors import ToolkitError
 from toolkit.executors.base import Elements
+from toolkit.executors.gpus import gpus
 from toolkit.files import open_own
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
@@ -44,17 +45,6 @@ def default_jobs() -> int:
     """Workers for this machine: one a GPU; without GPUs one a core, as far as the memory goes."""
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return len(gpus()) or max(1, min(len(os.sched_getaffinity(0)), int(memory_gb / WORKER_MEMORY_GB)))
-
-
-def gpus() -> list[str]:
-    """Names that CUDA_VISIBLE_DEVICES may list: those it lists already, else every GPU of the machine."""
-    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in given.split(",") if name]
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
-    except OSError:
-        return []
-    return [str(i) for i, line in enumerate(listing.stdout.splitlines()) if line.startswith("GPU ")]
 
 
 @dataclass(frozen=True)
@@ -212,12 +202,12 @@ class _Pool:
         """Put back what a dead worker had not begun; the task that it died over stays lost."""
         finished = self.study.finished()
         untouched = [t for t in element if t not in finished and not self._begun(t, worker.process.pid)]
-        if untouched and len(untouched) < len(element):
+        if not self.stopping and untouched and len(untouched) < len(element):
             self.waiting.append(untouched)
 
     def _begun(self, task_id: str, pid: int) -> bool:
         progress = self.study.progress(task_id)
-        return progress is not None and progress.pid == pid
+        return progress is not None and progress.pid == pid and progress.phase != "preempted"
 
     def _close(self, slot: int) -> None:
         if worker := self.workers.pop(slot, None):

@@ -38,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
             print("ready", file=answers)
             for element in orders:
                 train(element)
+                if stop:  # also set by a device that broke: what is left goes on in a new worker
+                    break
                 print("done", file=answers)
     return 0
 

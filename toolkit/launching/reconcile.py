@@ -19,7 +19,8 @@ from toolkit.cluster.queue import job_ids, left_out, queue_of, read_queue, scanc
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors.base import Executor
 from toolkit.executors.debug import DebugExecutor
-from toolkit.executors.local import Display, LocalExecutor, default_jobs, gpus
+from toolkit.executors.gpus import gpus
+from toolkit.executors.local import Display, LocalExecutor, default_jobs
 from toolkit.executors.slurm import SlurmExecutor
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.dependencies import DependencyStages, in_stages

@@ -2,6 +2,9 @@
 
 import os
 import platform
+import re
+import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +16,55 @@ from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Manifest
 from toolkit.training.loader import Batch
 
+DRIVER = Path("/proc/driver/nvidia/version")
+"""There when the kernel has loaded NVIDIA's driver."""
+NONE = ("", "-1", "none", "void", "NoDevFiles")
+"""Values of CUDA_VISIBLE_DEVICES that name no device."""
 
-def choose() -> torch.device:
-    """The first GPU that this process sees (its own, where torchrun started several), else the CPU."""
+
+def choose(rank: int = 0) -> torch.device:
+    """The GPU of this rank; the CPU where no GPU was asked for.
+
+    Raises `ToolkitError` when one was asked for and PyTorch does not see it: a CPU in its place takes weeks.
+    """
     if not torch.cuda.is_available():
+        if promise := promised(os.environ, DRIVER.is_file()):
+            raise ToolkitError(f"{promise}, but PyTorch sees no GPU ({_driver()}; {_wheel()}); {CPU}")
         return torch.device("cpu")
+    if rank >= torch.cuda.device_count():
+        seen = torch.cuda.device_count()
+        raise ToolkitError(f"rank {rank} has no GPU of its own: {socket.gethostname()} shows {seen}; take fewer ranks")
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    device = torch.device("cuda", rank)
     torch.cuda.set_device(device)
     return device
+
+
+CPU = "to train on the CPU, set CUDA_VISIBLE_DEVICES to nothing"
+
+
+def promised(environment: Mapping[str, str], driver: bool) -> str | None:
+    """What says that this process computes on a GPU; None where nothing does, or the CPU was asked for."""
+    node = socket.gethostname()
+    if (visible := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return None if visible in NONE else f"{node} has CUDA_VISIBLE_DEVICES={visible}"
+    if granted := environment.get("SLURM_JOB_GPUS"):
+        return f"Slurm gave this job the GPUs {granted} of {node}"
+    return f"{node} has NVIDIA's driver" if driver else None
+
+
+def _driver() -> str:
+    if not DRIVER.is_file():
+        return "no NVIDIA driver is loaded"
+    found = re.search(r"\s(\d+\.[\d.]+)\s", DRIVER.read_text())
+    return f"driver {found[1] if found else 'of an unknown version'}"
+
+
+def _wheel() -> str:
+    cuda = torch.version.cuda
+    return f"torch {torch.__version__} {f'needs a driver for CUDA {cuda}' if cuda else 'is built without CUDA'}"
 
 
 def check_gpu() -> None:
@@ -31,10 +72,9 @@ def check_gpu() -> None:
     if torch.cuda.is_available():
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    driver = Path("/proc/driver/nvidia/version")
     raise ToolkitError(
         f"no GPU is visible on node {platform.node()} although the profile asks for one (CUDA_VISIBLE_DEVICES "
-        f"{visible!r}, driver {driver.read_text().splitlines()[0] if driver.is_file() else 'not loaded'}, torch built "
+        f"{visible!r}, driver {DRIVER.read_text().splitlines()[0] if DRIVER.is_file() else 'not loaded'}, torch built "
         f"for CUDA {torch.version.cuda}): leave that node out (exclude), or mend its driver; toolkit.doctor looks"
     )
 

@@ -4,9 +4,8 @@ The nets of a pack share dataset, recipe, seed and input size, hence the order o
 its own optimizer, schedule, checkpoint, progress and result, and what befalls one ends that one alone.
 """
 
-import errno
-import os
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,16 @@ from toolkit.study.study import Study
 from toolkit.study.task import Task
 from toolkit.training import checkpoint
 from toolkit.training.device import DeviceTransfer, describe
+from toolkit.training.failures import (
+    Interrupted,
+    RankFailed,
+    Stopped,
+    Unwritable,
+    device_lost,
+    image_gone,
+    no_memory,
+    partner_lost,
+)
 from toolkit.training.heartbeat import Heartbeat, Phase, ProgressState
 from toolkit.training.loader import Batch, Loader
 from toolkit.training.process_group import ProcessGroup
@@ -31,18 +40,6 @@ from toolkit.training.trial import PackedTrial, note
 
 SAVE_EVERY_S = 300.0
 """Within a long epoch a checkpoint is written this often (seconds); every epoch ends with one anyway."""
-
-
-class Stopped(Exception):
-    """The flag is up: leave the loops."""
-
-
-class Unwritable(ToolkitError):
-    """A result has no place to go: the run cannot do its work."""
-
-
-class Interrupted(ToolkitError):
-    """What a task stands on went away under it: no failure of the task, which goes on from its last checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class PackContext:
 
     @property
     def device(self) -> torch.device:
-        """ProgressState the nets compute."""
+        """Where the nets compute."""
         return self.team.device
 
 
@@ -73,6 +70,7 @@ class Pack:
     postponed: list[Task] = field(default_factory=list)
     """Tasks that found no memory beside the others: they can be run again in a smaller pack."""
     preempted: list[str] = field(default_factory=list)
+    _device_lost: bool = False
 
     def run(self) -> None:
         """Train, evaluate and record every task, or leave checkpoints when stopped.
@@ -82,21 +80,31 @@ class Pack:
         self._started = time.time()
         self._saved = time.perf_counter()
         self._feed = DeviceTransfer(self.place.manifest, self.place.device)
-        for task in self.tasks:
-            self._start_trial(task)
         try:
+            for task in self.tasks:
+                self._start_trial(task)
             while self.alive:
                 self._epoch(min(trial.trainer.epoch for trial in self.alive))
         except Stopped:
             self._preempt()
-        except Unwritable:
+        except (Unwritable, Interrupted, RankFailed):
             raise
-        except Exception as error:  # the loader's: no net of the pack can go on
-            for trial in self._alive():
-                self._end(trial, "failed", error)
+        except Exception as error:  # the loader's, or the device's: no net of the pack can go on
+            self._fail_all(error)
         finally:
             for trial in self.alive:
                 self.place.heartbeat.release(trial.progress_state)
+
+    def _fail_all(self, error: Exception) -> None:
+        """No net can go on. Where the device broke and one of several is to blame, none is: all are interrupted."""
+        self._check_ranks(error)
+        if not device_lost(error) or len(self.alive) == 1:
+            for trial in self._alive():
+                self._end(trial, "failed", error)
+            self._check_rank_fails(error)
+        if device_lost(error):
+            self._lose_device(error)
+            self._preempt()
 
     def _start_trial(self, task: Task) -> None:
         """Build a net, or go on from its checkpoint. What goes wrong is this task's own failure."""
@@ -110,6 +118,7 @@ class Pack:
         except Exception as error:
             place.heartbeat.release(progress_state)
             self._never_began(task, error)
+            self._check_device(error)
             return
         progress_state.restarts, progress_state.steps = trainer.resumes, trainer.steps
         self.alive.append(PackedTrial(place.study, trainer, progress_state, began))
@@ -136,10 +145,10 @@ class Pack:
         began = time.perf_counter()
         batches = self.place.train.train(task.recipe, task.seed, epoch, side, first, self.place.team.share)
         for batch in self._timed(batches, here):
-            images, labels = self._feed(batch)
+            images, labels = self._moved(batch)
             for trial in self._alive(here):
                 if trial.trainer.step == batch.step:
-                    with self._isolate_failures(trial), _clocked([trial], "compute"):
+                    with self._isolate_failures(trial), self._clocked([trial], "compute"):
                         trial.trainer.train_batch(images, labels)
                         trial.report_step(began, first)
             self._save_at_times()
@@ -154,12 +163,12 @@ class Pack:
         side = here[0].trainer.architecture.input_size(recipe.resolution_at_evaluation)
         for trial in here:
             trial.trainer.start_evaluation()
-        with _clocked(here, "evaluate"):
+        with self._clocked(here, "evaluate"):
             batches = self.place.val.evaluate(recipe.batch, side, recipe.eval_crop_ratio, self.place.team.share)
             for batch in batches:
                 if self.place.team.size == 1 and self.place.stop:  # members of a team may have unequal shares
                     raise Stopped
-                images, labels = self._feed(batch)
+                images, labels = self._moved(batch)
                 for trial in self._alive(here):
                     with self._isolate_failures(trial):
                         trial.trainer.evaluate_batch(images, labels)
@@ -174,37 +183,63 @@ class Pack:
         """What goes wrong in the block ends this member and no other."""
         try:
             yield
-        except Unwritable:
+        except (Unwritable, Interrupted):
             raise
         except Diverged as error:
             self._end(trial, "diverged", error)
         except Exception as error:
-            if _no_memory(error):
-                self._leave(trial)
-                self._never_began(trial.task, error)
+            self._check_ranks(error)
+            if no_memory(error) and len(self.alive) > 1:
+                self._postpone(trial, error)
             else:
                 self._end(trial, "failed", error)
+            self._check_rank_fails(error)
+            self._check_device(error)
+
+    def _moved(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch on the device. While there is no memory for it, nets leave the pack, the last one first."""
+        while True:
+            try:
+                return self._feed(batch)
+            except Exception as error:
+                if not no_memory(error) or len(self.alive) == 1:
+                    raise
+                self._check_ranks(error)
+                self._postpone(self.alive[-1], error)
+
+    def _postpone(self, trial: PackedTrial, error: Exception) -> None:
+        """Free the net at once; it waits for a smaller pack."""
+        self._check_ground(error)
+        self._leave(trial)
+        self._wait_for_memory(trial.task, error)
+
+    def _wait_for_memory(self, task: Task, error: Exception) -> None:
+        traceback.clear_frames(error.__traceback__)  # they hold the net and its activations
+        torch.cuda.empty_cache()
+        complain(f"task {task.id} ({task.architecture}) found no memory beside {len(self.alive)} others: later")
+        self.postponed.append(task)
 
     def _never_began(self, task: Task, error: Exception) -> None:
         """Record a failure; but a task without memory beside others waits for a smaller pack."""
+        self._check_ranks(error)
         self._check_ground(error)
-        if _no_memory(error) and self.alive:
-            torch.cuda.empty_cache()
-            complain(f"task {task.id} ({task.architecture}) found no memory beside {len(self.alive)} others: later")
-            self.postponed.append(task)
+        if no_memory(error) and self.alive:
+            self._wait_for_memory(task, error)
         else:
             device = describe(self.place.device)
             self._record(failed_result(task, self.place.manifest, error, device=device, started=self._started))
+            self._check_rank_fails(error)
 
     def _end(self, trial: PackedTrial, status: Status, error: Exception | None) -> None:
         if error and status == "failed":
             self._check_ground(error)
         trial.tick()
-        self._leave(trial)
         failure = failure_of(error) if error else None
         device, pack = describe(self.place.device), len(self.tasks)
-        self._record(result_of(trial.trainer, status, failure, device=device, pack=pack, started=self._started))
-        if status != "failed":  # a failure may pass, and then the task goes on from here
+        result = result_of(trial.trainer, status, failure, device=device, pack=pack, started=self._started)
+        self._leave(trial)
+        self._record(result)
+        if status != "failed" and self.place.team.is_main:  # a failure may pass, and then the task goes on from here
             checkpoint.drop(self.place.study, trial.task.id)
 
     def _check_ground(self, error: Exception) -> None:
@@ -212,11 +247,36 @@ class Pack:
 
         The signal that asks a task to stop also ends the process that serves a mounted image (squashfuse).
         """
-        if self.place.stop or os.strerror(errno.ENOTCONN) in str(error):
+        if self.place.stop or image_gone(error):
             raise Interrupted(f"interrupted ({error}): it goes on from its last checkpoint") from error
 
+    def _check_ranks(self, error: Exception) -> None:
+        """Raise `RankFailed` where another rank is the cause, or where a pack of several ranks has no memory.
+
+        Nothing is recorded then: the rank that is the cause tells it; without memory, the pack is tried in ones.
+        """
+        shrinks = no_memory(error) and len(self.tasks) > 1
+        if self.place.team.size > 1 and (partner_lost(error) or shrinks):
+            raise RankFailed(str(error)) from error
+
+    def _check_rank_fails(self, error: Exception) -> None:
+        """Raise `RankFailed` in a run of several ranks: the others are in a collective that this one never joins."""
+        if self.place.team.size > 1:
+            raise RankFailed(str(error)) from error
+
+    def _check_device(self, error: Exception) -> None:
+        """Raise `Stopped` when the error has broken the device for this process."""
+        if device_lost(error):
+            self._lose_device(error)
+            raise Stopped from error
+
+    def _lose_device(self, error: Exception) -> None:
+        """Have the process end: its other tasks go on in a new one, from their last checkpoints."""
+        self._device_lost = True
+        self.place.stop.set(f"a broken device ({str(error).splitlines()[0]})")
+
     def _record(self, result: Result) -> None:
-        if not self.place.team.is_main:
+        if not self.place.team.is_main and result.status != "failed":  # any rank may fail, and tells it itself
             return
         path = self.place.study.result_path(result.id)
         if path.exists():  # Slurm gave the task to another node, for it thought this one dead
@@ -232,11 +292,13 @@ class Pack:
     def _leave(self, trial: PackedTrial) -> None:
         self.alive.remove(trial)
         self.place.heartbeat.release(trial.progress_state)
+        trial.free()
 
     def _preempt(self) -> None:
         for trial in self.alive:
             trial.progress_state.phase = "preempted"
-            kept = "checkpoint kept" if trial.try_to_save() else "the checkpoint before is kept"
+            saved = not self._device_lost and trial.try_to_save()
+            kept = "checkpoint kept" if saved else "the checkpoint before is kept"
             self.place.heartbeat.beat(trial.progress_state)
             self.preempted.append(trial.task.id)
             note(trial.task, f"stopped by {self.place.stop.reason} at epoch {trial.trainer.epoch}, {kept}")
@@ -268,17 +330,11 @@ class Pack:
             yield batch
             began = time.perf_counter()
 
-
-def _no_memory(error: Exception) -> bool:
-    """A GPU's error has a class of its own; the CPU's allocator tells in words alone."""
-    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-@contextmanager
-def _clocked(members: list[PackedTrial], what: str) -> Iterator[None]:
-    """Book the block's seconds; a GPU's are those until it is next waited for."""
-    began = time.perf_counter()
-    yield
-    for trial in members:
-        clock = trial.trainer.clock
-        setattr(clock, what, getattr(clock, what) + time.perf_counter() - began)
+    @contextmanager
+    def _clocked(self, members: list[PackedTrial], what: str) -> Iterator[None]:
+        """Book the block's seconds to those who are left; a GPU's are those until it is next waited for."""
+        began = time.perf_counter()
+        yield
+        for trial in self._alive(members):
+            clock = trial.trainer.clock
+            setattr(clock, what, getattr(clock, what) + time.perf_counter() - began)

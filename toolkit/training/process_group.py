@@ -1,11 +1,25 @@
-"""One task over several processes of a node (torchrun starts them): data parallel, the first one keeps the books."""
+"""One task over several ranks (processes) of a node: data parallel, the first one keeps the books."""
 
-import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+COLLECTIVE_S = 600
+"""Seconds that a rank waits for the others: longer than the first one needs for a checkpoint (our choice)."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A process's place among the ranks, which meet in a file of ``folder``."""
+
+    rank: int = 0
+    size: int = 1
+    folder: Path | None = None
 
 
 class ProcessGroup:
@@ -15,12 +29,18 @@ class ProcessGroup:
     validation image is seen by exactly one.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.size = int(os.environ.get("WORLD_SIZE", 1))
-        self.rank = int(os.environ.get("RANK", 0))
+    def __init__(self, device: torch.device, membership: Membership | None = None) -> None:
+        membership = membership or Membership()
+        self.rank, self.size = membership.rank, membership.size
         self.device = device
-        if self.size > 1:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if membership.folder:
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+                store=dist.FileStore(str(membership.folder / "store"), self.size),
+                rank=self.rank,
+                world_size=self.size,
+                timeout=timedelta(seconds=COLLECTIVE_S),
+            )
 
     @property
     def is_main(self) -> bool:
@@ -47,10 +67,10 @@ class ProcessGroup:
         return tensor
 
     def any(self, flag: Any) -> bool:
-        """Whether ``flag`` is true for one of the team: all leave a loop at the same batch."""
+        """Whether ``flag`` is true for one of the team: all leave a loop at the same batch. No GPU is waited for."""
         if self.size == 1:
             return bool(flag)
-        return bool(self.total(torch.tensor(int(bool(flag)), device=self.device)).item())
+        return bool(self.total(torch.tensor(int(bool(flag)))).item())
 
     def close(self) -> None:
         """Wait for the others, then part."""

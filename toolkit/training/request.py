@@ -28,6 +28,8 @@ class TrainRequest:
     workers: int = 0
     """Decoding threads and torch's threads; 0: the cores of the allocation."""
     on_corrupt: Literal["fail", "skip"] = "fail"
+    ranks: int = 1
+    """Processes that share each batch, on GPUs one each."""
     gpu: bool = False
     """Whether a GPU was asked for, so that training on the CPU would be a mistake."""
 
@@ -60,6 +62,9 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
     """
     study = request.study
     _check_writable(study)
+    if request.ranks > 1:
+        yield _on_ranks(request, stop)
+        return
     threads = prepare(request.workers)
     if request.gpu:
         from toolkit.training.device import check_gpu
@@ -74,6 +79,26 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
             return _outcome(study, task_ids, session.preempted)
 
         yield train
+
+
+def _on_ranks(request: TrainRequest, stop: StopFlag) -> Train:
+    from toolkit.training.ranks import Order, train_together
+
+    study = request.study
+
+    def train(task_ids: Sequence[str]) -> Outcome:
+        order = Order(
+            study=study.path,
+            data=request.data,
+            tasks=tuple(task.id for task in _unfinished(study, task_ids)),
+            pack=request.pack,
+            workers=request.workers,
+            on_corrupt=request.on_corrupt,
+            size=request.ranks,
+        )
+        return _outcome(study, task_ids, train_together(study, order, stop))
+
+    return train
 
 
 def exit_status(outcome: Outcome) -> int:

@@ -17,7 +17,7 @@ from toolkit.training import device
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader, OnCorrupt, Pool
 from toolkit.training.pack import Pack, PackContext
-from toolkit.training.process_group import ProcessGroup
+from toolkit.training.process_group import Membership, ProcessGroup
 from toolkit.training.record import failed_result
 from toolkit.training.schedule import resolution_at
 from toolkit.training.sizing import free_memory, measure, pack_size
@@ -28,10 +28,18 @@ from toolkit.training.trial import note
 class Session:
     """What tasks of one study share in this process: device, decoding threads, open datasets, heartbeat."""
 
-    def __init__(self, study: Study, data: Path, workers: int, stop: StopFlag, on_corrupt: OnCorrupt = "fail") -> None:
+    def __init__(
+        self,
+        study: Study,
+        data: Path,
+        workers: int,
+        stop: StopFlag,
+        on_corrupt: OnCorrupt = "fail",
+        membership: Membership | None = None,
+    ) -> None:
         self.study, self.data, self.stop, self.on_corrupt = study, data, stop, on_corrupt
-        self.device = device.choose()
-        self.team = ProcessGroup(self.device)
+        self.device = device.choose(membership.rank if membership else 0)
+        self.team = ProcessGroup(self.device, membership)
         self.pool = Pool(workers)
         self.heartbeat = Heartbeat(study, silent=not self.team.is_main)
         self.preempted: list[str] = []
@@ -93,6 +101,8 @@ class Session:
         return True
 
     def _fail(self, task: Task, error: ToolkitError, started: float) -> None:
+        if not self.team.is_main:
+            return
         result = failed_result(task, None, error, device=device.describe(self.device), started=started)
         result.write(self.study.result_path(task.id))
         note(task, f"failed, {error}")

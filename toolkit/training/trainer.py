@@ -59,13 +59,13 @@ class ErrorCounter:
         return cls(loss, torch.zeros((), **count), torch.zeros(classes, **count), torch.zeros(classes, **count))
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: ``logits`` (batch, classes) and ``labels`` (batch,)."""
-        self.images_by_class += torch.bincount(labels, minlength=len(self.images_by_class))
+        """Count a batch, without a wait for the device: ``logits`` (batch, classes) and ``labels`` (batch,)."""
+        self.images_by_class.index_add_(0, labels, torch.ones_like(labels))
         self.loss += cross_entropy(logits.float(), labels, reduction="sum").double()
         ranked = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
         hit = ranked == labels[:, None]
         self.wrong5 += (~hit.any(dim=1)).sum()
-        self.wrong_by_class += torch.bincount(labels[~hit[:, 0]], minlength=len(self.wrong_by_class))
+        self.wrong_by_class.index_add_(0, labels, (~hit[:, 0]).to(labels.dtype))
 
     def gather(self, team: ProcessGroup) -> None:
         """Add up what the processes of a team counted."""
@@ -130,7 +130,7 @@ class Trainer:
         self._train_mode()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, self.epoch * self.steps + self.step, self.steps)
-        loss = cross_entropy(self._logits(self.trained, images), labels, label_smoothing=recipe.label_smoothing)
+        loss = self._loss(self._logits(self.trained, images), labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if recipe.clip_grad_norm is not None:
@@ -141,6 +141,17 @@ class Trainer:
         self.clock.images += len(labels) * self.team.size
         if self.step % CHECK_EVERY == 0 or self.step == self.steps:
             self.train_loss()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The batch's mean loss; of several ranks, this one's part, such that the ranks' mean is the batch's.
+
+        Ranks may have unequal shares, so a mean of their means would weigh samples unequally.
+        """
+        smoothing = self.task.recipe.label_smoothing
+        if self.team.size == 1:
+            return cross_entropy(logits, labels, label_smoothing=smoothing)
+        images = self.team.total(torch.full((), len(labels), dtype=torch.float32, device=self.device))
+        return cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum") * (self.team.size / images)
 
     def train_loss(self) -> float:
         """Mean loss of the epoch's updates so far (with label smoothing). Raises `Diverged` when it is no number."""

@@ -24,10 +24,12 @@ class PackedTrial:
     """When this run of the task began; moved on by `tick`."""
     _waited: bool = False
 
-    @property
-    def task(self) -> Task:
-        """What it trains."""
-        return self.trainer.task
+    def __post_init__(self) -> None:
+        self.task = self.trainer.task
+
+    def free(self) -> None:
+        """Let go of the net and all that it holds on the device; the trial has left its pack."""
+        del self.trainer
 
     def tick(self) -> None:
         """Book the time since the last tick."""
@@ -81,6 +83,8 @@ class PackedTrial:
         trainer, progress_state = self.trainer, self.progress_state
         progress_state.epoch, progress_state.step = trainer.epoch, trainer.step
         progress_state.error = trainer.evaluations[-1].error(trainer.manifest.metric)
+        if not trainer.team.is_main:
+            return
         rate = f"{progress_state.images_per_s:.0f} images/s" if progress_state.images_per_s else "resumed"
         note(
             self.task, f"epoch {progress_state.epoch}/{progress_state.epochs}, error {progress_state.error:.2%}, {rate}"

@@ -1,0 +1,115 @@
+"""Errors of a GPU, forced on a CPU: what they cost, and that a GPU that is missing is said."""
+
+import gc
+import os
+import weakref
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from toolkit.errors import ToolkitError
+from toolkit.executors import gpus as gpus_module
+from toolkit.train import exit_status, train
+from toolkit.training import device
+from toolkit.training.device import DeviceTransfer, promised
+from toolkit.training.trainer import ErrorCounter, Trainer
+
+NETS = ("anynetx-500/17", "anynetx-500/3", "anynetx-500/1")
+ILLEGAL = "CUDA error: an illegal memory access was encountered"
+
+
+@pytest.mark.parametrize("error", [RuntimeError(ILLEGAL), torch.AcceleratorError(ILLEGAL)])
+def test_a_broken_device_fails_one_task_and_interrupts_the_rest(study, declare, data, monkeypatch, error):
+    tasks = [declare(name) for name in NETS]
+
+    def train_batch(self, images, labels):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_batch", train_batch)
+        outcome = train(study, [task.id for task in tasks], data=data, workers=1)
+    assert outcome.failed == [tasks[0].id] and outcome.preempted == [task.id for task in tasks[1:]]
+    assert exit_status(outcome) == 75
+
+
+def test_no_memory_while_a_batch_moves_postpones_the_last_net_and_frees_it(study, declare, data, monkeypatch):
+    tasks, moves, nets, left = [declare(name) for name in NETS[:2]], [], {}, []
+    moved, train_batch = DeviceTransfer.__call__, Trainer.train_batch
+
+    def move(self, batch):
+        moves.append(batch)
+        if len(moves) == 2:
+            raise torch.cuda.OutOfMemoryError("no memory")
+        return moved(self, batch)
+
+    def learn(self, images, labels):
+        nets.setdefault(self.task.id, weakref.ref(self.net))
+        if len(moves) == 3:
+            gc.collect()
+            left.append([task_id for task_id, net in nets.items() if net() is not None])
+        train_batch(self, images, labels)
+
+    monkeypatch.setattr(DeviceTransfer, "__call__", move)
+    monkeypatch.setattr(Trainer, "train_batch", learn)
+    outcome = train(study, [task.id for task in tasks], data=data, workers=1, pack=2)
+    assert not outcome.failed and not outcome.preempted
+    assert left[0] == [tasks[0].id]
+    assert study.result(tasks[1].id).provenance.pack == 1
+
+
+def test_counting_errors_never_waits_for_the_device():
+    """A fake tensor has no values, so every look at one raises."""
+    with FakeTensorMode():
+        counter = ErrorCounter.empty(4, torch.device("cpu"))
+        counter.add(torch.randn(8, 4), torch.zeros(8, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    "environment, driver, named",
+    [
+        ({}, False, None),
+        ({"CUDA_VISIBLE_DEVICES": ""}, True, None),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, False, "CUDA_VISIBLE_DEVICES=0"),
+        ({"SLURM_JOB_GPUS": "2"}, False, "GPUs 2"),
+        ({}, True, "driver"),
+    ],
+)
+def test_what_says_that_a_gpu_was_asked_for(environment, driver, named):
+    told = promised(environment, driver)
+    assert told is None if named is None else named in told
+
+
+def test_a_gpu_that_was_asked_for_and_is_not_seen_is_an_error(monkeypatch, tmp_path):
+    version = tmp_path / "version"
+    version.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 2021\n")
+    monkeypatch.setattr(device, "DRIVER", version)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(ToolkitError, match=r"driver 470\.57\.02; torch"):
+        device.choose()
+
+
+@pytest.mark.parametrize("script", ["echo no driver >&2; exit 9", "exec sleep 5"])
+def test_an_nvidia_smi_that_fails_or_hangs_is_an_error(monkeypatch, tmp_path, script):
+    fake_nvidia_smi(monkeypatch, tmp_path, script)
+    monkeypatch.setattr(gpus_module, "NVIDIA_SMI_S", 0.5)
+    with pytest.raises(ToolkitError, match="nvidia-smi"):
+        gpus_module.gpus()
+
+
+def test_a_card_that_is_cut_up_is_named_by_its_slices(monkeypatch, tmp_path):
+    lines = (
+        "GPU 0: NVIDIA A100 (UUID: GPU-a)\\n  MIG 3g.20gb     Device  0: (UUID: MIG-x)\\n"
+        "  MIG 3g.20gb     Device  1: (UUID: MIG-y)\\nGPU 1: NVIDIA A100 (UUID: GPU-b)\\n"
+    )
+    fake_nvidia_smi(monkeypatch, tmp_path, f"printf '{lines}'")
+    assert gpus_module.gpus() == ["MIG-x", "MIG-y", "1"]
+
+
+def fake_nvidia_smi(monkeypatch, folder, script):
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
