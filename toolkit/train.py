@@ -56,7 +56,12 @@ def _arguments(argv: Sequence[str]) -> Namespace:
         "--ranks", type=positive, default=1, metavar="N", help="processes that share each batch, one a GPU"
     )
     arguments.add_argument("--workers", type=int, default=0, metavar="N", help="threads (0: the allocation's cores)")
-    arguments.add_argument("--corrupt", choices=("fail", "skip"), default="fail", help="samples that don't decode")
+    arguments.add_argument(
+        "--corrupt",
+        choices=("fail", "skip"),
+        default="fail",
+        help="training samples that don't decode (evaluation always fails)",
+    )
     return arguments.parse_args(argv)
 
 

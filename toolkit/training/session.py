@@ -111,7 +111,8 @@ class Session:
         """The task's dataset, open; opened once. Raises `ToolkitError` when it is not what the task was declared on."""
         if task.dataset not in self._places:
             dataset = find_dataset(task.dataset, self.data)
-            train, val = (Loader(opened(dataset, key), self.pool, self.on_corrupt) for key in ("train", "val"))
+            train = Loader(opened(dataset, "train"), self.pool, self.on_corrupt)
+            val = Loader(opened(dataset, "val"), self.pool)  # an error over a part of the set is another quantity
             self._places[task.dataset] = PackContext(
                 self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat
             )
