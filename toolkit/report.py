@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     from toolkit.analysis.beside import with_others
     from toolkit.analysis.document import analyse
     from toolkit.analysis.sources import load
+    from toolkit.planning.advice import with_planning
 
     said = reading(args)
     of_source = all(Path(source).is_file() for source in args.source) or not args.others
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     data = with_others(data, args.others, said)
     out = args.out or (home / "report" if home and not args.json else None)
     report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
+    report = with_planning(report, args.source[0], home)
     for line in _skipped(data.problems):
         print(line, file=sys.stderr)
     if args.json:

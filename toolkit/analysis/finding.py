@@ -53,6 +53,8 @@ def _transfer(who: Roles, pairs: pl.DataFrame) -> list[str]:
         ],
     }
     lines = [f"{words}: {', '.join(map(_said, found))}." for words, found in groups.items() if found]
+    if lines and who.reference not in lines[0]:
+        lines[0] = f"The ranking on {who.reference}: {lines[0][0].lower()}{lines[0][1:]}"
     without = [f"{row['target']} ({row['note'] or 'no interval'})" for row in rows if row["spearman_low"] is None]
     return [*lines, f"No verdict on {', '.join(without)}."] if without else lines
 

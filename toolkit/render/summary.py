@@ -17,6 +17,7 @@ BEST = 5
 FEW = 5
 """Datasets up to which every pair is printed; above, those with the reference and one matrix."""
 COLUMNS = {
+    "sequential": ("target", "nets", "rho", "rho_low", "rho_high", "verdict", "settled", "why"),
     "coverage": ("dataset", "scale", "paired", "of", "runs", "missing", "failed", "diverged", "min", "median", "max"),
     "pairs": ("a", "b", "n", "missing", "spearman", "kendall", "pearson"),
     "best-subset": ("target", "best_subset", "naive_gain", "honest_gain", "picked", "n"),
@@ -35,6 +36,7 @@ def summarise(report: Report) -> None:
     for sentence in report.finding:
         out.print(terminal(sentence), markup=False)
     out.print()
+    _show(out, report, "sequential", digits=2)
     _show(out, report, "coverage")
     _show_best(out, report)
     if "pairs" in report.tables:
