@@ -1,5 +1,6 @@
 """The data card: what the dataset is, how it was made, what may be wrong with it, and how to have an image removed."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ def render(manifest: Manifest, build: Build, classes: Sequence[Class]) -> str:
         "found in LAION's metadata by their captions alone; no person has looked at a label. The construction follows "
         "ImageNot (arXiv 2404.02112) and LAIONet (arXiv 2306.15769).",
         "## Sources",
-        "\n".join(f"- `{source}`" for source in options.match.sources),
+        "\n".join(f"- `{without_secrets(source)}`" for source in options.match.sources),
         "## From rows to images",
         "\n".join(_funnel_table(funnel)),
         "## Filters",
@@ -57,3 +58,16 @@ def _filters(build: Build) -> str:
     sections["match"].pop("sources")
     lines = (f"- {stage}: " + ", ".join(f"{k} {v}" for k, v in section.items()) for stage, section in sections.items())
     return "\n".join(lines)
+
+
+def without_secrets(source: str) -> str:
+    """A source without its password and without its query, in which signatures stand (``?X-Amz-Signature=...``).
+
+    >>> without_secrets("https://me:secret@host.example/laion/part-0.parquet?token=abc")
+    'https://host.example/laion/part-0.parquet'
+    """
+    if "://" not in source:
+        return source
+    scheme, _, rest = source.partition("://")
+    place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"

@@ -125,7 +125,7 @@ def test_waves_on_slurm_follow_each_other_and_survive_what_happens(
     assert orjson.loads(log[log.index("{") : log.rindex("}") + 1])["settled"]
 
 
-def test_the_report_says_that_the_study_was_looked_at(undisturbed: tuple[Path, dict]) -> None:  # noqa: F811
+def test_the_report_says_that_the_study_was_looked_at(undisturbed: tuple[Path, dict]) -> None:
     study, _ = undisturbed
     shown = verb("toolkit.report", study, "--resamples", 100, "--out", study / "report")
     assert "This study stopped by itself (until verdict=0.3)" in shown.stdout.replace("\n", " ")

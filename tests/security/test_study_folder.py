@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.imagenot.card import without_secrets
 from tests.study.strategies import task as make_task
 from toolkit.cluster.container import folders
 from toolkit.errors import ToolkitError
@@ -18,6 +19,7 @@ from toolkit.study.logs import task_log
 from toolkit.study.scan import scan
 from toolkit.study.states import task_states
 from toolkit.study.submission import launch_lock, launcher_lives, new_submission, record_path
+from toolkit.training.provenance import revision_of
 
 SECRET = "a file of the user's"
 
@@ -116,3 +118,25 @@ def test_a_link_to_the_root_binds_nothing_into_the_image(study: Study, tmp_path:
     (study.path / "more").symlink_to(scratch)
     bound = folders([study.path])
     assert Path("/") not in bound and study.path.parent not in bound and scratch in bound
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
+def test_the_configuration_of_a_strangers_repository_runs_nothing(tmp_path: Path) -> None:
+    run = lambda *call: subprocess.run(["git", "-C", str(tmp_path), *call], check=True, capture_output=True)  # noqa: E731
+    run("init", "-q")
+    (tmp_path / "code.py").write_text("x = 1")
+    run("add", ".")
+    run("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "first")
+    (tmp_path / "monitor").write_text(f"#!/bin/sh\ntouch {tmp_path}/attacked\n")
+    (tmp_path / "monitor").chmod(0o755)
+    run("config", "core.fsmonitor", str(tmp_path / "monitor"))
+    (tmp_path / "attacked").unlink(missing_ok=True)
+    for path in [tmp_path / ".git", *(tmp_path / ".git").rglob("*")]:
+        os.chown(path, 12345, 12345)
+    assert len(revision_of(tmp_path) or "") == 40
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_a_card_names_sources_without_passwords_and_signatures() -> None:
+    assert without_secrets("s3://key:secret@bucket/part.parquet?X-Amz-Signature=1#x") == "s3://bucket/part.parquet"
+    assert without_secrets("/data/part?.parquet") == "/data/part?.parquet"

@@ -51,11 +51,21 @@ def versions() -> dict[str, str]:
 def revision() -> str | None:
     """The git revision of the running code (``+dirty`` when changed since), or None outside of a repository.
 
-    Without a git program the revision is read from the repository's files, which don't tell about changes.
+    See `revision_of`.
     """
-    root = Path(toolkit.__file__).resolve().parents[1]
+    return revision_of(Path(toolkit.__file__).resolve().parents[1])
+
+
+def revision_of(root: Path) -> str | None:
+    """The git revision of the work tree at ``root``; None when it is none.
+
+    Without a git program, and where the repository is another user's, it is read from the repository's files, which
+    don't tell about changes: git would run what that user's configuration names (a file system monitor, filters).
+    """
     if not (root / ".git").exists():
         return None
+    if (root / ".git").stat().st_uid != os.getuid():
+        return read_revision(root)
     try:
         return _git(root, "rev-parse", "HEAD") + ("+dirty" if _git(root, "status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
@@ -63,7 +73,7 @@ def revision() -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
+    command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 

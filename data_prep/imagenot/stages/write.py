@@ -51,7 +51,7 @@ def _write(
         metric=section.metric,
         split_rule=f"{section.val:.0%} of each class held out, drawn with seed {section.seed}",
         provenance={
-            "options": build.options.model_dump(mode="json"),
+            "options": _options_to_publish(build),
             "funnel": funnel(build),
             "build": build.path.name,
         },
@@ -108,3 +108,10 @@ def stage_counts(build: Build, stage: str) -> Counts:
         return build.counts(stage, "summary")
     finished = sorted(path.stem for path in build.room(stage).glob("[0-9]*.json"))
     return total([build.counts(stage, shard) for shard in finished])
+
+
+def _options_to_publish(build: Build) -> dict[str, Any]:
+    """All options, sources without passwords and signatures: a manifest travels with the images."""
+    options: dict[str, Any] = build.options.model_dump(mode="json")
+    options["match"]["sources"] = [card.without_secrets(source) for source in build.options.match.sources]
+    return options
