@@ -23,33 +23,34 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}"[:250])
 
 
-def read_regular(path: str | Path, limit: int = LARGEST_RECORD) -> bytes:
-    """The bytes of a regular file. Raises `OSError` when it is none, or has more than ``limit`` bytes."""
+@contextmanager
+def _regular(path: str | Path) -> Iterator[tuple[int, int]]:
+    """A descriptor of a regular file, and its size in bytes. Raises `OSError` for anything else."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         seen = os.fstat(descriptor)
         if not stat.S_ISREG(seen.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        if seen.st_size > limit:
-            raise OSError(errno.EFBIG, f"its {seen.st_size:,} bytes are over the limit of {limit:,}", str(path))
-        content = os.read(descriptor, seen.st_size)
-        while len(content) < seen.st_size and (more := os.read(descriptor, seen.st_size - len(content))):
-            content += more
-        return content
+        yield descriptor, seen.st_size
     finally:
         os.close(descriptor)
+
+
+def read_regular(path: str | Path, limit: int = LARGEST_RECORD) -> bytes:
+    """The bytes of a regular file. Raises `OSError` when it is none, or has more than ``limit`` bytes."""
+    with _regular(path) as (descriptor, size):
+        if size > limit:
+            raise OSError(errno.EFBIG, f"its {size:,} bytes are over the limit of {limit:,}", str(path))
+        content = os.read(descriptor, size)
+        while len(content) < size and (more := os.read(descriptor, size - len(content))):
+            content += more
+        return content
 
 
 def read_end(path: str | Path, limit: int) -> bytes:
     """The last ``limit`` bytes of a regular file. Raises `OSError` when it is none."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        seen = os.fstat(descriptor)
-        if not stat.S_ISREG(seen.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        return os.pread(descriptor, limit, max(0, seen.st_size - limit))
-    finally:
-        os.close(descriptor)
+    with _regular(path) as (descriptor, size):
+        return os.pread(descriptor, limit, max(0, size - limit))
 
 
 def open_own(path: Path, flags: int) -> int:

@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
-from data_prep.storage.samples import Sample, check_bytes
+from data_prep.storage.samples import Sample, Samples, check_bytes
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.images import BadImage
 
@@ -73,8 +73,8 @@ class Group(NamedTuple):
     classes: list[Any]
 
 
-class Cells(Sequence[Sample]):
-    """The rows of some row groups, with their labels. Holds a few numbers a row, so a million are no burden."""
+class Cells(Samples):
+    """The rows of some row groups, with their labels."""
 
     def __init__(self, groups: Sequence[Group], labels: Sequence[int]) -> None:
         self.places = [group[:3] for group in groups]
@@ -84,18 +84,13 @@ class Cells(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        group = bisect_right(self.ends, index)
-        row = index - (self.ends[group - 1] if group else 0)
-        path, column, number = self.places[group]
-        key = f"{Path(path).name}, row group {number}, row {row}"
-        return Sample(key, self.labels[index], Cell(path, column, number, row))
+    def sample(self, number: int) -> Sample:
+        """The row of that number."""
+        at = bisect_right(self.ends, number)
+        row = number - (self.ends[at - 1] if at else 0)
+        path, column, group = self.places[at]
+        key = f"{Path(path).name}, row group {group}, row {row}"
+        return Sample(key, self.labels[number], Cell(path, column, group, row))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -75,8 +76,24 @@ class Sample(NamedTuple):
     content: Content
 
 
-class Files(Sequence[Sample]):
-    """Labelled image files under one folder. Holds a name and a number a file, so a million of them are no burden."""
+class Samples(Sequence[Sample], ABC):
+    """Samples that are made when they are asked for, from a few numbers each: a million of them are no burden."""
+
+    @abstractmethod
+    def sample(self, number: int) -> Sample:
+        """The sample of a number from 0 on."""
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        places = range(len(self))[index]
+        return self.sample(places) if isinstance(places, int) else [self.sample(i) for i in places]
+
+
+class Files(Samples):
+    """Labelled image files under one folder."""
 
     def __init__(self, root: str | Path, names: Sequence[str], labels: Sequence[int]) -> None:
         """``names`` are paths relative to ``root``, ``labels`` their labels in the same order."""
@@ -85,18 +102,13 @@ class Files(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(index, slice):
-            return Files(self.root, self.names[index], self.labels[index])
-        name = self.names[index]
-        return Sample(name, self.labels[index], File(f"{self.root}/{name}"))
+    def sample(self, number: int) -> Sample:
+        """The file of that number."""
+        name = self.names[number]
+        return Sample(name, self.labels[number], File(f"{self.root}/{name}"))
 
 
-class Picked(Sequence[Sample]):
+class Picked(Samples):
     """Some samples of another sequence, in the order of ``indices``."""
 
     def __init__(self, samples: Sequence[Sample], indices: Sequence[int]) -> None:
@@ -106,14 +118,9 @@ class Picked(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(index, slice):
-            return [self.samples[i] for i in self.indices[index]]
-        return self.samples[self.indices[index]]
+    def sample(self, number: int) -> Sample:
+        """The sample that the index of that number picks."""
+        return self.samples[self.indices[number]]
 
 
 def read(content: Content) -> bytes | Pixels:

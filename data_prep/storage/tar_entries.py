@@ -6,14 +6,14 @@ import os
 import tarfile
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, cast, overload
+from typing import IO, NamedTuple, cast
 
 from rich.console import Console
 
-from data_prep.storage.samples import Sample, Span
+from data_prep.storage.samples import Sample, Samples, Span
 from toolkit.errors import ToolkitError
 
 
@@ -93,8 +93,8 @@ def content_of(archive: Path, name: str) -> bytes:
         raise ToolkitError(f"{archive}: {name} cannot be read ({error}); fetch it again") from error
 
 
-class Spans(Sequence[Sample]):
-    """Labelled members of tar files. Holds a name and a few numbers a member, so a million of them are no burden."""
+class Spans(Samples):
+    """Labelled members of tar files."""
 
     def __init__(self) -> None:
         self.tars: list[str] = []
@@ -114,16 +114,11 @@ class Spans(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        tar = self.tars[self._tar[index]]
-        span = Span(tar, self._start[index], self._size[index])
-        return Sample(f"{Path(tar).name}/{self.names[index]}", self.labels[index], span)
+    def sample(self, number: int) -> Sample:
+        """The member of that number."""
+        tar = self.tars[self._tar[number]]
+        span = Span(tar, self._start[number], self._size[number])
+        return Sample(f"{Path(tar).name}/{self.names[number]}", self.labels[number], span)
 
 
 @contextmanager
