@@ -35,6 +35,7 @@ def standard_errors(data: Measurements, dataset: str, settings: Settings) -> tup
         return np.sqrt(pooled / seeds), "seeds"
     if runs["images"].is_not_null().any():
         wrong, images = (per[name].cast(pl.Float64).to_numpy() for name in ("wrong", "images"))
+        images = np.where(images > 0, images, np.nan)  # no count is known
         at_an_end = (wrong == 0) | (wrong == images)  # a share of 0 has an error too: half a count is taken as seen
         share = np.where(at_an_end, (wrong + 0.5) / (images + 1), wrong / images)
         return 100 * np.sqrt(share * (1 - share) / images), "counts"
