@@ -23,14 +23,18 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}"[:250])
 
 
+class NotRegular(OSError):
+    """A FIFO, a device or a folder where a file is meant."""
+
+
 @contextmanager
-def _regular(path: str | Path) -> Iterator[tuple[int, int]]:
-    """A descriptor of a regular file, and its size in bytes. Raises `OSError` for anything else."""
+def regular(path: str | Path) -> Iterator[tuple[int, int]]:
+    """A descriptor of a regular file, and its size in bytes. Raises `NotRegular` for anything else."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         seen = os.fstat(descriptor)
         if not stat.S_ISREG(seen.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise NotRegular(errno.EINVAL, "it is no regular file", str(path))
         yield descriptor, seen.st_size
     finally:
         os.close(descriptor)
@@ -38,7 +42,7 @@ def _regular(path: str | Path) -> Iterator[tuple[int, int]]:
 
 def read_regular(path: str | Path, limit: int = LARGEST_RECORD) -> bytes:
     """The bytes of a regular file. Raises `OSError` when it is none, or has more than ``limit`` bytes."""
-    with _regular(path) as (descriptor, size):
+    with regular(path) as (descriptor, size):
         if size > limit:
             raise OSError(errno.EFBIG, f"its {size:,} bytes are over the limit of {limit:,}", str(path))
         content = os.read(descriptor, size)
@@ -49,7 +53,7 @@ def read_regular(path: str | Path, limit: int = LARGEST_RECORD) -> bytes:
 
 def read_end(path: str | Path, limit: int) -> bytes:
     """The last ``limit`` bytes of a regular file. Raises `OSError` when it is none."""
-    with _regular(path) as (descriptor, size):
+    with regular(path) as (descriptor, size):
         return os.pread(descriptor, limit, max(0, size - limit))
 
 

@@ -11,9 +11,11 @@ desktops and archivers leave behind (.DS_Store, __MACOSX, ...).
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_prep.sources.source import complain_of_test
 from data_prep.storage.names import split_named
 from data_prep.writing import options as cli
 from toolkit.cli import parser
@@ -22,6 +24,7 @@ from toolkit.errors import UsageError
 if TYPE_CHECKING:
     from data_prep.storage.image_tree import Splits
     from data_prep.storage.samples import Files
+    from data_prep.writing.dataset import DatasetInfo
 
 LAYOUTS = ("splits", "classes")
 
@@ -42,7 +45,6 @@ def main(argv: Sequence[str]) -> int:
     cli.target(args, name)
 
     from data_prep.storage.image_tree import hold_out
-    from data_prep.writing.dataset import DatasetInfo, printable
 
     passed_over: Counter[str] = Counter()
     classes, trees = find(args.root, args.layout, passed_over)
@@ -55,20 +57,20 @@ def main(argv: Sequence[str]) -> int:
     rule = ""
     if "val" not in trees:
         splits, rule = hold_out(trees["train"], trees["train"].labels, args.seed, classes)
-    seen = sum(map(len, trees.values())) + passed_over.total()
-    if passed_over:
-        endings = ", ".join(f"{count} {ending}" for ending, count in sorted(passed_over.items()))
-        print(
-            f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({endings})", file=sys.stderr
-        )
-    about = DatasetInfo(
-        [printable(c) for c in classes],
-        source=f"folder {printable(str(args.root))}",
-        split_rule=rule,
-        provenance={"files_seen": seen, "passed_over": dict(passed_over)} if passed_over else {},
-    )
-    cli.write(args, name, splits, about)
+    cli.write(args, name, splits, _about(args.root, classes, rule, sum(map(len, trees.values())), passed_over))
     return 0
+
+
+def _about(root: Path, classes: Sequence[str], rule: str, images: int, passed_over: Counter[str]) -> "DatasetInfo":
+    """What the manifest says of the tree: images and what was passed over add up to the files seen."""
+    from data_prep.writing.dataset import DatasetInfo, printable
+
+    about = DatasetInfo([printable(c) for c in classes], source=f"folder {printable(str(root))}", split_rule=rule)
+    if not passed_over:
+        return about
+    seen, endings = images + passed_over.total(), ", ".join(f"{n} {kind}" for kind, n in sorted(passed_over.items()))
+    print(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({endings})", file=sys.stderr)
+    return replace(about, provenance={"files_seen": seen, "passed_over": dict(passed_over)})
 
 
 def find(root: Path, layout: str | None, passed_over: Counter[str]) -> "tuple[list[str], Mapping[str, Files]]":
@@ -111,8 +113,6 @@ def _splits(root: Path, folders: Sequence[str]) -> dict[str, Path]:
     if "train" not in named:
         raise UsageError(f"{root} has {', '.join(folders)} and nothing to train on: expected train/")
     if {"val", "test"} <= named.keys():
-        print(
-            f"note: {root}/{named['test'][0]} is not used: {named['val'][0]} is the validation split", file=sys.stderr
-        )
+        complain_of_test(root, named["test"][0])
     judged = named.get("val") or named.get("test")
     return {"train": root / named["train"][0], **({"val": root / judged[0]} if judged else {})}

@@ -31,6 +31,7 @@ from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import read_regular
+from toolkit.texts import read_text
 
 if TYPE_CHECKING:
     from data_prep.storage.samples import Files
@@ -196,5 +197,5 @@ def _words(root: Path) -> dict[str, str]:
     """Words by WordNet id, from whichever of the distributed tables is there."""
     mapping = root / "LOC_synset_mapping.txt"
     if mapping.is_file():
-        return dict(line.split(" ", 1) for line in sources.text_of(mapping).splitlines() if " " in line)
+        return dict(line.split(" ", 1) for line in read_text(mapping).splitlines() if " " in line)
     return {wnid: words for _, wnid, words in _synsets(root)}

@@ -22,6 +22,7 @@ import numpy as np
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
 from toolkit.errors import UsageError
+from toolkit.texts import read_text
 
 if TYPE_CHECKING:
     from toolkit.imagefile.images import Pixels
@@ -114,7 +115,7 @@ def _year(root: Path) -> Path:
 def _points(file: Path) -> list[tuple[Patch, int]]:
     """The points of one annotation file that are of the nine classes, with their labels."""
     points = []
-    for number, line in enumerate(sources.text_of(file).splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             try:
                 row, column, name = line.split(";")

@@ -13,8 +13,8 @@ from data_prep.storage.names import SPLIT, SPLITS
 from data_prep.writing import options as cli
 from toolkit.cli import parser
 from toolkit.errors import UsageError
-from toolkit.files import read_regular
 from toolkit.study.dataset import Metric
+from toolkit.texts import read_text
 
 if TYPE_CHECKING:
     from data_prep.storage.samples import Sample
@@ -107,17 +107,9 @@ def _looked_at(root: Path, find: Callable[[], Found]) -> Found:
         raise UsageError(f"{root}: {str(error)[:400]}") from error
 
 
-def text_of(path: Path) -> str:
-    """A text file in UTF-8, with a byte order mark or without. Raises `UsageError` when it is none, or has 64 MB."""
-    try:
-        return read_regular(path).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no readable UTF-8 text ({error}): save it as UTF-8") from error
-
-
 def rows_of(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a table with commas or tabs. Raises `UsageError` when it lacks one of ``columns``, or a row does."""
-    text = text_of(path)
+    text = read_text(path)
     header = text.partition("\n")[0]
     try:
         table = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in header else ",")
@@ -184,14 +176,14 @@ def by_split(folder: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
     if "" in splits:
         raise wrong_layout(folder, f"train, val or test in the name of every file, and {splits[''][0].name} has none")
     if "val" in splits and "test" in splits:
-        complain_of_test(folder, len(splits["test"]))
+        complain_of_test(folder, f"test ({len(splits['test'])} of its files)")
     val = splits.get("val") or splits.get("test")
     return {"train": splits["train"], "val": val} if val else {"train": splits["train"]}
 
 
-def complain_of_test(folder: Path, count: int) -> None:
-    """Say that a third split is left alone: nothing is trained or judged on it."""
-    print(f"note: {folder} has a val and a test split: test ({count} of its entries) is not used", file=sys.stderr)
+def complain_of_test(folder: Path, test: str) -> None:
+    """Say that a third split, ``test``, is left alone: nothing is trained or judged on it."""
+    print(f"note: {folder} has a split for validation and one for testing: {test} is not used", file=sys.stderr)
 
 
 def labels_of(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.storage.names import is_foreign, is_no_image
+from data_prep.storage.names import NO_IMAGES, ending, is_foreign
 from data_prep.storage.samples import Files, Picked, Sample
 from toolkit.errors import UsageError
 
@@ -27,7 +27,7 @@ def class_folders(root: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_foreign(entry.name))
 
 
-def class_tree(root: Path, classes: Sequence[str], passed_over: "Counter[str] | None" = None) -> Files:
+def class_tree(root: Path, classes: Sequence[str], passed_over: Counter[str] | None = None) -> Files:
     """The files below ``root/CLASS/``, class after class, each class's names sorted (as torchvision has them).
 
     Every file counts as an image but those that `data_prep.storage.names` knows for something else: whether it is one
@@ -40,8 +40,8 @@ def class_tree(root: Path, classes: Sequence[str], passed_over: "Counter[str] | 
     for label, name in enumerate(classes):
         found = []
         for path in files_below(root, name):
-            if is_no_image(path):
-                counts[Path(path).suffix.lower()] += 1
+            if (kind := ending(path)) in NO_IMAGES:
+                counts[kind] += 1
             else:
                 found.append(path)
         if not found:

@@ -1,6 +1,5 @@
 """What names say: splits, and files that belong to somebody else's program. One list, for trees and tars alike."""
 
-import os
 import re
 
 SPLITS = {
@@ -17,10 +16,10 @@ SPLITS = {
 SPLIT = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])")
 FOREIGN = frozenset({"__macosx", "@eadir", "lost+found", "thumbs.db", "desktop.ini", "$recycle.bin"})
 """What archivers, desktops, network disks and file systems leave among other people's files, in lower case."""
-NO_IMAGES = frozenset(
-    ".csv .db .doc .gz .html .ini .json .jsonl .log .mat .md .npy .npz .pdf .pkl .py .rar .tar .tsv .txt"  # noqa: SIM905
-    " .xls .xlsx .xml .yaml .yml .zip .7z".split()
-)
+NO_IMAGES = frozenset({
+    ".7z", ".csv", ".db", ".doc", ".gz", ".html", ".ini", ".json", ".jsonl", ".log", ".mat", ".md", ".npy", ".npz",
+    ".pdf", ".pkl", ".py", ".rar", ".tar", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip",
+})  # fmt: skip
 """Endings of files that people keep beside images: passed over, and counted."""
 
 
@@ -30,9 +29,10 @@ def is_foreign(name: str) -> bool:
     return base.startswith(".") or base.lower() in FOREIGN
 
 
-def is_no_image(name: str) -> bool:
-    """Whether a file's ending says that it is no image (`NO_IMAGES`)."""
-    return os.path.splitext(name)[1].lower() in NO_IMAGES  # noqa: PTH122
+def ending(name: str) -> str:
+    """A file name's ending in lower case, with its dot; empty where there is none (``.hidden`` has none)."""
+    stem, dot, last = name.rpartition("/")[2].rpartition(".")
+    return f".{last.lower()}" if stem and dot else ""
 
 
 def split_named(name: str) -> str | None:

@@ -1,7 +1,6 @@
 """Where a sample's image lies: a file, a stretch of a tar, a cell of a parquet file. Read in the worker, not before."""
 
 import os
-import stat
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,6 +9,7 @@ from typing import NamedTuple, Protocol, overload
 
 import numpy as np
 
+from toolkit.files import NotRegular, regular
 from toolkit.imagefile.images import BadImage, Pixels
 
 LARGEST_IMAGE = 1 << 30
@@ -36,15 +36,12 @@ class File(NamedTuple):
 
     def read(self) -> bytes:
         """The whole file; a pipe or device of an image's name is refused, for reading it could wait for ever."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise BadImage("is no regular file")
-            check_bytes(status.st_size)
-            return os.read(descriptor, status.st_size)
-        finally:
-            os.close(descriptor)
+            with regular(self.path) as (descriptor, size):
+                check_bytes(size)
+                return os.read(descriptor, size)
+        except NotRegular as error:
+            raise BadImage("is no regular file") from error
 
 
 class Span(NamedTuple):

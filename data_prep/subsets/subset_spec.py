@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.sources.source import text_of
 from data_prep.wordnet import WordNet
 from toolkit.errors import UsageError
 from toolkit.names import unknown
 from toolkit.study.dataset import Manifest
+from toolkit.texts import read_text
 
 
 class Plan(NamedTuple):
@@ -130,7 +130,7 @@ def _listed(parent: Manifest, file: Path) -> list[int]:
     if not file.is_file():
         raise UsageError(f"--class-list {file} is no file; it should hold a class id a line")
     numbers = {name: label for names in (parent.class_names, parent.classes) for label, name in enumerate(names)}
-    lines = [line.strip() for line in text_of(file).splitlines()]
+    lines = [line.strip() for line in read_text(file).splitlines()]
     keys = [line if line in numbers else line.split()[0] for line in lines if line and not line.startswith("#")]
     for key in keys:
         if key not in numbers:

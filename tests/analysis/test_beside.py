@@ -78,3 +78,22 @@ def test_the_exported_runs_are_read_again(study: Path, tmp_path: Path) -> None:
     report.main([str(study), "--out", str(tmp_path / "out"), "--resamples", "100"])
     again = load([str(tmp_path / "out/runs.csv")])[0]
     assert again.wide.equals(load([str(study)])[0].wide) and again.quantity == "error"
+
+
+@pytest.mark.parametrize(
+    ("table", "unit"),
+    [("model,acc\nresnet50,8\nresnet18,7\n", "none"), ("model,loss\nresnet50,180\nresnet18,170\n", None)],
+)
+def test_values_that_cannot_be_compared_are_refused(study: Path, tmp_path: Path, table: str, unit: str | None) -> None:
+    (tmp_path / "other.csv").write_text(table)
+    with pytest.raises(UsageError, match="cannot be compared"):
+        with_others(load([str(study)])[0], [str(tmp_path / "other.csv")], Reading(unit=unit))
+
+
+def test_accuracies_without_a_unit_are_no_errors(tmp_path: Path) -> None:
+    """100 minus a score of no unit would have been an error out of nothing."""
+    (tmp_path / "mine.csv").write_text("model,birds\na,1\nb,2\nc,3\nd,4\n")
+    (tmp_path / "other.csv").write_text("model,acc\na,1\nb,2\nc,3\nd,4\n")
+    mine = load([str(tmp_path / "mine.csv")], Reading("error", "none"))[0]
+    with pytest.raises(UsageError, match="cannot be compared"):
+        with_others(mine, [str(tmp_path / "other.csv")], Reading(unit="none"))

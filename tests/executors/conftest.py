@@ -83,3 +83,11 @@ def training(study: Path) -> list[str]:
     """Those of them that have learnt something."""
     beats = {i: Study(study).progress(i) for i in running(study)}
     return [i for i, p in beats.items() if p and p.phase != "starting" and p.step + p.epoch > 0]
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """A profile for the one-machine Slurm."""
+    path = tmp_path / "profile.toml"
+    path.write_text("cpus = 1\ntime_min = 30\ngrace_s = 10\n")
+    return path

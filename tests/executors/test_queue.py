@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from slurm.cluster import Cluster
+from tests.conftest import real_part
 from tests.executors.conftest import environment, errors, launch, status, verb, wait_for
 from toolkit.study import Study
 from toolkit.study.submission import submissions
@@ -29,13 +30,6 @@ MISLEADING = {
     "LOGNAME": "nobody",
 }
 """What people have in their shells' start-up files; each one changes what Slurm's commands do or print."""
-
-
-@pytest.fixture
-def profile(tmp_path: Path) -> Path:
-    path = tmp_path / "profile.toml"
-    path.write_text("cpus = 1\ntime_min = 30\ngrace_s = 10\n")
-    return path
 
 
 def queued(cluster: Cluster) -> str:
@@ -161,7 +155,7 @@ def test_another_user_sees_the_jobs_and_cannot_cancel_them(
     cluster: Cluster, data: Path, tmp_path_factory: pytest.TempPathFactory, profile: Path
 ) -> None:
     if os.geteuid():
-        pytest.skip("another user is root's to be")
+        real_part("another user", "run as root")
     folder = Path("/tmp") / f"shared-{os.getpid()}"
     shutil.copytree(data, folder / "data")
     study, mine = folder / "study", Path(shutil.copy(profile, folder / "profile.toml"))

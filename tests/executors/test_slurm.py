@@ -18,13 +18,6 @@ from toolkit.study.submission import new_submission
 pytestmark = pytest.mark.cluster
 
 
-@pytest.fixture
-def profile(tmp_path: Path) -> Path:
-    path = tmp_path / "profile.toml"
-    path.write_text("cpus = 1\ntime_min = 30\ngrace_s = 10\n")
-    return path
-
-
 def test_the_script_line_by_line(tmp_path: Path) -> None:
     study = Study.create(tmp_path / 'it\'s "odd"')
     submission = new_submission(study, "slurm", [["a"], ["b"]], Path("/data")).model_copy(update={"name": "name"})

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from slurm.cluster import Cluster
-from tests.executors.conftest import data, errors, launch, start, training, verb, wait_for  # noqa: F401
+from tests.executors.conftest import errors, launch, start, training, verb, wait_for
 from toolkit.planning.controller import controllers
 from toolkit.planning.stopping import StoppingRule, progress, rule_path
 from toolkit.study import Study
@@ -17,7 +17,7 @@ WHAT = ["--array", "0-11", "--dataset", "tiny", "other", "--until", "verdict=0.3
 
 
 @pytest.fixture(scope="session")
-def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:  # noqa: F811
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     study = tmp_path_factory.mktemp("runs") / "undisturbed"
     return study, launch(study, data, *WHAT, "--executor", "local", "--jobs", 2)
 
@@ -40,7 +40,7 @@ def test_a_study_trains_in_a_frozen_order_until_it_is_settled(undisturbed: tuple
     assert "looked at after 4, 6, 8, 10, 12 nets" in document["how"]
 
 
-def test_the_same_call_on_a_settled_study_trains_nothing(undisturbed: tuple[Path, dict], data: Path) -> None:  # noqa: F811
+def test_the_same_call_on_a_settled_study_trains_nothing(undisturbed: tuple[Path, dict], data: Path) -> None:
     study, document = undisturbed
     before = errors(study)
     again = launch(study, data, *WHAT, "--executor", "local")
@@ -50,7 +50,7 @@ def test_the_same_call_on_a_settled_study_trains_nothing(undisturbed: tuple[Path
     assert "other" in shown.stdout and "looked at" in shown.stdout
 
 
-def test_an_interrupted_run_comes_to_the_same_end(undisturbed: tuple[Path, dict], data: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_an_interrupted_run_comes_to_the_same_end(undisturbed: tuple[Path, dict], data: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
     call = ["--study", study, "--data", data, "--recipe", "smoke", *WHAT, "--executor", "local", "--jobs", 2]
     launcher = start("toolkit.launch", *call)
@@ -67,7 +67,7 @@ def test_an_interrupted_run_comes_to_the_same_end(undisturbed: tuple[Path, dict]
     assert document["targets"] == undisturbed[1]["targets"]
 
 
-def test_a_frozen_rule_does_not_change(undisturbed: tuple[Path, dict], data: Path) -> None:  # noqa: F811
+def test_a_frozen_rule_does_not_change(undisturbed: tuple[Path, dict], data: Path) -> None:
     study = undisturbed[0]
     call = ["--study", study, "--data", data, "--recipe", "smoke", "--executor", "local"]
     other_goal = [x if x != "verdict=0.3" else "width=0.5" for x in WHAT]
@@ -79,7 +79,7 @@ def test_a_frozen_rule_does_not_change(undisturbed: tuple[Path, dict], data: Pat
     assert "none of this call" in done.stderr
 
 
-def test_limits_are_kept(data: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_limits_are_kept(data: Path, tmp_path: Path) -> None:
     what = ["--array", "0-11", "--dataset", "tiny", "other", "--wave", 4, "--until", "width=0.01", "--max-nets", 6]
     planned = launch(tmp_path / "study", data, *what, "--executor", "local", "--dry-run")
     assert (planned["looks"], planned["to_run"]) == ([4, 6], 8)
@@ -100,7 +100,7 @@ def test_limits_are_kept(data: Path, tmp_path: Path) -> None:  # noqa: F811
 def test_waves_on_slurm_follow_each_other_and_survive_what_happens(
     cluster: Cluster,
     undisturbed: tuple[Path, dict],
-    data: Path,  # noqa: F811
+    data: Path,
     tmp_path: Path,
 ) -> None:
     study, profile = tmp_path / "it's a study", tmp_path / "profile.toml"

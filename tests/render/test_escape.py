@@ -2,7 +2,6 @@
 
 import csv as reader
 import io
-import json
 import unicodedata
 from html.parser import HTMLParser
 
@@ -15,6 +14,7 @@ from matplotlib import cbook
 from rich.console import Console
 from rich.text import Text
 
+from toolkit import report
 from toolkit.analysis.table import Table
 from toolkit.render import escape
 from toolkit.render.export import latex as latex_table
@@ -126,13 +126,14 @@ def test_html_is_the_text_in_an_element_and_in_an_attribute(text):
     assert heard.text == escape.visible(text)
 
 
-@given(st.recursive(hostile | st.none() | st.integers(), lambda x: st.lists(x) | st.dictionaries(hostile, x)))
-def test_a_script_gets_the_value_and_never_ends_early(value):
-    text = escape.script(value)
-    assert json.loads(text) == value
-    assert not set(text) & set("<>&\u2028\u2029") and text.isascii()
-
-
-def test_a_script_refuses_what_json_has_not():
-    with pytest.raises(ValueError, match="JSON"):
-        escape.script(float("nan"))
+def test_a_report_of_hostile_names_is_drawn_and_read(tmp_path):
+    """Every medium at once: figures, page, tables and the table of runs, with names that mean something in each."""
+    parts = ("$x^{", "=cmd|'/c calc'!A1", "<script>alert(1)</script>", "\x1b[2J", "net")
+    rows = [[f"{part}{i}", i, (i * 2) % 5, (3 * i) % 5 + 1] for i, part in enumerate(parts)]
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        reader.writer(file).writerows([["model", "$a_{", "<b>", "@c"], *rows])
+    call = [str(tmp_path / "t.csv"), "--error", "--unit", "none", "--out", str(tmp_path), "--resamples", "100"]
+    assert report.main(call) == 0
+    page = (tmp_path / "index.html").read_text()
+    assert "<script>alert(1)" not in page and "\x1b" not in page
+    assert all(not cell.startswith(("=", "@")) for row in reader.reader((tmp_path / "runs.csv").open()) for cell in row)

@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 from tests.security.test_one_machine_slurm import listeners
-from tests.training.conftest import TINY, changed, data, declare, study  # noqa: F401
+from tests.training.conftest import TINY, changed
 from toolkit.study.progress import Progress
 
 DEADLINE_S = 120
 LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 
 
-def test_two_ranks_listen_on_the_loopback_interface_alone(study, declare, data):  # noqa: F811
+def test_two_ranks_listen_on_the_loopback_interface_alone(study, declare, data):
     task = declare(recipe=changed(TINY, epochs=2000))
     command = [sys.executable, "-m", "toolkit.train", str(study.path), task.id, "--data", str(data)]
     outward = next((name for _, name in socket.if_nameindex() if name != "lo"), "lo")

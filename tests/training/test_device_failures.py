@@ -10,6 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from toolkit.errors import ToolkitError
 from toolkit.executors import gpus as gpus_module
+from toolkit.launching.reconcile import make_plan
+from toolkit.launching.request import LaunchRequest
 from toolkit.train import exit_status, train
 from toolkit.training import device
 from toolkit.training.device import DeviceTransfer, promised
@@ -113,3 +115,14 @@ def fake_nvidia_smi(monkeypatch, folder, script):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_a_login_node_whose_nvidia_smi_fails_plans_a_launch(tmp_path, monkeypatch, data):
+    """Only a local run asks how many GPUs there are here."""
+    broken = tmp_path / "nvidia-smi"
+    broken.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed' >&2\nexit 9\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    where = {"study": str(tmp_path / "study"), "data": str(data), "dataset": ("stripes",)}
+    assert len(make_plan(LaunchRequest(array="0", executor="debug", **where)).tasks) == 1

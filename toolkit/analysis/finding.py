@@ -34,11 +34,16 @@ def _what_is_there(data: Measurements, counts: pl.DataFrame) -> str:
     return f"{data.name}: {results}; {', '.join(lost + unread) or 'nothing missing'}."
 
 
+def with_reference(who: Roles, pairs: pl.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table of pairs that set the reference beside a target, with the target's name as ``target``."""
+    rows = [row for row in pairs.iter_rows(named=True) if who.reference in (row["a"], row["b"])]
+    rows = [row | {"target": row["b"] if row["a"] == who.reference else row["a"]} for row in rows]
+    return [row for row in rows if row["target"] in who.targets]
+
+
 def _transfer(who: Roles, pairs: pl.DataFrame) -> list[str]:
     """How the reference's ranking fares on the targets, by the intervals."""
-    wanted = set(who.targets)
-    rows = [row for row in pairs.iter_rows(named=True) if {row["a"], row["b"]} - {who.reference} <= wanted]
-    rows = [row | {"target": _other(row, who.reference)} for row in rows if who.reference in (row["a"], row["b"])]
+    rows = with_reference(who, pairs)
     known = sorted((row for row in rows if row["spearman_low"] is not None), key=lambda row: -row["spearman"])
     if not known:
         reasons = sorted({row["note"] or "no interval" for row in rows})
@@ -46,21 +51,16 @@ def _transfer(who: Roles, pairs: pl.DataFrame) -> list[str]:
     if len(known) == 1:
         return [f"{_verdict(known[0])} from {who.reference} to {_said(known[0])}, n = {known[0]['n']}."]
     groups = {
-        f"The ranking on {who.reference} transfers (Spearman over {TRANSFERS}) to": _where(known, TRANSFERS, 2),
-        "It is reversed on": _where(known, -2, 0),
-        "In between, or not to be told": [
+        f"transfers (Spearman over {TRANSFERS}) to": _where(known, TRANSFERS, 2),
+        "is reversed on": _where(known, -2, 0),
+        "lies in between, or is not to be told, on": [
             row for row in known if row["spearman_low"] <= TRANSFERS and row["spearman_high"] >= 0
         ],
     }
-    lines = [f"{words}: {', '.join(map(_said, found))}." for words, found in groups.items() if found]
-    if lines and who.reference not in lines[0]:
-        lines[0] = f"The ranking on {who.reference}: {lines[0][0].lower()}{lines[0][1:]}"
+    told = [f"{words}: {', '.join(map(_said, found))}." for words, found in groups.items() if found]
+    lines = [f"The ranking on {who.reference} {told[0]}", *(f"It {line}" for line in told[1:])]
     without = [f"{row['target']} ({row['note'] or 'no interval'})" for row in rows if row["spearman_low"] is None]
     return [*lines, f"No verdict on {', '.join(without)}."] if without else lines
-
-
-def _other(row: dict[str, Any], reference: str) -> str:
-    return str(row["b"] if row["a"] == reference else row["a"])
 
 
 def _where(rows: list[dict[str, Any]], low: float, high: float) -> list[dict[str, Any]]:

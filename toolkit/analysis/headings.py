@@ -1,7 +1,7 @@
 """What a column of anybody's table is, by its heading."""
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 Role = Literal[
     "architecture",
@@ -20,7 +20,7 @@ Role = Literal[
     "result",
     "ignore",
 ]
-ROLES: tuple[Role, ...] = Role.__args__  # type: ignore[attr-defined]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 ARCHITECTURE = (
     "architecture", "arch", "model", "net", "network", "backbone", "model_name", "net_name",

@@ -17,7 +17,7 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
             dest="quantity",
             action="store_const",
             const=quantity,
-            help=f"a table's values are {plural}",
+            help=f"values of all tables given are {plural}",
         )
     add("--unit", choices=("percent", "share", "none"), help="of a table's values (default: by their size)")
     add(

@@ -12,20 +12,8 @@ from toolkit.references import reference_names
 from toolkit.study.study import Study, study_path
 
 SUFFIXES = (
-    ".csv",
-    ".tsv",
-    ".parquet",
-    ".txt",
-    ".gz",
-    ".xlsx",
-    ".xls",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-    ".md",
-    ".bz2",
-    ".xz",
-)
+    ".csv", ".tsv", ".txt", ".parquet", ".xlsx", ".xls", ".json", ".jsonl", ".ndjson", ".md", ".gz", ".bz2", ".xz",
+)  # fmt: skip
 
 
 def load(sources: Sequence[str], reading: Reading | None = None) -> tuple[Measurements, Path | None]:

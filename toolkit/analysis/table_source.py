@@ -79,14 +79,14 @@ def table_measurements(paths: Sequence[Path], reading: Reading | None = None) ->
     _refuse_repeats(tidy, place, tables[0])
     percents = {name for table in tables for name in table.percent}
     tidy, unit, said = _in_percent(tidy, quantity, reading, percents, place)
-    tidy, noise = _errors(tidy)
-    tidy = _checked_counts(tidy, quantity, place)
+    _refuse_counts(tidy, quantity, place)
+    noise = tidy.filter(pl.col("noise").is_not_null()).select("architecture", "dataset", "noise")
     attributes = pl.concat([described for _, described in parts], how="diagonal_relaxed")
     attributes = attributes.group_by("architecture", maintain_order=True).agg(pl.all().mean())
     name = " + ".join(path.name.split(".")[0] for path in paths)
     metrics = {name: kind for table in tables for name, kind in table.metrics.items()}
-    found = Measurements(name, tidy.select(list(SCHEMA)), attributes, quantity, unit, metrics, tuple(notes + said))
-    return found if noise is None else Measurements(**{**found.__dict__, "errors": noise})
+    told = noise if len(noise) else None
+    return Measurements(name, tidy.select(list(SCHEMA)), attributes, quantity, unit, metrics, tuple(notes + said), told)
 
 
 def reference_measurements(name: str) -> Measurements:
@@ -413,14 +413,8 @@ def _times_100(tidy: pl.DataFrame, shares: set[str]) -> pl.DataFrame:
     return tidy.with_columns(value=pl.col("value") * factor, noise=pl.col("noise") * factor)
 
 
-def _errors(tidy: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    """Standard errors that the table itself tells, or none."""
-    told = tidy.filter(pl.col("noise").is_not_null()).select("architecture", "dataset", "noise")
-    return tidy, told if len(told) else None
-
-
-def _checked_counts(tidy: pl.DataFrame, quantity: str, place: str) -> pl.DataFrame:
-    """``tidy`` as it is. Raises `UsageError` for counts that cannot be, or that contradict their value."""
+def _refuse_counts(tidy: pl.DataFrame, quantity: str, place: str) -> None:
+    """Raise `UsageError` for counts that cannot be, or that contradict their value."""
     share = 100 * pl.col("wrong") / pl.col("images")
     expected = share if quantity == "error" else 100 - share
     bad = tidy.filter(
@@ -436,4 +430,3 @@ def _checked_counts(tidy: pl.DataFrame, quantity: str, place: str) -> pl.DataFra
             f"which is no {quantity} of {row['value']:g} %: "
             "mend the counts or leave their columns out (--map wrong=ignore)"
         )
-    return tidy

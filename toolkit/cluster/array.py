@@ -1,5 +1,6 @@
 """Job arrays: the one way to hand work to Slurm. submitit writes the batch script; nothing is pickled."""
 
+import os
 import re
 import shlex
 import sys
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 WARNING = "URG"
 """The signal before the time limit. Slurm sends it to every process of the step; this is the one that by default does
 nothing, for the process that serves a mounted image must survive it."""
-PREEMPTED = 75
-"""Exit status (EX_TEMPFAIL) of tasks that saved themselves and want to go on."""
 
 
 class Refused(ToolkitError):
@@ -174,7 +173,7 @@ def _requeue_lines(limit: int) -> list[str]:
     """The host's side of preemption: the image has no scontrol, so the batch script requeues when the tasks ask."""
     return [
         "status=$?",
-        f'if [ $status -eq {PREEMPTED} ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {limit} ]; then',
+        f'if [ $status -eq {os.EX_TEMPFAIL} ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {limit} ]; then',
         '    scontrol requeue "$SLURM_JOB_ID"',
         "fi",
         "exit $status",

@@ -6,9 +6,9 @@ from typing import Self
 from pydantic import Field, ValidationError, model_validator
 
 from toolkit.errors import UsageError
-from toolkit.files import read_regular
 from toolkit.names import unknown
 from toolkit.study.model import FrozenModel, first_problem
+from toolkit.texts import read_text
 
 GPU_OPTIONS = ("gpus", "gpus-per-task", "gpus-per-node", "gpus-per-socket")
 OWN_OPTIONS = (
@@ -89,9 +89,9 @@ def load_profile(path: str | None) -> Profile:
     if path is None:
         return Profile()
     try:
-        fields = tomllib.loads(read_regular(path).decode())
-    except OSError as error:
-        raise UsageError(f"profile {path} cannot be read ({error.strerror}); examples: slurm/profiles/") from error
+        fields = tomllib.loads(read_text(path))
+    except UsageError as error:
+        raise UsageError(f"profile {error}; examples: slurm/profiles/") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"profile {path} is no TOML: {error}") from error
     for key in fields:

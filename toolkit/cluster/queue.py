@@ -45,7 +45,8 @@ def slurm_here() -> bool:
 
 def slurm_environment() -> dict[str, str]:
     """This process's environment without what an allocation or a user's shell would change of our jobs."""
-    return {name: value for name, value in os.environ.items() if name not in left_out()}
+    dropped = set(left_out())
+    return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
 def left_out() -> list[str]:

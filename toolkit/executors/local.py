@@ -34,7 +34,8 @@ STOP_GRACE_S = 60.0
 class Watcher(Protocol):
     """Someone who is told, twice a second, which tasks are in flight."""
 
-    def update(self, in_flight: Sequence[str]) -> None: ...
+    def update(self, in_flight: Sequence[str]) -> None:
+        """Take note of the ids of the tasks in flight."""
 
 
 Display = Callable[[Study, int], AbstractContextManager[Watcher]]

@@ -84,7 +84,9 @@ class Beton:
         self.modes, self.labels = image["mode"], self.metadata["label"].astype(np.int64)
         self.heights, self.widths = image["height"].astype(np.int64), image["width"].astype(np.int64)
         self.offsets = image["data_ptr"].astype(np.int64)
-        self.allocations = self._table(ALLOCATION, self._table_start, (self.bytes - self._table_start) // 24)
+        self.allocations = self._table(
+            ALLOCATION, self._table_start, (self.bytes - self._table_start) // ALLOCATION.itemsize
+        )
         self.sizes = self._sizes()
         self._refuse(self._wrong_images())
 

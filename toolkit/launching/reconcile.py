@@ -112,7 +112,7 @@ def make_plan(request: LaunchRequest) -> Plan:
         data=data,
         per_job=request.per_job,
         pack=pack,
-        jobs=request.jobs or default_jobs(),
+        jobs=(request.jobs or default_jobs()) if executor == "local" else 1,
         container=_container(profile, executor, study, data),
         wanted=UNFINISHED.union(*(RETRIES[kind] for kind in request.retry)),
         memory=memory,

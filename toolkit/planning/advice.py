@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from toolkit.analysis.document import Report
+from toolkit.analysis.finding import with_reference
 from toolkit.planning.goal import verdict_of
 from toolkit.planning.hours import net_hours
 from toolkit.planning.nets import ONE_DRAW, nets_table, pilot_assumptions
@@ -25,7 +26,7 @@ def with_planning(report: Report, source: str, home: Path | None) -> Report:
 
 
 def _with_advice(report: Report, source: str, home: Path | None) -> Report:
-    wanted = set(_open_targets(report))
+    wanted = _open_targets(report)
     known = [k for k in pilot_assumptions(report.data, report.roles, report.settings) if k.target in wanted]
     if not known:
         return report
@@ -36,16 +37,11 @@ def _with_advice(report: Report, source: str, home: Path | None) -> Report:
     return replace(report, tables=report.tables | {"nets": item}, finding=[*report.finding, line])
 
 
-def _open_targets(report: Report) -> list[str]:
+def _open_targets(report: Report) -> set[str]:
     """Targets whose interval with the reference tells no verdict."""
-    reference, targets = report.roles.reference, set(report.roles.targets)
-    rows = [row for row in report.tables["pairs"].frame.iter_rows(named=True) if reference in (row["a"], row["b"])]
-    told = [(row["b"] if row["a"] == reference else row["a"], row) for row in rows if row["spearman_low"] is not None]
-    return [
-        target
-        for target, row in told
-        if target in targets and verdict_of(Interval(row["spearman_low"], row["spearman_high"])) == "open"
-    ]
+    rows = with_reference(report.roles, report.tables["pairs"].frame)
+    told = [row for row in rows if row["spearman_low"] is not None]
+    return {r["target"] for r in told if verdict_of(Interval(r["spearman_low"], r["spearman_high"])) == "open"}
 
 
 def _with_looks(report: Report, home: Path | None) -> Report:

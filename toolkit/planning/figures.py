@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from toolkit.render.escape import figure as label
 from toolkit.render.figures import ACCENT, GREY, INK, SERIES, STYLE
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def replay_figure(targets: pl.DataFrame, goals: pl.DataFrame, every: int) -> "Fi
         rows = targets.sort("nets", descending=True)
         colours = [ACCENT if verdict != "open" else GREY for verdict in rows["full_verdict"]]
         left.barh(range(len(rows)), rows["nets"], color=colours, height=0.7)
-        labels = [f"{row['target']} ({row['rho']:.2f})" for row in rows.iter_rows(named=True)]
+        labels = [f"{label(row['target'])} ({row['rho']:.2f})" for row in rows.iter_rows(named=True)]
         left.set(yticks=range(len(rows)), yticklabels=labels, xlim=(0, every), xlabel=f"nets trained, of {every}")
         left.set_title("Nets until settled, by target (rho)\ngrey: open in the full study too", size=8)
         right.set_title("The price of stopping earlier\nfigures: chance of giving up, or width", size=8)
@@ -54,7 +55,7 @@ def width_figure(curves: pl.DataFrame, basis: str) -> "Figure":
         for i, name in enumerate(names):
             part = curves.filter(pl.col("target") == name)
             style = ("-", "--", ":")[i // len(SERIES) % 3]
-            axis.plot(part["hours"], part["width"], style, color=SERIES[i % len(SERIES)], lw=1.3, label=name)
+            axis.plot(part["hours"], part["width"], style, color=SERIES[i % len(SERIES)], lw=1.3, label=label(name))
         axis.set(xscale="log", yscale="log", xlabel="hours on the target", ylabel="width of the 95% interval")
         axis.set_title(f"What an interval costs\n{basis.split(',')[0]}", size=8)
         axis.legend(frameon=False, fontsize=6, ncols=2)
@@ -80,9 +81,9 @@ def frontier_figure(rows: pl.DataFrame) -> "Figure":
             axis.plot(best["hours"], best["rho"], "o-", ms=4, lw=1.2, color=ACCENT)
             for row in part.iter_rows(named=True):
                 place = (row["hours"], row["rho"])
-                axis.annotate(row["proxy"], place, xytext=(3, 3), textcoords="offset points", size=5, color=INK)
+                axis.annotate(label(row["proxy"]), place, xytext=(3, 3), textcoords="offset points", size=5, color=INK)
             axis.set_xscale("log")
-            axis.set_title(name, size=8)
+            axis.set_title(label(name), size=8)
         for axis in axes.flat[len(names) :]:
             axis.set_axis_off()
         figure.supxlabel("hours to train the proxy on all nets", size=8)

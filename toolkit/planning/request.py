@@ -29,9 +29,16 @@ class WaveRequest:
 
     @staticmethod
     def read(path: Path) -> "WaveRequest":
-        """What `write` wrote. Raises `ToolkitError` for a file that others may have written."""
-        from pydantic import TypeAdapter
+        """What `write` wrote. Raises `ToolkitError` for a file that is none, or that others may have written."""
+        from pydantic import TypeAdapter, ValidationError
 
-        if not is_private(path):
-            raise ToolkitError(f"{path} can be written by others, so it is not followed: launch again")
-        return TypeAdapter(WaveRequest).validate_json(read_regular(path))
+        from toolkit.study.model import first_problem
+
+        try:
+            if not is_private(path):
+                raise ToolkitError(f"{path} can be written by others, so it is not followed: launch again")
+            return TypeAdapter(WaveRequest).validate_json(read_regular(path))
+        except OSError as error:
+            raise ToolkitError(f"{path} cannot be read ({error.strerror}): launch again") from error
+        except ValidationError as error:
+            raise ToolkitError(f"{path} is no request ({first_problem(error)}): launch again") from error

@@ -4,9 +4,7 @@ Every function first makes the text `visible`: one line, with control characters
 and no medium can be told to move its cursor, to change its title, or to show letters in another order.
 """
 
-import json
 import re
-from typing import Any
 
 import markupsafe
 
@@ -68,14 +66,3 @@ def latex(text: str) -> str:
 def html(text: str) -> markupsafe.Markup:
     """``text`` for an HTML element or a quoted attribute."""
     return markupsafe.escape(visible(text))
-
-
-def script(value: Any) -> markupsafe.Markup:
-    """``value`` (strings, finite numbers, None, lists, dicts) as JSON that may stand inside a ``<script>`` element.
-
-    Raises `ValueError` for NaN and infinity, which JSON has not.
-    """
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for letter in "<>&":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return markupsafe.Markup(text)

@@ -10,6 +10,7 @@ import polars as pl
 from toolkit.analysis.document import Report
 from toolkit.analysis.table import bounds
 from toolkit.files import atomic
+from toolkit.render.escape import figure as label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,10 +88,12 @@ def scatter_pair(report: Report) -> "Figure":
     if len(data.architectures) <= LABELLED:
         for name, *place in zip(data.architectures, x, y, strict=True):
             if np.isfinite(place).all():
-                axis.annotate(name, (place[0], place[1]), xytext=(5, 3), textcoords="offset points", size=6, color=GREY)
+                axis.annotate(
+                    label(name), (place[0], place[1]), xytext=(5, 3), textcoords="offset points", size=6, color=GREY
+                )
     axis.margins(x=0.15)
     unit = f" ({data.unit})" if data.unit else ""
-    axis.set(xlabel=f"{data.quantity} on {x_name}{unit}", ylabel=f"{data.quantity} on {y_name}{unit}")
+    axis.set(xlabel=label(f"{data.quantity} on {x_name}{unit}"), ylabel=label(f"{data.quantity} on {y_name}{unit}"))
     axis.set_title(_rho_in_words(report.tables["pairs"].frame.row(0, named=True)))
     return figure
 
@@ -128,7 +131,7 @@ def scatter_matrix(report: Report) -> "Figure":
 
 
 def _write(axis: "Axes", text: str, **style: Any) -> None:
-    axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, **style)
+    axis.text(0.5, 0.5, label(text), ha="center", va="center", transform=axis.transAxes, **style)
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
         spine.set_visible(False)
@@ -153,10 +156,10 @@ def forest(report: Report) -> "Figure":
     axis = figure.subplots()
     for y, row in enumerate(rows):
         _interval(axis, row, "spearman", y, ACCENT if row["other"] in report.roles.targets else GREY)
-    axis.set(yticks=range(len(rows)), yticklabels=[row["other"] for row in rows], xlim=(-1.02, 1.02))
+    axis.set(yticks=range(len(rows)), yticklabels=[label(row["other"]) for row in rows], xlim=(-1.02, 1.02))
     _zero_line(axis)
     axis.set_xlabel("Spearman's rho, 95% interval over architectures")
-    axis.set_title(f"Does the ranking on {reference} hold elsewhere?")
+    axis.set_title(label(f"Does the ranking on {reference} hold elsewhere?"))
     return figure
 
 
@@ -173,12 +176,12 @@ def gains(report: Report) -> "Figure":
     for i, subset in enumerate(subsets):
         shift = 0.36 - 0.72 * (i + 0.5) / len(subsets)
         colour = SERIES[i % len(SERIES)]
-        axis.plot([], [], "o-", color=colour, ms=4, lw=1.6, label=subset)
+        axis.plot([], [], "o-", color=colour, ms=4, lw=1.6, label=label(subset))
         for row in (row for row in rows if row["subset"] == subset):
             _interval(axis, row, "gain", targets.index(row["target"]) + shift, colour)
-    axis.set(yticks=range(len(targets)), yticklabels=targets, ylim=(-0.5, len(targets) - 0.5))
+    axis.set(yticks=range(len(targets)), yticklabels=list(map(label, targets)), ylim=(-0.5, len(targets) - 0.5))
     _zero_line(axis)
-    reference = report.roles.reference
+    reference = label(report.roles.reference)
     axis.set_xlabel(f"gain in Spearman's rho with the target over {reference}; 95% paired bootstrap interval")
     axis.set_title(f"Fewer classes of {reference}: how much better do they predict a ranking?", pad=24)
     axis.legend(frameon=False, ncols=len(subsets), loc="lower left", bbox_to_anchor=(-0.01, 0.995), fontsize=8)
@@ -198,7 +201,7 @@ def _zero_line(axis: "Axes") -> None:
 
 
 def distribution(report: Report) -> "Figure":
-    """Distribution function of every dataset's values, with bootstrap bands."""
+    """Distribution function of every dataset's values, with exact bands."""
     frame = report.tables["distribution"].frame
     names = frame["dataset"].unique(maintain_order=True).to_list()
     columns = min(4, len(names))
@@ -210,8 +213,8 @@ def distribution(report: Report) -> "Figure":
             part["at"], part["share_low"], part["share_high"], step="post", color=ACCENT, alpha=0.25, lw=0
         )
         axis.step(part["at"], part["share"], where="post", color=ACCENT, lw=1.2)
-        axis.set_title(name, size=8)
-        axis.set_xlabel(report.data.scale(name), size=7)
+        axis.set_title(label(name), size=8)
+        axis.set_xlabel(label(report.data.scale(name)), size=7)
     for axis in figure.axes[len(names) :]:
         axis.set_axis_off()
     figure.supylabel("share of architectures at or below", size=8)
@@ -232,7 +235,7 @@ def attributes(report: Report) -> "Figure":
         if np.isfinite(value):
             colour = "white" if abs(value) > 0.6 else INK
             axis.text(column, row, f"{value:.2f}", ha="center", va="center", size=6, color=colour)
-    axis.set(yticks=range(len(names)), yticklabels=names, xticks=range(len(columns)))
-    axis.set_xticklabels([column.replace("_", " ") for column in columns], rotation=40, ha="right")
+    axis.set(yticks=range(len(names)), yticklabels=list(map(label, names)), xticks=range(len(columns)))
+    axis.set_xticklabels([label(column.replace("_", " ")) for column in columns], rotation=40, ha="right")
     axis.set_title(f"Spearman of {report.data.quantity} with", size=8)
     return figure

@@ -8,7 +8,7 @@ import polars as pl
 from toolkit.analysis.document import Report
 from toolkit.errors import ToolkitError
 from toolkit.files import write_atomic
-from toolkit.render.export import write_tables
+from toolkit.render.export import spreadsheet, write_tables
 from toolkit.render.figures import figures, save
 from toolkit.render.page import page
 
@@ -28,7 +28,7 @@ def _write(report: Report, folder: Path) -> list[str]:
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
     write_tables(list(report.tables.values()), folder / "tables")
-    write_atomic(folder / "runs.csv", _runs(report).write_csv().encode())
+    write_atomic(folder / "runs.csv", spreadsheet(_runs(report)).write_csv().encode())
     write_atomic(folder / "report.json", orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
     drawn = {name: save(figure, folder / "figures", name) for name, figure in figures(report).items()}
     drawings = {name: drawn[name][-1].read_text() for name in ON_PAGE if name in drawn}

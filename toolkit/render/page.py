@@ -9,6 +9,7 @@ from markupsafe import Markup
 from toolkit.analysis.document import Report
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.table import Table
+from toolkit.render import escape
 from toolkit.render.cells import cells, heading, numeric_columns
 
 SIZE, MARGIN = 420, 46
@@ -21,7 +22,7 @@ PLOTS = 24
 def page(report: Report, drawings: dict[str, str]) -> str:
     """The report as one HTML document; ``drawings`` are SVG documents by name."""
     source = resources.files("toolkit.render").joinpath("page.html.j2").read_text()
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(autoescape=True, finalize=_harmless, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(source).render(
         name=report.data.name,
         finding=report.finding,
@@ -31,6 +32,11 @@ def page(report: Report, drawings: dict[str, str]) -> str:
         drawings={name: _inline(svg, name) for name, svg in drawings.items()},
         tables=[_table(item) for item in report.tables.values()],
     )
+
+
+def _harmless(value: object) -> object:
+    """What the template prints: text of strangers by `escape.html`, markup of our own as it is."""
+    return escape.html(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _others(report: Report) -> list[str]:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from toolkit.errors import UsageError
-from toolkit.files import read_regular
 from toolkit.names import unknown
 from toolkit.study.model import FrozenModel, first_problem
+from toolkit.texts import read_text
 
 
 class Recipe(FrozenModel):
@@ -107,7 +107,7 @@ def _read_recipe(name: str) -> dict[str, Any]:
     if path.suffix == ".toml":
         if not path.is_file():
             raise UsageError(f"recipe file {path} is not there; shipped recipes: {', '.join(recipe_names())}")
-        text = _text(path)
+        text = read_text(path)
     elif name in recipe_names():
         text = (resources.files("toolkit") / "recipes" / f"{name}.toml").read_text()
     else:
@@ -116,15 +116,6 @@ def _read_recipe(name: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"recipe {name} is no TOML: {error}") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_regular(path).decode()
-    except OSError as error:
-        raise UsageError(f"recipe file {path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"recipe file {path} is no UTF-8 text (byte {error.start})") from error
 
 
 def _parse_change(change: str) -> tuple[str, Any]:

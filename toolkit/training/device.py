@@ -29,7 +29,7 @@ def choose(rank: int = 0) -> torch.device:
     """
     if not torch.cuda.is_available():
         if promise := promised(os.environ, DRIVER.is_file()):
-            raise ToolkitError(f"{promise}, but PyTorch sees no GPU ({_driver()}; {_wheel()}); {CPU}")
+            raise _no_gpu(promise)
         return torch.device("cpu")
     if rank >= torch.cuda.device_count():
         seen = torch.cuda.device_count()
@@ -69,14 +69,15 @@ def _wheel() -> str:
 
 def check_gpu() -> None:
     """Refuse to train on the CPU what was given a GPU. Raises `ToolkitError` that names node and driver."""
-    if torch.cuda.is_available():
-        return
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    raise ToolkitError(
-        f"no GPU is visible on node {platform.node()} although the profile asks for one (CUDA_VISIBLE_DEVICES "
-        f"{visible!r}, driver {DRIVER.read_text().splitlines()[0] if DRIVER.is_file() else 'not loaded'}, torch built "
-        f"for CUDA {torch.version.cuda}): leave that node out (exclude), or mend its driver; toolkit.doctor looks"
-    )
+    if not torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        asked = f"the profile asks for a GPU, and no GPU is visible on node {socket.gethostname()}"
+        advice = "leave that node out (exclude), or mend its driver (toolkit.doctor looks)"
+        raise _no_gpu(f"{asked} (CUDA_VISIBLE_DEVICES {visible!r}): {advice}")
+
+
+def _no_gpu(promise: str) -> ToolkitError:
+    return ToolkitError(f"{promise}, but PyTorch sees no GPU ({_driver()}; {_wheel()}); {CPU}")
 
 
 def describe(device: torch.device) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from toolkit.cli import complain, run
 from toolkit.study import Study
 from toolkit.training.process_group import Membership
-from toolkit.training.ranks import BROKEN, EX_TEMPFAIL, Order
+from toolkit.training.ranks import Order
 from toolkit.training.session import Session
 from toolkit.training.stop import StopFlag, on_signals
 from toolkit.training.threads import prepare
@@ -34,8 +34,8 @@ def main(argv: Sequence[str]) -> int:
             except BaseException as error:  # leaving in order would wait for the other ranks
                 complain(f"rank {order.rank} of {order.size}: {error}")
                 sys.stderr.flush()
-                os._exit(BROKEN)
-        return EX_TEMPFAIL if session.preempted else 0
+                os._exit(os.EX_SOFTWARE)
+        return os.EX_TEMPFAIL if session.preempted else 0
 
 
 def _end_with_parent(stop: StopFlag) -> None:

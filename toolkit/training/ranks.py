@@ -20,11 +20,9 @@ from toolkit.study.study import Study
 from toolkit.training.stop import StopFlag
 from toolkit.training.threads import allocation
 
-EX_TEMPFAIL = 75
-BROKEN = 70
-"""Exit status of a rank that cannot go on (EX_SOFTWARE)."""
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 LOOK_S = 0.1
+"""Seconds between looks at the ranks: none of them tells when it ends, and the flag may be up at any time."""
 
 
 class Order(BaseModel, frozen=True):
@@ -52,13 +50,13 @@ def train_together(study: Study, order: Order, stop: StopFlag) -> list[str]:
     while left := [task for task in order.tasks if task not in study.finished()]:
         order = order.model_copy(update={"tasks": tuple(left)})
         statuses = _run_ranks(order, stop)
-        if statuses <= {0, EX_TEMPFAIL}:
+        if statuses <= {0, os.EX_TEMPFAIL}:
             return [task for task in left if task not in study.finished()]
         if stop:
             return left
         if all(task not in study.finished() for task in left):
             if order.pack == 1:
-                ended = ", ".join(map(str, sorted(statuses - {0, EX_TEMPFAIL})))
+                ended = ", ".join(map(str, sorted(statuses - {0, os.EX_TEMPFAIL})))
                 raise ToolkitError(
                     f"a rank ended with status {ended} (negative: by that signal); its tasks are not finished: "
                     "run the command again, and they go on from their last checkpoints"
@@ -91,7 +89,7 @@ def _watch(ranks: Sequence["subprocess.Popen[bytes]"], stop: StopFlag) -> set[in
     while True:
         statuses = [rank.poll() for rank in ranks]
         ended = {status for status in statuses if status is not None}
-        if ended - {0, EX_TEMPFAIL} or None not in statuses:
+        if ended - {0, os.EX_TEMPFAIL} or None not in statuses:
             return ended
         if stop and not asked:
             asked = True

@@ -14,8 +14,6 @@ from toolkit.study.task import Task
 from toolkit.training.stop import StopFlag
 from toolkit.training.threads import prepare
 
-EX_TEMPFAIL = 75
-
 
 @dataclass(frozen=True)
 class TrainRequest:
@@ -104,7 +102,7 @@ def _on_ranks(request: TrainRequest, stop: StopFlag) -> Train:
 def exit_status(outcome: Outcome) -> int:
     """0: all done; 1: some failed or diverged; 75: stopped before the end."""
     if outcome.preempted:
-        return EX_TEMPFAIL
+        return os.EX_TEMPFAIL
     return 1 if outcome.failed or outcome.diverged else 0
 
 
