@@ -18,7 +18,7 @@ help:           ## this list
 setup: $(STAMP) ## .venv and dependencies, without root (done once; the other targets call it)
 
 $(STAMP): containers/requirements.lock containers/uv.lock containers/build.lock pyproject.toml
-	@echo "setting up $(VENV): some 6 GB, most of it PyTorch with CUDA"
+	@echo "setting up $(VENV): some 7 GB, most of it PyTorch with CUDA"
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --require-hashes -r containers/uv.lock
 	$(UV) pip install --compile-bytecode --no-deps --require-hashes --build-constraints containers/build.lock \
