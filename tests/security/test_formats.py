@@ -29,7 +29,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "profile.toml": lambda path: load_profile(str(path)),
     "table.csv": open_table,
     "table.json": open_table,
-    "image.beton": lambda path: Beton.open(path, "layout").close(),
+    "image.beton": lambda path: Beton.open(path, "layout"),
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

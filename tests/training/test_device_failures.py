@@ -119,10 +119,6 @@ def fake_nvidia_smi(monkeypatch, folder, script):
 
 def test_a_login_node_whose_nvidia_smi_fails_plans_a_launch(tmp_path, monkeypatch, data):
     """Only a local run asks how many GPUs there are here."""
-    broken = tmp_path / "nvidia-smi"
-    broken.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed' >&2\nexit 9\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    fake_nvidia_smi(monkeypatch, tmp_path, "echo 'NVIDIA-SMI has failed' >&2; exit 9")
     where = {"study": str(tmp_path / "study"), "data": str(data), "dataset": ("stripes",)}
     assert len(make_plan(LaunchRequest(array="0", executor="debug", **where)).tasks) == 1
