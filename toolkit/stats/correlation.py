@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special
 
 from toolkit.stats.kernels import rank_correlations
-from toolkit.stats.resampling import Floats, Ints, over_blocks
+from toolkit.stats.resampling import Draws, Floats, Ints, over_blocks
 
 Statistic = Literal["spearman", "kendall", "pearson"]
 MINIMUM = 4
@@ -36,23 +36,23 @@ def correlations(values: Floats, pairs: Ints) -> Correlations:
     return Correlations(*_weighted(values, pairs)(everyone)[..., 0])
 
 
-def bootstrap_correlations(values: Floats, pairs: Ints, resamples: int, seed: int) -> Correlations:
-    """The statistics on ``resamples`` draws with replacement of the rows of ``values`` (n, k); each (p, B).
+def bootstrap_correlations(values: Floats, pairs: Ints, draws: Draws) -> Correlations:
+    """The statistics on ``draws`` with replacement of the rows of ``values`` (n, k); each (p, B).
 
     All pairs see the same draws, so differences between pairs are paired.
     """
-    return Correlations(*over_blocks(_weighted(values, pairs), len(values), resamples, seed))
+    return Correlations(*over_blocks(_weighted(values, pairs), len(values), draws))
 
 
-def bootstrap_spearman(values: Floats, pairs: Ints, resamples: int, seed: int) -> Floats:
-    """Spearman's rho alone, on the draws that `bootstrap_correlations` makes of the same n and seed; (p, B)."""
+def bootstrap_spearman(values: Floats, pairs: Ints, draws: Draws) -> Floats:
+    """Spearman's rho alone, on the draws that `bootstrap_correlations` makes of the same rows; (p, B)."""
     ranks = _weighted_ranks(values, pairs, kendall=False)
-    return over_blocks(lambda weights: ranks(weights)[0], len(values), resamples, seed)
+    return over_blocks(lambda weights: ranks(weights)[0], len(values), draws)
 
 
-def bootstrap_pearson(values: Floats, pairs: Ints, resamples: int, seed: int) -> Floats:
-    """Pearson's r alone, on the draws that `bootstrap_correlations` makes of the same n and seed; (p, B)."""
-    return over_blocks(_weighted_pearson(values, pairs), len(values), resamples, seed)
+def bootstrap_pearson(values: Floats, pairs: Ints, draws: Draws) -> Floats:
+    """Pearson's r alone, on the draws that `bootstrap_correlations` makes of the same rows; (p, B)."""
+    return over_blocks(_weighted_pearson(values, pairs), len(values), draws)
 
 
 def sparse_kendall(x: Floats, y: Floats, x_step: float, y_step: float) -> float:
@@ -100,7 +100,7 @@ def _weighted_pearson(values: Floats, pairs: Ints) -> Weighted:
     def of(weights: Ints) -> Floats:
         if n < MINIMUM:
             return np.full((len(pairs), len(weights)), np.nan)
-        shares = weights / n
+        shares = weights / weights.sum(axis=1, keepdims=True)
         means, squares = np.split(shares @ moments, 2, axis=1)
         variances = squares - means**2
         variances[variances <= ROUNDING * squares] = np.nan
