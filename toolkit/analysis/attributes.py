@@ -54,7 +54,8 @@ def _correlate(
             estimate = getattr(found, name)[i]
             low, high = correlation_interval(name, estimate, samples[name][i], len(values), drawn)
             row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
-        row["p"] = p_of("spearman", *values[:, [0, i + 1]].T, found.spearman[i], samples["spearman"][i], drawn)
+        x, y = values[:, 0], values[:, i + 1]
+        row["p"] = p_of("spearman", x, y, found.spearman[i], samples["spearman"][i], drawn)
         rows.append(row)
     return rows
 

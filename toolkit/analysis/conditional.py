@@ -61,7 +61,7 @@ def _partial(data: Measurements, reference: str, other: str, held: Floats, setti
     estimate, samples = partial_spearman(values, drawn)
     low, high = correlation_interval("spearman", estimate, samples, len(values) - held.shape[1], drawn)
     by_rows = t_p(estimate, len(values) - 2 - held.shape[1])
-    p = by_rows if drawn.count is None else family_p(estimate, samples, drawn.count)
+    p = by_rows if drawn.family_count is None else family_p(estimate, samples, drawn.family_count)
     note = "" if np.isfinite(estimate) else "a column is constant or follows from the others"
     return row | {"partial": estimate, "partial_low": low, "partial_high": high, "partial_p": p, "note": note}
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.settings import Settings
@@ -73,13 +74,13 @@ def _by_column(data: Measurements, column: str) -> tuple[str, ...]:
     return tuple(name if value is None else f"{value:g}" for name, value in zip(data.architectures, told, strict=True))
 
 
-def draws(data: Measurements, settings: Settings, rows: np.ndarray | None = None) -> Draws:
+def draws(data: Measurements, settings: Settings, rows: ArrayLike | None = None) -> Draws:
     """How the architectures of ``data``, or those that the mask ``rows`` keeps, are resampled."""
     if not data.families:
         return Draws(settings.resamples, settings.seed)
     labels = np.unique(np.array(data.families), return_inverse=True)[1].astype(np.int64)
     drawn = Draws(settings.resamples, settings.seed, labels)
-    return drawn if rows is None else drawn.among(rows)
+    return drawn if rows is None else drawn.among(np.asarray(rows))
 
 
 def families_in_words(data: Measurements) -> str:

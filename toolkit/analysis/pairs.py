@@ -98,7 +98,7 @@ def _correlate(
             }
         row |= on_logit[i]
         row["sparse_tau"] = sparse_kendall(x, y, steps[a], steps[b])
-        row["note"] = _why_not(x, y, drawn.count)
+        row["note"] = _why_not(x, y, drawn.family_count)
         rows[a, b] = row
     return rows
 

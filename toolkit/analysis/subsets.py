@@ -73,11 +73,11 @@ def _compare(
                 "gain_high": high,
                 "steiger_p": np.nan if data.families else steiger_p(rho[0], rho[i + 1], rho[m + 1 + i], len(values)),
                 "kind": "size control" if name in roles.controls else "subset",
-                "note": _why_not(len(values), drawn.count),
+                "note": _why_not(len(values), drawn.family_count),
             }
         )
     k = len(roles.subsets)
-    units = drawn.count or len(values)
+    units = drawn.family_count or len(values)
     return rows, _best(rows[:k], gains[:k], target) if k and units >= GAIN_FROM else None
 
 

@@ -53,14 +53,14 @@ def ols(x: Floats, y: Floats, draws: Draws | None = None) -> OLS:
         float(intercept),
         NO_INTERVAL if on_line else Interval(float(intercept - half_intercept), float(intercept + half_intercept)),
     )
-    if draws and draws.count is not None:
+    if draws and draws.family_count is not None:
         line = _with_families(line, x, y, draws)
     return OLS(line, float(r2), float(1 - (1 - r2) * (n - 1) / (n - 2)), float(np.sqrt(variance)))
 
 
 def _with_families(line: Line, x: Floats, y: Floats, draws: Draws) -> Line:
     of_slope, of_intercept = _resampled(x, y, np.inf, draws)
-    families = draws.count or 0
+    families = draws.family_count or 0
     return line._replace(
         slope_interval=family_interval(line.slope, of_slope, families),
         intercept_interval=family_interval(line.intercept, of_intercept, families),

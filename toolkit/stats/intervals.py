@@ -35,8 +35,8 @@ def correlation_interval(statistic: Statistic, estimate: float, samples: Floats,
     For a partial correlation given g columns, ``n`` is the rows less g. Of families: `family_interval` on the scale of
     Fisher's z.
     """
-    if draws.count is not None:
-        z, half = _family_z(estimate, samples, draws.count)
+    if draws.family_count is not None:
+        z, half = _family_z(estimate, samples, draws.family_count)
         low, high = np.tanh(z - half), np.tanh(z + half)
         return Interval(float(low), float(high)) if low < high else NO_INTERVAL
     if n >= BOOTSTRAP_FROM[statistic] and abs(estimate) < 1 - ROUNDING:
@@ -48,9 +48,9 @@ def correlation_interval(statistic: Statistic, estimate: float, samples: Floats,
 
 def p_of(statistic: Statistic, x: Floats, y: Floats, estimate: float, samples: Floats, draws: Draws) -> float:
     """Two-sided p of no association: `p_value`, or of families by the same error as `correlation_interval`."""
-    if draws.count is None:
+    if draws.family_count is None:
         return p_value(statistic, x, y, estimate, draws.seed)
-    return family_p(estimate, samples, draws.count)
+    return family_p(estimate, samples, draws.family_count)
 
 
 def family_p(estimate: float, samples: Floats, families: int) -> float:
@@ -119,4 +119,8 @@ def interval_from(least: int, estimate: float, samples: Floats, n: int, draws: D
     """
     if n < least:
         return NO_INTERVAL
-    return percentile_interval(samples) if draws.count is None else family_interval(estimate, samples, draws.count)
+    return (
+        percentile_interval(samples)
+        if draws.family_count is None
+        else family_interval(estimate, samples, draws.family_count)
+    )

@@ -41,7 +41,7 @@ class Draws(NamedTuple):
         return self if self.families is None else self._replace(families=self.families[rows])
 
     @property
-    def count(self) -> int | None:
+    def family_count(self) -> int | None:
         """Number of families; None where rows are drawn one by one."""
         return None if self.families is None else len(np.unique(self.families))
 
