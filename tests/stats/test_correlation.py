@@ -124,11 +124,25 @@ def test_midranks_equal_scipys():
     np.testing.assert_array_equal(midranks(values), scipy_stats.rankdata(values))
 
 
-def test_sparse_tau_counts_differences_within_a_step_as_ties():
-    x = np.array([10.0, 11, 12, 13, 14])
-    y = np.array([5.02, 5.01, 7.0, 8.0, 9.0])
-    assert correlations(np.stack([x, y], 1), PAIRS[:1]).kendall[0] == pytest.approx(0.8)
-    assert sparse_kendall(x, y, 1, 1) == pytest.approx(scipy_stats.kendalltau(x, [5, 5, 7, 8, 9])[0])
+def test_sparse_tau_ties_pairs_within_noise_wherever_they_lie():
+    values = np.array([[10.0, 5.02], [11, 5.01], [12, 7.0], [13, 8.0], [14, 9.0]])
+    errors = np.full((5, 2), 0.1)
+    assert correlations(values, PAIRS[:1]).kendall[0] == pytest.approx(0.8)
+    expected = scipy_stats.kendalltau(values[:, 0], [5, 5, 7, 8, 9])[0]
+    for shift in np.linspace(0, 1, 7):
+        found = sparse_kendall(values + shift, errors, 1.96)
+        assert found[0, 1] == found[1, 0] == pytest.approx(expected) and found[0, 0] == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(*[st.one_of(st.integers(0, 9), st.just(np.nan))] * 3), min_size=4, max_size=12))
+def test_sparse_tau_without_noise_is_tau_over_the_rows_of_both(rows):
+    values = np.array(rows, float)
+    found = sparse_kendall(values, np.zeros(values.shape), 1.96)
+    for a, b in ((0, 1), (1, 2)):
+        both = np.isfinite(values[:, [a, b]]).all(axis=1)
+        expected = scipy_stats.kendalltau(*values[both][:, [a, b]].T)[0] if both.sum() > 1 else np.nan
+        assert found[a, b] == pytest.approx(expected, nan_ok=True)
 
 
 def test_holm_equals_a_worked_example_and_leaves_gaps():

@@ -40,11 +40,11 @@ def pairs(data: Measurements, settings: Settings) -> Table:
     Intervals by `correlation_interval`; p adjusted by Holm over all pairs of a statistic. A pair that has no
     correlation has nulls and a note that says why.
     """
-    steps = {i: _sparse_step(data, name, settings) for i, name in enumerate(data.datasets)}
+    sparse = _sparse_tau(data, settings)
     rows: dict[Pair, Row] = {}
     for mask, members in _by_common_rows(data.matrix):
-        rows |= _correlate(data, mask, members, steps, settings)
-    ordered = [rows[pair] for pair in combinations(range(len(data.datasets)), 2)]
+        rows |= _correlate(data, mask, members, settings)
+    ordered = [rows[a, b] | {"sparse_tau": sparse[a, b]} for a, b in combinations(range(len(data.datasets)), 2)]
     for statistic in STATISTICS if ordered else ():
         adjusted = holm(np.array([row[f"{statistic}_p"] for row in ordered], float))
         for row, value in zip(ordered, adjusted, strict=True):
@@ -56,10 +56,18 @@ def pairs(data: Measurements, settings: Settings) -> Table:
     return table("pairs", f"Correlation of {data.quantity} between datasets", ordered, note)
 
 
-def _sparse_step(data: Measurements, dataset: str, settings: Settings) -> float:
-    """The width within which two values are tied: what separates two noisy values, else `SPARSE_STEP`."""
+def _sparse_tau(data: Measurements, settings: Settings) -> Floats:
+    """`sparse_kendall` of all datasets, (k, k); NaN with fewer than `MINIMUM` rows."""
+    errors = np.stack([_errors(data, name, settings) for name in data.datasets], axis=1)
+    present = np.isfinite(data.matrix).astype(float)
+    return np.where(present.T @ present < MINIMUM, np.nan, sparse_kendall(data.matrix, errors, Z))
+
+
+def _errors(data: Measurements, dataset: str, settings: Settings) -> Floats:
+    """Standard errors, their median where a value's own is not known; without any, such as tie within `SPARSE_STEP`."""
     errors, source = standard_errors(data, dataset, settings)
-    return float(Z * np.sqrt(2) * np.nanmedian(errors)) if source and np.nanmedian(errors) > 0 else SPARSE_STEP
+    usual = np.nanmedian(errors) if source else SPARSE_STEP / (Z * np.sqrt(2))
+    return np.where(np.isfinite(errors), errors, usual)
 
 
 def _by_common_rows(matrix: Floats) -> Iterator[tuple[np.ndarray, list[Pair]]]:
@@ -72,9 +80,7 @@ def _by_common_rows(matrix: Floats) -> Iterator[tuple[np.ndarray, list[Pair]]]:
         yield np.frombuffer(mask, bool), members
 
 
-def _correlate(
-    data: Measurements, mask: np.ndarray, members: list[Pair], steps: dict[int, float], settings: Settings
-) -> dict[Pair, Row]:
+def _correlate(data: Measurements, mask: np.ndarray, members: list[Pair], settings: Settings) -> dict[Pair, Row]:
     used = sorted({column for pair in members for column in pair})
     values = data.matrix[mask][:, used]
     local = np.array([(used.index(a), used.index(b)) for a, b in members])
@@ -97,7 +103,6 @@ def _correlate(
                 f"{statistic}_p": p,
             }
         row |= on_logit[i]
-        row["sparse_tau"] = sparse_kendall(x, y, steps[a], steps[b])
         row["note"] = _why_not(x, y, drawn.family_count)
         rows[a, b] = row
     return rows

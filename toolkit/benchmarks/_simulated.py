@@ -9,7 +9,7 @@ from toolkit.stats.distribution import distribution
 from toolkit.stats.fits import deming, ols
 from toolkit.stats.intervals import CORRECTED_FROM, GAIN_FROM, clopper_pearson, correlation_interval, interval_from
 from toolkit.stats.partial import partial_spearman
-from toolkit.stats.ranking import Noise, flips, rank_intervals, regret_interval, same_ranking
+from toolkit.stats.ranking import Noise, flips, inversions, rank_intervals, regret_interval, same_ranking
 from toolkit.stats.reliability import bootstrap_reliability, reliability
 from toolkit.stats.resampling import Draws, Floats, Interval, Ints
 
@@ -135,6 +135,19 @@ def regret(n: int, gap: float, rng: Generator) -> float | None:
     truth, errors = gap * np.arange(n), np.ones(n)
     x, y = truth + 3 * rng.standard_normal(n), truth + rng.standard_normal(n)
     return _held(regret_interval(x, y, errors, int(rng.integers(2**31))), float(truth[x.argmin()] - truth.min()))
+
+
+def other_ranking(knowing: bool, n: int, gap: float, rng: Generator) -> float:
+    """Whether p < 0.05 where a tenth of the nets (3 of 10) lie elsewhere; ``knowing``: by a test that has the truth."""
+    truth, errors = gap * n / np.sqrt(12) * np.sort(rng.standard_normal(n)), np.ones(n)
+    moved = rng.choice(n, max(3, n // 10), replace=False)
+    other = truth.copy()
+    other[moved] = rng.permutation(other[moved])
+    x, y = truth + rng.standard_normal(n), other + rng.standard_normal(n)
+    if not knowing:
+        return float(same_ranking(x, y, errors, errors, int(rng.integers(2**31))).p < 0.05)
+    null = inversions(*(truth + rng.standard_normal((2, RESAMPLES, n))))
+    return float((null >= inversions(x[None], y[None])).mean() < 0.05)
 
 
 def equal_rankings(name: str, n: int, gap: float, rng: Generator) -> float:

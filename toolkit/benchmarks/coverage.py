@@ -84,6 +84,10 @@ def _of_rankings() -> Iterator[Case]:
         where = f"nets {gap:g} errors apart"
         yield Case("ranking", "all ranks", where, n, partial(simulated.ranks, n, gap))
         yield Case("agreement", "regret", where, n, partial(simulated.regret, n, gap))
+        yield Case("agreement", "power of p", where, n, partial(simulated.other_ranking, False, n, gap), "")
+        yield Case(
+            "agreement", "knowing the null", where, n, partial(simulated.other_ranking, True, n, gap), "as above"
+        )
         for name, good in UNDER_EQUAL_RANKINGS.items():
             yield Case("agreement", name, where, n, partial(simulated.equal_rankings, name, n, gap), good)
 

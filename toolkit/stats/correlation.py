@@ -55,13 +55,22 @@ def bootstrap_pearson(values: Floats, pairs: Ints, draws: Draws) -> Floats:
     return over_blocks(_weighted_pearson(values, pairs), len(values), draws)
 
 
-def sparse_kendall(x: Floats, y: Floats, x_step: float, y_step: float) -> float:
-    """Tau-b of ``x`` and ``y`` (n,) rounded to their steps, so that swaps within the noise are ties, not discord.
+def sparse_kendall(values: Floats, errors: Floats, sure: float) -> Floats:
+    """Tau-b between all columns of ``values`` (n, k), NaN where there is none, over the rows that both have; (k, k).
 
-    The sparse tau of Yu et al. 2020 (arXiv 1902.08142), who round accuracies to 0.1 points.
+    Two rows that differ by no more than ``sure`` standard errors of their difference are a tie, not discord; ``errors``
+    are those of the values. After the sparse tau of Yu et al. 2020 (arXiv 1902.08142), who round values into bins:
+    there two values next to a bin's edge count as different, however near they are.
     """
-    rounded = np.stack([np.round(x / x_step), np.round(y / y_step)], axis=1)
-    return float(correlations(rounded, np.array([[0, 1]])).kendall[0])
+    n, k = values.shape
+    score, untied = np.zeros((k, k)), np.zeros((k, k))
+    for i in range(n - 1):
+        apart = values[i + 1 :] - values[i]
+        sign = np.where(np.abs(apart) > sure * np.hypot(errors[i + 1 :], errors[i]), np.sign(apart), 0.0)
+        score += sign.T @ sign
+        untied += np.abs(sign).T @ np.isfinite(apart).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(score / np.sqrt(untied * untied.T))
 
 
 Weighted = Callable[[Ints], Floats]
