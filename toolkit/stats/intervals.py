@@ -11,7 +11,7 @@ BOOTSTRAP_FROM: dict[Statistic, int] = {"spearman": 20, "kendall": 10, "pearson"
 GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 200
 """Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, for a Deming line and for a
 Pearson's r freed of noise; with fewer, no interval is given (docs/statistics.md)."""
-NOISELESS_FROM, SPLIT_FROM, BAND_FROM = 30, 15, 8
+NOISELESS_FROM, SPLIT_FROM, BAND_FROM = 30, 20, 8
 """The same for a Spearman's rho freed of noise, for components of variance, and for the band about a line."""
 FAMILIES_FROM = 8
 """Families from which resampling them holds what it says; of fewer, no interval is given (docs/statistics.md)."""
@@ -129,8 +129,10 @@ def interval_from(least: int, estimate: float, samples: Floats, n: int, draws: D
 
 
 def share_interval(share: float, samples: Floats, n: int, draws: Draws) -> Interval:
-    """`LEVEL` interval of a ``share`` between 0 and 1 from ``n`` rows: as `family_interval`, of nets or of families, on the
-    scale of the logit. None of fewer than `SPLIT_FROM` rows, nor of a share of 0 or 1."""
+    """`LEVEL` interval of a ``share`` between 0 and 1 from ``n`` rows, as `family_interval` on the scale of the logit.
+
+    Rows drawn one by one count as families of one. None of fewer than `SPLIT_FROM` rows, nor of a share of 0 or 1.
+    """
     if n < SPLIT_FROM or not 0 < share < 1:
         return NO_INTERVAL
     units = n if draws.family_count is None else draws.family_count
