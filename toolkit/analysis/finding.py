@@ -95,6 +95,7 @@ def _transfer(who: Roles, tables: Mapping[str, Table]) -> list[str]:
     groups = {verdict: [row for row in known if verdict_of(interval_of(row)) == verdict] for verdict in MEANING}
     lines = [_first(who, groups, len(rows))]
     lines += [f"{MEANING[name]}: {_listed(found, ceilings)}." for name, found in groups.items() if found]
+    lines += ["No noise is known, so that no ceiling can be given."] if groups["transfers"] and not ceilings else []
     lines += _together(groups, len(known))
     without = [f"{row['target']} ({row['note'] or 'no interval'})" for row in rows if row["spearman_low"] is None]
     return [*lines, f"No verdict on {', '.join(without)}."] if without else lines
