@@ -21,7 +21,7 @@ Metric = Literal["top1", "top5"]
 class Split(FrozenModel):
     """One ``.beton`` file: its name in the folder, size in bytes, and labels counted."""
 
-    file: str
+    file: str = Field(pattern=r"^[^/\x00]+$")
     bytes: int = Field(ge=1)
     samples: int = Field(ge=1)
     class_counts: tuple[int, ...]

@@ -11,6 +11,7 @@ from data_prep.imagenot.stages import classes
 from data_prep.imagenot.stages.select import shuffled
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.dataset import Manifest
+from toolkit.texts import read_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -68,9 +69,9 @@ def without_excluded(images: "pl.DataFrame", exclude: str) -> "pl.DataFrame":
     if not exclude:
         return images
     try:
-        unwanted = set(Path(exclude).read_text().split())
-    except OSError as error:
-        raise UsageError(f"--set exclude={exclude}: cannot be read ({error.strerror})") from error
+        unwanted = set(read_text(exclude).split())
+    except UsageError as error:
+        raise UsageError(f"--set exclude={exclude}: {error}") from error
     listed = [images[column].is_in(list(unwanted)).fill_null(False) for column in ("id", "sample_id", "url")]
     return images.filter(~(listed[0] | listed[1] | listed[2]))
 
