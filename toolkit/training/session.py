@@ -16,7 +16,8 @@ from toolkit.study.task import Task
 from toolkit.training import device
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader, OnCorrupt, Pool
-from toolkit.training.pack import Pack, PackContext
+from toolkit.training.pack import Pack
+from toolkit.training.pack_context import PackContext
 from toolkit.training.process_group import Membership, ProcessGroup
 from toolkit.training.record import failed_result
 from toolkit.training.schedule import resolution_at
@@ -89,8 +90,8 @@ class Session:
             return []
         pack = Pack(place, tasks)
         pack.run()
-        self.preempted += pack.preempted
-        return pack.postponed
+        self.preempted += pack.roster.preempted
+        return pack.roster.postponed
 
     def _known(self, task: Task) -> bool:
         try:
