@@ -13,7 +13,6 @@ import pytest
 from slurm.cluster import Cluster, missing_parts
 from tests.containers.slim import apptainer, site_bind, slim_image
 
-
 SLOW_ROOMS = ("training", "containers", "imagenot", "executors", "security")
 """Folders whose tests run last, in this order: a slip in a noun need not wait for a cluster."""
 

@@ -6,6 +6,7 @@ const $ = id => document.getElementById(id);
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const text = value => value == null ? "" : Math.abs(value) >= 10 ? value.toFixed(2) : value.toFixed(3);
 const within = (low, high) => low == null ? "" : ` [${text(low)}, ${text(high)}]`;
+const SERIES = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2"];
 const LISTED = 40, BUMPS = 40, ERROR_BARS = 150;
 
 // A dataset's column by net: {value, low, high, rank, first, last}; absent where there is no result.
@@ -102,7 +103,7 @@ function gains() {
     height: 60 + targets.length * (14 + 16 * subsets.length),
     fy: { domain: targets, label: null, axis: "left" }, y: { domain: subsets, axis: null },
     x: { label: `gain over ${D.reference} in Spearman's rho \u2192`, grid: true },
-    color: { domain: subsets, scheme: "viridis" }, symbol: { domain: subsets, legend: true },
+    color: { domain: subsets, range: SERIES }, symbol: { domain: subsets, legend: true },
     marks: [
       Plot.ruleX([0]),
       Plot.ruleY(D.gains.filter(row => row.low != null), { fy: "target", y: "subset", x1: "low", x2: "high", stroke: "subset", strokeWidth: 2 }),
