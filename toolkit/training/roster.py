@@ -1,7 +1,7 @@
 """Who of a pack still trains, and what an error means for that net, for its neighbours and for the process.
 
-`Roster.isolate_failures` is where an error of a training net ends: it is recorded, it postpones the net, or it is raised
-as what ends more than this net (`Unwritable`, `Interrupted`, `RankFailed`, `Stopped`).
+`Roster.isolate_failures` is where an error of a training net ends: it is recorded, it postpones the net, or it is
+raised as what ends more than this net (`Unwritable`, `Interrupted`, `RankFailed`, `Stopped`).
 """
 
 import traceback
