@@ -33,7 +33,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 5
 ROBOTS_BYTES = 512_000
 """What is read of a robots.txt; RFC 9309 asks for 500 KiB at least."""
-PIECE = 1 << 16
+PIECE, READ_AHEAD = 1 << 16, 1 << 20
 WEB_PORTS = frozenset({80, 443})
 FIRST_FREE_PORT = 1024
 """Below it, but for the web's two, live mail servers and the like, which are not to be talked to."""
@@ -88,6 +88,7 @@ class Client:
             headers={"User-Agent": self._agent, "Accept": "image/*", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, connect=silence, sock_connect=silence, sock_read=silence),
             auto_decompress=False,
+            read_bufsize=READ_AHEAD,
         )
         return self
 

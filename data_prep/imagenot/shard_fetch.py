@@ -36,7 +36,8 @@ class Picture(NamedTuple):
     width: int
     height: int
     sha256: str
-    md5: str
+    md5: str | None
+    """Where something compares it: the metadata, or a blocklist."""
 
 
 class Outcome(NamedTuple):
@@ -136,7 +137,8 @@ def prepare(body: bytes, wanted: Wanted, section: Download, blocked: Blocklist) 
 
     Raises `Failed` for what is blocked, is another file than the metadata's, or is no image.
     """
-    sha256, md5 = hashlib.sha256(body).hexdigest(), hashlib.md5(body, usedforsecurity=False).hexdigest()
+    sha256 = hashlib.sha256(body).hexdigest()
+    md5 = hashlib.md5(body, usedforsecurity=False).hexdigest() if wanted.md5 or blocked.entries else None
     if blocked.names(sha256, md5):
         raise Failed(REFUSED, BLOCKED)
     for name, is_, should_be in (("SHA-256", sha256, wanted.sha256), ("MD5", md5, wanted.md5)):
