@@ -65,7 +65,12 @@ def _add_stage(stages: Any, stage: str) -> None:
             help="change an option; with all: STAGE.KEY=VALUE",
         )
     if stage in ("match", "all"):
-        one.add_argument("--source", nargs="+", default=[], help="parquet files, folders, patterns, fsspec URLs")
+        one.add_argument(
+            "--source",
+            nargs="+",
+            default=[],
+            help="tables (parquet, TSV, CSV), folders, patterns, URLs (hf://, s3://); default: Re-LAION-5B",
+        )
     if stage in (*shards.SHARDED, "all"):
         one.add_argument("--jobs", type=int, default=1, metavar="N", help="shards at a time (default: 1)")
     if stage in shards.SHARDED:
@@ -97,7 +102,7 @@ def _stage(args: argparse.Namespace) -> dict[str, Any]:
 
 def _with_options(build: Build, args: argparse.Namespace) -> Build:
     changes = parse_changes(build.options, args.stage, args.set)
-    if args.stage == "match" and args.source:
+    if args.stage == "match" and (args.source or not build.options.match.sources):
         changes["sources"] = _sources(args.source)
     if args.stage == "download":
         changes |= {"block": args.block} if args.block else {}
@@ -109,9 +114,9 @@ def _with_options(build: Build, args: argparse.Namespace) -> Build:
 
 
 def _sources(patterns: Sequence[str]) -> list[str]:
-    from data_prep.imagenot.laion import find_sources
+    from data_prep.imagenot.laion import RELAION, find_sources
 
-    return find_sources(patterns)
+    return find_sources(patterns or [RELAION])
 
 
 def _single(build: Build, stage: str) -> dict[str, Any]:
@@ -197,7 +202,8 @@ def _all_options(args: argparse.Namespace) -> Build:
         if not dot or stage not in STAGES:
             raise UsageError(f"all takes --set STAGE.KEY=VALUE with a stage of {', '.join(STAGES)}, not {setting!r}")
         options = changed(options, stage, parse_changes(options, stage, [rest]))
-    return build.save(changed(options, "match", {"sources": _sources(args.source)} if args.source else {}))
+    is_new = args.source or not options.match.sources
+    return build.save(changed(options, "match", {"sources": _sources(args.source)} if is_new else {}))
 
 
 def _status(args: argparse.Namespace) -> dict[str, Any]:

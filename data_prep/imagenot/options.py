@@ -27,7 +27,9 @@ class Match(FrozenModel):
 
     sources: tuple[str, ...] = Field((), description="parquet files, folders, patterns or fsspec URLs (--source)")
     safe: tuple[str, ...] = Field(("UNLIKELY",), description="NSFW tags that are kept; empty: any")
-    max_punsafe: float = Field(0.5, ge=0, le=1, description="rows with a larger punsafe are dropped")
+    max_punsafe: float = Field(
+        0.5, ge=0, le=1, description="rows with a larger punsafe, or other NSFW score, are dropped"
+    )
     languages: tuple[str, ...] = Field(("en",), description="kept where a release has a language column; empty: any")
     min_side: int = Field(200, ge=0, description="smaller side of the image by the metadata, pixels")
     max_aspect: float = Field(3.0, ge=1, description="longer side over shorter side")

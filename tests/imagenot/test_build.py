@@ -227,8 +227,8 @@ def test_wrong_calls(tmp_path: Path, arguments: list[str], message: str) -> None
 def test_stages_in_the_wrong_order(tmp_path: Path) -> None:
     build = str(tmp_path / "build")
     assert main(["classes", build]) == 0
-    for stage, message in (("match", "give --source"), ("score", "give --source"), ("select", "give --source")):
-        with pytest.raises(UsageError, match=message):
+    for stage in ("score", "select"):
+        with pytest.raises(UsageError, match="give --source"):
             main([stage, build])
     for arguments in (["download", "--set", "contact=lab@example.org"], ["write"]):
         with pytest.raises(UsageError, match="run the stage first"):
