@@ -25,8 +25,10 @@ OPTIONS = "build.json"
 RULES_VERSION = 2
 """Counts on when a rule of the stage match finds other captions than before."""
 ORIGIN = "made-from.json"
-HARMLESS = {("match", "batch_rows"), ("score", "batch"), ("download", "threads"), ("download", "shard_urls")}
-"""Options that say how the work is done, not what comes out."""
+POLITE = ("threads", "per_host", "patience_s", "contact", "probe", "max_unreachable", "allow_private", "block")
+HARMLESS = {("match", "batch_rows"), ("score", "batch"), ("download", "shard_urls")}
+HARMLESS |= {("download", option) for option in POLITE}
+"""Options that say how the work is done, not what comes out; and what was blocked, which may grow at any time."""
 
 Counts = dict[str, int]
 Advance = Callable[[int], None]
