@@ -63,12 +63,13 @@ def correlations_speed() -> dict[str, float]:
     from scipy import stats
 
     from toolkit.stats.correlation import bootstrap_correlations
+    from toolkit.stats.resampling import Draws
 
     rng = np.random.default_rng(0)
     values = rng.standard_normal((ARCHITECTURES, DATASETS)) + rng.standard_normal((ARCHITECTURES, 1))
     pairs = np.array(list(combinations(range(DATASETS), 2)))
-    bootstrap_correlations(values, pairs[:1], 1, 0)  # load the compiled kernel
-    ours, _ = timed(lambda: bootstrap_correlations(values, pairs, RESAMPLES, 0))
+    bootstrap_correlations(values, pairs[:1], Draws(1, 0))  # load the compiled kernel
+    ours, _ = timed(lambda: bootstrap_correlations(values, pairs, Draws(RESAMPLES, 0)))
 
     def by_scipy() -> None:
         for i in range(SCIPY_PART // 3):
