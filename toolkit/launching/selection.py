@@ -61,9 +61,6 @@ def _declared(study: Study, names: Sequence[str], data: Path) -> list[Task]:
     if not tasks:
         where = f" on {', '.join(names)}" if names else ""
         raise UsageError(f"study {study.path} has declared nothing{where}: give --array 0-499 or --models NAME ...")
-    hashes = {(task.dataset, task.dataset_hash) for task in tasks}
-    for name, content_hash in sorted(hashes):
-        dataset = find_dataset(name, data)
-        if dataset.manifest.content_hash != content_hash:
-            raise UsageError(f"{dataset.path} is not what study {study.path} was declared on: restore that dataset")
+    for task in {(task.dataset, task.dataset_hash, task.manifest_hash): task for task in tasks}.values():
+        task.check_dataset(find_dataset(task.dataset, data))
     return tasks

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import TEMPORARY, read_regular, write_atomic
 from toolkit.names import unknown
+from toolkit.study.dataset import MANIFEST
 from toolkit.study.model import first_problem
 from toolkit.study.progress import Progress
 from toolkit.study.result import Result
@@ -52,11 +54,9 @@ class Study:
         return self.path / "checkpoints" / task_id
 
     def final_weights(self, task_id: str) -> Path | None:
-        """The final weights of a task, in this study or in one beside it; None when there are none."""
+        """The final weights of a task; None when there are none."""
         own = self.checkpoint_folder(task_id) / FINAL
-        if own.is_file():
-            return own
-        return min(self.path.parent.glob(f"*/checkpoints/{task_id}/{FINAL}"), default=None)
+        return own if own.is_file() else None
 
     def has_final(self, task_id: str) -> bool:
         """Whether a transfer can start from the task."""
@@ -88,9 +88,20 @@ class Study:
         return study
 
     def declare(self, tasks: Iterable[Task]) -> None:
-        """Add tasks to those the study is about. Declaring again what is declared changes nothing."""
-        known = {task_id for task_id, _ in self._declared_lines()}
-        fresh = {task.id: task for task in tasks if task.id not in known}
+        """Add tasks to those the study is about. Declaring again what is declared changes nothing.
+
+        Raises `UsageError` where a task was declared on a manifest that said something else.
+        """
+        known = {task_id: task.get("manifest_hash") for task_id, task in self._declared_lines()}
+        fresh = {}
+        for task in tasks:
+            if task.id not in known:
+                fresh[task.id] = task
+            elif known[task.id] and known[task.id] != task.manifest_hash:
+                raise UsageError(
+                    f"classes, metric, mean or deviation in the {MANIFEST} of {task.dataset} are not those that study "
+                    f"{self.path} was declared with: restore it, or launch another study"
+                )
         if not fresh:
             return
         lines = [orjson.dumps({"id": i, "task": t.model_dump(mode="json")}) for i, t in fresh.items()]
@@ -137,7 +148,7 @@ class Study:
         except ToolkitError:
             return None
 
-    def _declared_lines(self, wanted: Set[str] | None = None) -> Iterator[tuple[str, object]]:
+    def _declared_lines(self, wanted: Set[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         sought = None if wanted is None else re.compile("|".join(map(re.escape, wanted)).encode() or b"$.")
         for path in sorted(self.room("tasks").glob("[0-9]*.jsonl")):
             for number, line in enumerate(_lines(path), 1):
@@ -145,7 +156,7 @@ class Study:
                     continue
                 try:
                     document = orjson.loads(line)
-                    yield document["id"], document["task"]
+                    yield document["id"], {**document["task"]}
                 except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                     raise ToolkitError(
                         f"{path}:{number} is damaged ({error}); restore it or delete the line"

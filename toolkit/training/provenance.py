@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import toolkit
+from toolkit.cluster.image_file import DIGEST
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "opencv-python-headless", "ffcv")
 
@@ -25,8 +26,8 @@ def job_restarts() -> int:
 
 
 def image_digest() -> str | None:
-    """SHA-256 of the container image, as the launcher handed it in."""
-    return os.environ.get("TOOLKIT_IMAGE_DIGEST")
+    """SHA-256 of the container image, as the launcher handed it in and `check_image` found it."""
+    return os.environ.get(DIGEST)
 
 
 @cache

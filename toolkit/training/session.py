@@ -118,11 +118,7 @@ class Session:
                 self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat
             )
         place = self._places[task.dataset]
-        if place.manifest.content_hash != task.dataset_hash:
-            raise ToolkitError(
-                f"{self.data / task.dataset} is another dataset than the one the task was declared on (content hash "
-                f"{place.manifest.content_hash[:12]}, not {task.dataset_hash[:12]}); launch again, or restore it"
-            )
+        task.check_dataset(Dataset(self.data / task.dataset, place.manifest))
         return place
 
 
