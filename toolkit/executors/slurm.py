@@ -25,6 +25,7 @@ class SlurmExecutor:
     data: Path
     pack: int = 1
     container: Container = HOST
+    pause: int | None = None
 
     def submit(self, elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
         """Submit elements as one array, or several where the cluster's MaxArraySize asks for it.
@@ -70,8 +71,8 @@ class SlurmExecutor:
         )
 
     def _record(self, chunk: ArrayChunk) -> Submission:
-        gpus = self.profile.asks_for_gpus
-        return new_submission(self.study, "slurm", chunk.elements, self.data, self.pack, self.profile.image, gpus)
+        image, gpus = self.profile.image, self.profile.asks_for_gpus
+        return new_submission(self.study, "slurm", chunk.elements, self.data, self.pack, image, gpus, self.pause)
 
 
 def submit_recorded(study: Study, submission: Submission, array: JobArray) -> Submission:

@@ -15,9 +15,9 @@ from toolkit.study.result import Status
 from toolkit.study.study import Study
 from toolkit.study.submission import Submission, launcher_lives, process_lives, submissions
 
-State = Literal["done", "failed", "diverged", "damaged", "running", "queued", "preempted", "lost", "waiting"]
-"""damaged: results/ID.json is no result; preempted: saved and not in the queue; lost: submitted and gone without a
-word; waiting: never submitted, or cancelled."""
+State = Literal["done", "failed", "diverged", "damaged", "running", "queued", "preempted", "paused", "lost", "waiting"]
+"""damaged: results/ID.json is no result; preempted: saved and not in the queue; paused: trained up to a rung of
+``--halving`` and saved; lost: submitted and gone without a word; waiting: never submitted, or cancelled."""
 STATES: tuple[State, ...] = get_args(State)
 UNFINISHED: frozenset[State] = frozenset({"waiting", "preempted", "lost"})
 """What a launch submits without being told to retry anything."""
@@ -126,19 +126,24 @@ def _unfinished(study: Study, task_id: str, place: _Place | None) -> TaskState:
         return TaskState("waiting")
     progress = study.progress(task_id)
     state, reason = _state(place, progress)
-    held = bool(place.active) and not (state == "lost" and place.active == LOCAL)
+    held = bool(place.active) and state != "paused" and not (state == "lost" and place.active == LOCAL)
     return TaskState(state, reason, progress, place.submission, place.element, held)
 
 
 def _state(place: _Place, progress: Progress | None) -> tuple[State, str]:
-    if progress and progress.phase != "preempted" and _beats(progress):
+    saved = progress is not None and progress.phase in ("preempted", "paused")
+    if progress and not saved and _beats(progress):
         return "running", ""
-    fell_silent = progress and progress.phase != "preempted" and progress.updated > place.created
+    if progress and progress.phase == "paused" and progress.updated > place.created:
+        return "paused", f"after epoch {progress.epoch} of {progress.epochs}"
+    fell_silent = progress and not saved and progress.updated > place.created
     if place.active and not (fell_silent and place.active in (LOCAL, "RUNNING")):
         state, _, why = place.active.partition(" ")
         return "queued", "" if state in (LOCAL, "RUNNING") else f"{state.lower()} {why}".rstrip()
     if progress and progress.phase == "preempted":
         return "preempted", f"saved in epoch {progress.epoch + 1} of {progress.epochs}"
+    if progress and progress.phase == "paused":
+        return "paused", f"after epoch {progress.epoch} of {progress.epochs}"
     if place.cancelled and not progress:
         return "waiting", "cancelled"
     return "lost", _last_seen(progress)

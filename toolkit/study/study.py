@@ -19,6 +19,8 @@ from toolkit.study.result import Result
 from toolkit.study.task import Task
 
 FINAL = "final.pt"
+HALVING = "halving.json"
+"""The rule of a study whose weak nets are cut off before their end (`toolkit.planning.halving`)."""
 ID_ENDS = 40
 """Characters of a line of tasks/ within which its id stands: ``{"id":"ID",``."""
 DIRECTORIES = ("tasks", "submissions", "logs", "progress", "checkpoints", "results")
@@ -61,6 +63,11 @@ class Study:
     def has_final(self, task_id: str) -> bool:
         """Whether a transfer can start from the task."""
         return self.final_weights(task_id) is not None
+
+    @property
+    def halved(self) -> bool:
+        """Whether weak nets are cut off: those that are left are no sample of the design space."""
+        return (self.path / HALVING).exists()
 
     @classmethod
     def create(cls, path: str | Path) -> "Study":

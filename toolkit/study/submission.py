@@ -36,6 +36,8 @@ class Submission(FrozenModel):
     image: str | None = None
     gpus: bool = False
     """Whether its profile asked for GPUs."""
+    pause: int | None = None
+    """Epochs after which its tasks are saved and left (a rung of ``--halving``); None: they are trained to the end."""
     job: str | None = None
     """Slurm's id of the array, once sbatch has answered."""
     host: str
@@ -61,6 +63,7 @@ def new_submission(
     pack: int = 1,
     image: str | None = None,
     gpus: bool = False,
+    pause: int | None = None,
 ) -> Submission:
     """A submission of this process, not yet written."""
     label = "".join(c if c.isascii() and c.isalnum() else "-" for c in study.name)[:24]
@@ -72,6 +75,7 @@ def new_submission(
         data=str(data.absolute()),
         image=image,
         gpus=gpus,
+        pause=pause,
         host=socket.gethostname(),
         pid=os.getpid(),
         began=process_began(os.getpid()),

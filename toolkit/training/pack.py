@@ -53,6 +53,8 @@ class PackContext:
     team: ProcessGroup
     stop: StopFlag
     heartbeat: Heartbeat
+    pause: int | None = None
+    """Epochs after which a task is saved and left."""
 
     @property
     def device(self) -> torch.device:
@@ -121,7 +123,10 @@ class Pack:
             self._check_device(error)
             return
         progress_state.restarts, progress_state.steps = trainer.resumes, trainer.steps
-        self.alive.append(PackedTrial(place.study, trainer, progress_state, began))
+        trial = PackedTrial(place.study, trainer, progress_state, began)
+        self.alive.append(trial)
+        if self._is_to_pause(trial):
+            self._pause(trial)
 
     def _epoch(self, epoch: int) -> None:
         """Train and evaluate those who are at ``epoch``; a resumed net that is further on waits for them."""
@@ -135,6 +140,8 @@ class Pack:
                 trial.report_epoch()
                 if trial.trainer.finished:
                     self._finish(trial)
+                elif self._is_to_pause(trial):
+                    self._pause(trial)
                 else:
                     trial.try_to_save()
 
@@ -177,6 +184,18 @@ class Pack:
         trial.trainer.check_learned()
         trial.keep_weights()
         self._end(trial, "done", None)
+
+    def _is_to_pause(self, trial: PackedTrial) -> bool:
+        return self.place.pause is not None and trial.trainer.epoch >= self.place.pause
+
+    def _pause(self, trial: PackedTrial) -> None:
+        """Save the task and leave it: whether it goes on is for its launcher to say."""
+        trial.try_to_save()
+        trial.progress_state.phase, trial.progress_state.epoch = "paused", trial.trainer.epoch
+        trial.progress_state.error = trial.trainer.evaluations[-1].error(self.place.manifest.metric)
+        self.place.heartbeat.beat(trial.progress_state)
+        note(trial.task, f"paused after epoch {trial.trainer.epoch}")
+        self._leave(trial)
 
     @contextmanager
     def _isolate_failures(self, trial: PackedTrial) -> Iterator[None]:

@@ -36,8 +36,9 @@ class Session:
         stop: StopFlag,
         on_corrupt: OnCorrupt = "fail",
         membership: Membership | None = None,
+        pause: int | None = None,
     ) -> None:
-        self.study, self.data, self.stop, self.on_corrupt = study, data, stop, on_corrupt
+        self.study, self.data, self.stop, self.on_corrupt, self.pause = study, data, stop, on_corrupt, pause
         self.device = device.choose(membership.rank if membership else 0)
         self.team = ProcessGroup(self.device, membership)
         self.pool = Pool(workers)
@@ -114,7 +115,7 @@ class Session:
             train = Loader(opened(dataset, "train"), self.pool, self.on_corrupt)
             val = Loader(opened(dataset, "val"), self.pool)  # an error over a part of the set is another quantity
             self._places[task.dataset] = PackContext(
-                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat
+                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.pause
             )
         place = self._places[task.dataset]
         if place.manifest.content_hash != task.dataset_hash:
