@@ -38,6 +38,8 @@ class Submission(FrozenModel):
     """Whether its profile asked for GPUs."""
     pause: int | None = None
     """Epochs after which its tasks are saved and left (a rung of ``--halving``); None: they are trained to the end."""
+    code: str | None = None
+    """Digest of the code that its elements run, or refuse to run without (`toolkit.executors.code`)."""
     job: str | None = None
     """Slurm's id of the array, once sbatch has answered."""
     host: str
