@@ -77,7 +77,9 @@ def refused_for_correlations(study: Path, data: Path) -> None:
         verb("toolkit.report", study),
         verb("toolkit.plan", "nets", study),
         verb("toolkit.launch", *call, *WHAT, "--until", "verdict"),
-        verb("toolkit.launch", *call, *[x if x != "--halving" else "--until=verdict" for x in WHAT], "other"),
+        verb(
+            "toolkit.launch", *call, *[x if x != "--halving" else "--until=verdict" for x in WHAT], "--dataset", "other"
+        ),
     ):
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1 and "design space" in done.stderr and "bias" in done.stderr

@@ -145,7 +145,10 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     with launch_lock(plan.study):
         stages = _stages(plan)
         tasks = stages.first | stages.second
-        plan.study.declare(plan.tasks.values())
+        for name, stands in plan.study.declare(plan.tasks.values()).items():
+            log.info(
+                "note: by its content %s is %s, under which name this study has its tasks and results", name, stands
+            )
         plan.memory.keep(plan.study)
         with _set_aside(plan.study, tasks):
             submitted = _submit(plan, executor, stages)

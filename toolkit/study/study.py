@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import orjson
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, read_regular, write_atomic
+from toolkit.files import TEMPORARY, read_regular, temporary_name, write_atomic
 from toolkit.names import unknown
 from toolkit.study.model import first_problem
 from toolkit.study.progress import Progress
@@ -94,12 +95,18 @@ class Study:
             raise unknown("study", str(path), known, f"in {study.path.parent}")
         return study
 
-    def declare(self, tasks: Iterable[Task]) -> None:
-        """Add tasks to those the study is about. Declaring again what is declared changes nothing."""
-        known = {task_id for task_id, _ in self._declared_lines()}
+    def declare(self, tasks: Iterable[Task]) -> dict[str, str]:
+        """Add tasks to those the study is about. Declaring again what is declared changes nothing.
+
+        Returns names of datasets that are, by their content, others that stand here already: by the name that stands.
+        """
+        tasks = list(tasks)
+        known = dict(self._declared_lines())
         fresh = {task.id: task for task in tasks if task.id not in known}
+        names = {task.dataset: _dataset(known[task.id]) for task in tasks if task.id in known}
+        aliases = {name: stands for name, stands in names.items() if name != stands}
         if not fresh:
-            return
+            return aliases
         lines = [orjson.dumps({"id": i, "task": t.model_dump(mode="json")}) for i, t in fresh.items()]
         digest = hashlib.sha256("".join(fresh).encode()).hexdigest()[:8]
         number = len(list(self.room("tasks").glob("*.jsonl")))
@@ -108,6 +115,7 @@ class Study:
             write_atomic(path, b"\n".join(lines) + b"\n")
         except OSError as error:
             raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error
+        return aliases
 
     def tasks(self, wanted: Set[str] | None = None) -> dict[str, Task]:
         """Declared tasks by id, in the order of declaration: all, or those of the ``wanted`` ids.
@@ -137,6 +145,27 @@ class Study:
         path = self.result_path(task_id)
         return Result.read(path) if path.is_file() else None
 
+    def clock(self) -> float:
+        """Unix time by the file system's clock, which stamps heartbeats and records; the nodes' own clocks may differ.
+
+        Where nothing can be written it is this machine's.
+        """
+        probe = temporary_name(self.room("submissions") / "clock")
+        try:
+            probe.touch()
+            seen = probe.stat().st_mtime
+            probe.unlink()
+        except OSError:
+            return time.time()
+        return seen
+
+    def last_beat(self, task_id: str) -> float:
+        """When the task's heartbeat was written, by the same clock; 0 where there is none."""
+        try:
+            return self.progress_path(task_id).stat().st_mtime
+        except OSError:
+            return 0.0
+
     def progress(self, task_id: str) -> Progress | None:
         """A task's last heartbeat, or None. A file caught half-copied counts as none."""
         try:
@@ -157,6 +186,10 @@ class Study:
                     raise ToolkitError(
                         f"{path}:{number} is damaged ({error}); restore it or delete the line"
                     ) from error
+
+
+def _dataset(task: object) -> str:
+    return str(task["dataset"]) if isinstance(task, dict) else ""
 
 
 LARGEST_TASK_FILE = 4 << 30

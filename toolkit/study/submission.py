@@ -48,7 +48,7 @@ class Submission(FrozenModel):
     began: str | None = None
     """When that process began (`process_began`); a later process of the same pid has another. None: not recorded."""
     created: float
-    """Unix time in seconds."""
+    """Unix time in seconds, by `Study.clock`."""
     cancelled: bool = False
 
     @property
@@ -81,7 +81,7 @@ def new_submission(
         host=socket.gethostname(),
         pid=os.getpid(),
         began=process_began(os.getpid()),
-        created=time.time(),
+        created=study.clock(),
     )
 
 
@@ -101,7 +101,7 @@ def launcher_lives(study: Study, submission: Submission) -> bool:
     if submission.host == socket.gethostname():
         lives = process_lives(submission.pid)
         return lives and submission.began in (None, process_began(submission.pid))
-    return time.time() - record_path(study, submission).stat().st_mtime < LOST_AFTER_S
+    return study.clock() - record_path(study, submission).stat().st_mtime < LOST_AFTER_S
 
 
 def process_began(pid: int) -> str | None:
