@@ -52,7 +52,15 @@ def _datasets(names: Sequence[str], data: Path) -> list[Dataset]:
         if not names:
             raise UsageError(f"no --dataset given and no demo dataset in {data}: write some by `make demo`")
         log.info("datasets %s, the demo's (--dataset names others)", ", ".join(names))
-    return [find_dataset(name, data) for name in dict.fromkeys(names)]
+    found = [find_dataset(name, data) for name in dict.fromkeys(names)]
+    known: dict[str, str] = {}
+    for dataset in found:
+        if (twin := known.setdefault(dataset.manifest.content_hash, dataset.path.name)) != dataset.path.name:
+            raise UsageError(
+                f"--dataset {twin} and {dataset.path.name} hold the same images and labels (one content hash): a task "
+                "is known by its content, so leave one of them out"
+            )
+    return found
 
 
 def _declared(study: Study, names: Sequence[str], data: Path) -> list[Task]:

@@ -68,7 +68,10 @@ class Pack:
             self.roster.never_began(task, error)
             return
         progress_state.restarts, progress_state.steps = trainer.resumes, trainer.steps
-        self.roster.alive.append(PackedTrial(place.study, trainer, progress_state, began))
+        trial = PackedTrial(place.study, trainer, progress_state, began)
+        self.roster.alive.append(trial)
+        if self._is_to_pause(trial):
+            self.roster.pause(trial)
 
     def _epoch(self, epoch: int) -> None:
         """Train and evaluate those who are at ``epoch``; a resumed net that is further on waits for them."""
@@ -82,6 +85,8 @@ class Pack:
                 trial.report_epoch()
                 if trial.trainer.finished:
                     self._finish(trial)
+                elif self._is_to_pause(trial):
+                    self.roster.pause(trial)
                 else:
                     trial.try_to_save()
 
@@ -128,6 +133,9 @@ class Pack:
         trial.trainer.check_learned()
         trial.keep_weights()
         self.roster.end(trial, "done", None)
+
+    def _is_to_pause(self, trial: PackedTrial) -> bool:
+        return self.place.pause is not None and trial.trainer.epoch >= self.place.pause
 
     def _moved(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The batch on the device. While there is no memory for it, nets leave the pack, the last one first."""

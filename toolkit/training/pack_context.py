@@ -23,6 +23,8 @@ class PackContext:
     team: ProcessGroup
     stop: StopFlag
     heartbeat: Heartbeat
+    pause: int | None = None
+    """Epochs after which a task is saved and left."""
 
     @property
     def device(self) -> torch.device:

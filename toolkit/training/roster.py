@@ -125,6 +125,15 @@ class Roster:
             self.preempted.append(trial.task.id)
             note(trial.task, f"stopped by {self.place.stop.reason} at epoch {trial.trainer.epoch}, {kept}")
 
+    def pause(self, trial: PackedTrial) -> None:
+        """Save the net and leave it: whether it goes on is for its launcher to say."""
+        trial.try_to_save()
+        trial.progress_state.phase, trial.progress_state.epoch = "paused", trial.trainer.epoch
+        trial.progress_state.error = trial.trainer.evaluations[-1].error(self.place.manifest.metric)
+        self.place.heartbeat.beat(trial.progress_state)
+        note(trial.task, f"paused after epoch {trial.trainer.epoch}")
+        self._leave(trial)
+
     def release(self) -> None:
         """No heart beats for these nets any longer."""
         for trial in self.alive:

@@ -37,8 +37,9 @@ class Session:
         stop: StopFlag,
         on_corrupt: OnCorrupt = "fail",
         membership: Membership | None = None,
+        pause: int | None = None,
     ) -> None:
-        self.study, self.data, self.stop, self.on_corrupt = study, data, stop, on_corrupt
+        self.study, self.data, self.stop, self.on_corrupt, self.pause = study, data, stop, on_corrupt, pause
         self.device = device.choose(membership.rank if membership else 0)
         self.team = ProcessGroup(self.device, membership)
         self.pool = Pool(workers)
@@ -115,7 +116,7 @@ class Session:
             train = Loader(opened(dataset, "train"), self.pool, self.on_corrupt)
             val = Loader(opened(dataset, "val"), self.pool)  # an error over a part of the set is another quantity
             self._places[task.dataset] = PackContext(
-                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat
+                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.pause
             )
         place = self._places[task.dataset]
         task.check_dataset(Dataset(self.data / task.dataset, place.manifest))
