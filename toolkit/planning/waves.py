@@ -15,6 +15,7 @@ from toolkit.errors import ToolkitError
 from toolkit.executors.local import Display
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.reconcile import Plan, carry_out, make_plan, no_display, preview
+from toolkit.launching.request import LaunchRequest
 from toolkit.planning.controller import controllers, submit_controller
 from toolkit.planning.goal import parse_goal
 from toolkit.planning.request import WaveRequest
@@ -45,13 +46,25 @@ class Waves:
         return found, tasks, self.request.max_hours is None or self._hours(tasks) <= self.request.max_hours
 
     def _hours(self, tasks: Mapping[str, Task]) -> float:
-        return estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, self.plan.data).manifest)).hours
+        plan = self.plan
+        return estimate(
+            list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest), plan.texts
+        ).hours
 
 
 def make_waves(request: WaveRequest) -> Waves:
     """Check what is asked for, writing nothing. Raises `UsageError`, also when the tasks cannot be compared."""
     goal, plan = parse_goal(request.goal), make_plan(request.launch)
-    return Waves(plan, stopping_rule(plan.tasks.values(), goal, request.first, request.max_nets), request)
+    rule = stopping_rule(plan.tasks.values(), goal, request.first, request.max_nets)
+    return Waves(plan, rule, replace(request, launch=_frozen(request.launch, plan)))
+
+
+def _frozen(launch: LaunchRequest, plan: Plan) -> LaunchRequest:
+    """The launch with nets of the user's own by their frozen names: a controller must not read their files again."""
+    if not (plan.texts and (launch.array or launch.models)):
+        return launch
+    names = dict.fromkeys(task.architecture for task in plan.tasks.values())
+    return replace(launch, array=None, models=tuple(names))
 
 
 def _nothing(rule: StoppingRule) -> Progress:

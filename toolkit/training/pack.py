@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from toolkit.anynet import Texts
 from toolkit.cli import complain
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Manifest
@@ -53,6 +54,8 @@ class PackContext:
     team: ProcessGroup
     stop: StopFlag
     heartbeat: Heartbeat
+    texts: Texts
+    """What the study has kept of nets of the user's own."""
 
     @property
     def device(self) -> torch.device:
@@ -112,7 +115,7 @@ class Pack:
         place.heartbeat.watch(progress_state)
         began = time.perf_counter()
         try:
-            trainer = Trainer(task, place.manifest, place.train.steps(task.recipe.batch), place.team)
+            trainer = Trainer(task, place.manifest, place.train.steps(task.recipe.batch), place.team, place.texts)
             if not checkpoint.resume(place.study, trainer) and task.start:
                 checkpoint.start_from(place.study, trainer, task.start)
         except Exception as error:
