@@ -150,8 +150,16 @@ def _parser() -> argparse.ArgumentParser:
     p = parser("toolkit.launch", __doc__)
     what = p.add_argument_group("what to train")
     what.add_argument("--array", metavar="RANGES", help="nets of the population, such as 0-499 or 0-7,12")
-    what.add_argument("--population", default="anynetx-500", metavar="NAME", help="what --array counts (%(default)s)")
-    what.add_argument("--models", nargs="+", default=[], metavar="NAME", help="named models, or a whole population")
+    what.add_argument(
+        "--population", default="anynetx-500", metavar="NAME", help="what --array counts, or a file (%(default)s)"
+    )
+    what.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="named models ('timm/resnet18?drop_path_rate=0.1'), ./mynets.py:Net, or a whole population (a file, too)",
+    )
     what.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="folders in the data root (the demo's)")
     what.add_argument("--data", metavar="DIR", help="data root (TOOLKIT_DATA, or ./data)")
     what.add_argument("--seeds", metavar="RANGES", help="such as 0-2 (0)")

@@ -66,6 +66,8 @@ class Plan:
     container: Container
     wanted: frozenset[State]
     """States whose tasks are run."""
+    texts: Mapping[str, str]
+    """Sources and populations of the user's own that the tasks name."""
     memory: LaunchMemory
     """What the study's next launch is to know of this one."""
     pause: int | None = None
@@ -103,7 +105,7 @@ def make_plan(request: LaunchRequest) -> Plan:
     memory = memory.after(request, profile, data)
     if request.image is not None:
         profile = profile.model_copy(update={"image": request.image or None})
-    tasks = select(request, study, data)
+    tasks, texts = select(request, study, data)
     executor = _executor(request.executor)
     pack = 1 if request.pack is None else request.pack
     return Plan(
@@ -117,6 +119,7 @@ def make_plan(request: LaunchRequest) -> Plan:
         jobs=(request.jobs or default_jobs()) if executor == "local" else 1,
         container=_container(profile, executor, study, data),
         wanted=UNFINISHED.union(*(RETRIES[kind] for kind in request.retry)),
+        texts=texts,
         memory=memory,
     )
 
@@ -145,6 +148,7 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     with launch_lock(plan.study):
         stages = _stages(plan)
         tasks = stages.first | stages.second
+        plan.study.keep(plan.texts)
         for name, stands in plan.study.declare(plan.tasks.values()).items():
             log.info(
                 "note: by its content %s is %s, under which name this study has its tasks and results", name, stands
@@ -305,7 +309,7 @@ def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What the tasks will take: training images, multiply-adds, and hours by a measured rate."""
-    cost = estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest))
+    cost = estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest), plan.texts)
     uncounted = (
         {"uncounted": f"{cost.uncounted} tasks of nets that only building would count"} if cost.uncounted else {}
     )

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import orjson
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, read_regular, temporary_name, write_atomic
+from toolkit.files import TEMPORARY, is_private, read_regular, temporary_name, write_atomic, write_private
 from toolkit.names import unknown
 from toolkit.study.dataset import MANIFEST
 from toolkit.study.model import first_problem
@@ -94,6 +94,28 @@ class Study:
             known = [p.parent.name for p in study.path.parent.glob("*/tasks")]
             raise unknown("study", str(path), known, f"in {study.path.parent}")
         return study
+
+    def keep(self, texts: Mapping[str, str]) -> None:
+        """Keep sources and populations that tasks name, in ``nets/``. Raises `ToolkitError` when there is no room."""
+        for name, text in texts.items():
+            path = self.room("nets") / name
+            try:
+                path.parent.mkdir(exist_ok=True)
+                if not path.exists():
+                    write_private(path, text.encode())
+            except OSError as error:
+                raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error
+
+    def texts(self) -> dict[str, str]:
+        """What `keep` kept, by file name. A source that others may write is left out: it would be run."""
+        texts = {}
+        for path in sorted(self.room("nets").glob("[!.]*@*.*")):
+            try:
+                if path.suffix == ".json" or is_private(path):
+                    texts[path.name] = read_regular(path).decode()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ToolkitError(f"{path} cannot be read ({error})") from error
+        return texts
 
     def declare(self, tasks: Iterable[Task]) -> dict[str, str]:
         """Add tasks to those the study is about. Declaring again what is declared changes nothing.

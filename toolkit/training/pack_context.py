@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from toolkit.anynet import Texts
 from toolkit.study.dataset import Manifest
 from toolkit.study.study import Study
 from toolkit.training.heartbeat import Heartbeat
@@ -23,6 +24,8 @@ class PackContext:
     team: ProcessGroup
     stop: StopFlag
     heartbeat: Heartbeat
+    texts: Texts
+    """What the study has kept of nets of the user's own."""
     pause: int | None = None
     """Epochs after which a task is saved and left."""
 

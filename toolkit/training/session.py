@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from toolkit.anynet import architecture
+from toolkit.anynet import Texts, architecture
+from toolkit.anynet.architectures import NO_TEXTS
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import Dataset, find_dataset
@@ -45,6 +46,7 @@ class Session:
         self.pool = Pool(workers)
         self.heartbeat = Heartbeat(study, silent=not self.team.is_main)
         self.preempted: list[str] = []
+        self.texts = study.texts()
         self._places: dict[str, PackContext] = {}
         self._stack = ExitStack()
 
@@ -63,7 +65,7 @@ class Session:
         What was stopped is in ``preempted`` then, the rest has its result. Raises `ToolkitError` when results cannot
         be written.
         """
-        for company in group_packable(task for task in tasks if self._known(task)):
+        for company in group_packable((task for task in tasks if self._known(task)), self.texts):
             waiting = deque(in_packs(company, pack or self._suggested(company)))
             while waiting:
                 group = waiting.popleft()
@@ -96,7 +98,7 @@ class Session:
 
     def _known(self, task: Task) -> bool:
         try:
-            architecture(task.architecture)
+            architecture(task.architecture, self.texts)
         except ToolkitError as error:
             self._fail(task, error, time.time())
             return False
@@ -116,7 +118,7 @@ class Session:
             train = Loader(opened(dataset, "train"), self.pool, self.on_corrupt)
             val = Loader(opened(dataset, "val"), self.pool)  # an error over a part of the set is another quantity
             self._places[task.dataset] = PackContext(
-                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.pause
+                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.texts, self.pause
             )
         place = self._places[task.dataset]
         task.check_dataset(Dataset(self.data / task.dataset, place.manifest))
@@ -135,11 +137,11 @@ def opened(dataset: Dataset, split: str) -> Beton:
     return beton
 
 
-def group_packable(tasks: Iterable[Task]) -> list[list[Task]]:
+def group_packable(tasks: Iterable[Task], texts: Texts = NO_TEXTS) -> list[list[Task]]:
     """``tasks`` by what a pack shares: dataset, recipe, seed and input size; in the order of their first."""
     groups: dict[tuple[str, str, str, int, tuple[int, ...]], list[Task]] = {}
     for task in tasks:
-        groups.setdefault(_packing_key(task), []).append(task)
+        groups.setdefault(_packing_key(task, texts), []).append(task)
     return list(groups.values())
 
 
@@ -148,8 +150,8 @@ def in_packs(tasks: Sequence[Task], size: int) -> list[list[Task]]:
     return [list(tasks[start : start + size]) for start in range(0, len(tasks), size)]
 
 
-def _packing_key(task: Task) -> tuple[str, str, str, int, tuple[int, ...]]:
-    recipe, net = task.recipe, architecture(task.architecture)
+def _packing_key(task: Task, texts: Texts) -> tuple[str, str, str, int, tuple[int, ...]]:
+    recipe, net = task.recipe, architecture(task.architecture, texts)
     seen = {resolution_at(recipe, epoch) for epoch in range(recipe.epochs)} | {recipe.resolution_at_evaluation}
     sides = tuple(net.input_size(resolution) for resolution in sorted(seen))
     return task.dataset, task.dataset_hash, recipe.model_dump_json(), task.seed, sides
