@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import toolkit
@@ -34,6 +34,8 @@ class Container:
     """Goes before ``python``; empty: no image."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Set on the host, where the prefix runs; a PYTHONPATH that is set there already follows ours."""
+    before: tuple[str, ...] = ()
+    """Shell lines that a batch script has before all of it."""
 
     def variables(self, around: Mapping[str, str]) -> dict[str, str]:
         """The environment of a process that is started with ``around`` about it."""
@@ -42,6 +44,11 @@ class Container:
         if theirs and not self.prefix and "PYTHONPATH" in own:
             own["PYTHONPATH"] += os.pathsep + theirs
         return {**around, **own}
+
+    def with_code(self, code: Path, *lines: str) -> "Container":
+        """The same, with the package in the folder ``code``; ``lines`` are run on the host before anything else."""
+        name = "APPTAINERENV_PYTHONPATH" if self.prefix else "PYTHONPATH"
+        return replace(self, environment={**self.environment, name: str(code)}, before=lines)
 
 
 def _own_code(path: Path) -> dict[str, str]:

@@ -13,7 +13,9 @@ import toolkit
 from toolkit.cluster.image_file import DIGEST
 from toolkit.files import read_regular
 
-REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+REVISION = "REVISION"
+"""File in a copy of the code that says the revision it was made from."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "opencv-python-headless", "ffcv")
 
 
@@ -66,6 +68,8 @@ def revision_of(root: Path) -> str | None:
     Without a git program, and where the repository is another user's, it is read from the repository's files, which
     don't tell about changes: git would run what that user's configuration names (a file system monitor, filters).
     """
+    if (root / REVISION).is_file():
+        return (root / REVISION).read_text().strip() or None
     if not (root / ".git").exists():
         return None
     if (root / ".git").stat().st_uid != os.getuid():
@@ -93,7 +97,7 @@ def read_revision(root: Path) -> str | None:
             head = _resolve(shared, head.removeprefix("ref: ")) or ""
     except OSError:
         return None
-    return head if REVISION.fullmatch(head) else None  # a name may lead to any file of the user's
+    return head if COMMIT.fullmatch(head) else None  # a name may lead to any file of the user's
 
 
 def _text(path: Path) -> str:

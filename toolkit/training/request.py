@@ -31,11 +31,13 @@ class TrainRequest:
     """Processes that share each batch, on GPUs one each."""
     gpu: bool = False
     """Whether a GPU was asked for, so that training on the CPU would be a mistake."""
+    pause: int | None = None
+    """Epochs after which a task is saved and left; None: at its end."""
 
     @classmethod
     def of(cls, study: Study, submission: Submission, workers: int = 0) -> "TrainRequest":
         """As a launch's submission asks."""
-        return cls(study, Path(submission.data), submission.pack, workers, gpu=submission.gpus)
+        return cls(study, Path(submission.data), submission.pack, workers, gpu=submission.gpus, pause=submission.pause)
 
 
 class Outcome(NamedTuple):
@@ -72,7 +74,7 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
         check_gpu()
     from toolkit.training.session import Session
 
-    with Session(study, request.data, threads, stop, request.on_corrupt) as session:
+    with Session(study, request.data, threads, stop, request.on_corrupt, pause=request.pause) as session:
 
         def train(task_ids: Sequence[str]) -> Outcome:
             session.run(_unfinished(study, task_ids), request.pack)
