@@ -23,7 +23,7 @@ from typing import Any
 
 from data_prep.imagenot import shards
 from data_prep.imagenot.build import Build, Counts
-from data_prep.imagenot.options import STAGES, changed, options_help, parse_changes
+from data_prep.imagenot.options import RULES, STAGES, changed, options_help, parse_changes, with_rule
 from toolkit.cli import parser, print_json, run
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
@@ -77,6 +77,7 @@ def _add_stage(stages: Any, stage: str) -> None:
             default=[],
             help="tables (parquet, TSV, CSV), folders, patterns, URLs (hf://, s3://); default: Re-LAION-5B",
         )
+        one.add_argument("--rule", choices=tuple(RULES), help="caption rule, encoder and threshold (default: broad)")
     if stage in (*shards.SHARDED, "all"):
         one.add_argument("--jobs", type=int, default=1, metavar="N", help="shards at a time (default: 1)")
     if stage in shards.SHARDED:
@@ -111,12 +112,15 @@ def _stage(args: argparse.Namespace) -> dict[str, Any]:
 
 def _with_options(build: Build, args: argparse.Namespace) -> Build:
     changes = parse_changes(build.options, args.stage, args.set)
-    if args.stage == "match" and (args.source or not build.options.match.sources):
-        changes["sources"] = _sources(args.source)
+    options = build.options
+    if args.stage == "match":
+        options = with_rule(options, args.rule) if args.rule else options
+        if args.source or not options.match.sources:
+            changes["sources"] = _sources(args.source)
     if args.stage == "download":
         changes |= {"block": args.block} if args.block else {}
         changes |= {"allow_private": True} if args.allow_private else {}
-    build = Build(build.path, changed(build.options, args.stage, changes))
+    build = Build(build.path, changed(options, args.stage, changes))
     if args.stage in shards.SHARDED:
         build.check_fingerprint(args.stage)  # options that do not fit what is there are not kept
     return build.save(build.options)
@@ -135,7 +139,7 @@ def _single(build: Build, stage: str) -> dict[str, Any]:
     with Console(stderr=True).status(f"{stage} ..."):
         counts: Counts = shards.module(stage).run(build)
     build.finish(stage, "summary", counts)
-    return {stage: counts}
+    return {stage: counts} | ({"empty": shards.module("match").unfillable(build)} if stage == "classes" else {})
 
 
 def _write(build: Build, args: argparse.Namespace) -> dict[str, Any]:
@@ -186,7 +190,8 @@ def _closed(build: Build, stage: str) -> dict[str, Any]:
     """The stage's counts; of clean, when all shards are there, the choice among all images."""
     if stage == "clean" and not shards.unfinished(build, stage):
         build.finish(stage, "summary", shards.module(stage).finish(build))
-    return {stage: shards.module("write").stage_counts(build, stage)}
+    empty = {"empty": shards.module(stage).unfillable(build)} if stage == "match" else {}
+    return empty | {stage: shards.module("write").stage_counts(build, stage)}
 
 
 def _all(args: argparse.Namespace) -> dict[str, Any]:
@@ -205,7 +210,7 @@ def _all(args: argparse.Namespace) -> dict[str, Any]:
 
 def _all_options(args: argparse.Namespace) -> Build:
     build = Build.open_or_create(args.build)
-    options = build.options
+    options = with_rule(build.options, args.rule) if args.rule else build.options
     for setting in args.set:
         stage, dot, rest = setting.partition(".")
         if not dot or stage not in STAGES:
@@ -255,7 +260,7 @@ def _print(document: dict[str, Any]) -> None:
     """Counts as aligned lines; lists as lines of their own."""
     for stage, counts in document.items():
         if isinstance(counts, list):
-            print("\n".join(_line(row) for row in counts))
+            print(*map(_line, counts), sep="\n", end="\n" if counts else "")
         else:
             print(f"{stage}: {_line(counts)}")
 

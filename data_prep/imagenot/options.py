@@ -26,6 +26,7 @@ class Match(FrozenModel):
     """Which rows are candidates."""
 
     sources: tuple[str, ...] = Field((), description="parquet files, folders, patterns or fsspec URLs (--source)")
+    rule: Literal["laionet", "broad"] = Field("broad", description="which captions hold a class (--rule sets more)")
     safe: tuple[str, ...] = Field(("UNLIKELY",), description="NSFW tags that are kept; empty: any")
     max_punsafe: float = Field(
         0.5, ge=0, le=1, description="rows with a larger punsafe, or other NSFW score, are dropped"
@@ -33,7 +34,10 @@ class Match(FrozenModel):
     languages: tuple[str, ...] = Field(("en",), description="kept where a release has a language column; empty: any")
     min_side: int = Field(200, ge=0, description="smaller side of the image by the metadata, pixels")
     max_aspect: float = Field(3.0, ge=1, description="longer side over shorter side")
-    min_letters: int = Field(3, ge=1, description="shorter lemmas are not looked for")
+    min_letters: int = Field(3, ge=1, description="shorter lemmas are not looked for (rule broad)")
+    any_length: tuple[str, ...] = Field(
+        ("n03694639",), description="classes (wnids) whose shorter lemmas are looked for all the same"
+    )
     batch_rows: int = Field(100_000, ge=1, description="rows held in memory at a time")
 
 
@@ -59,7 +63,7 @@ class Select(FrozenModel):
     rule: Literal["threshold", "top"] = Field(
         "threshold", description="threshold: drawn from all above it; top: the best by score, above it"
     )
-    threshold: float = Field(0.58, ge=-1, le=1, description="least cosine of caption and class")
+    threshold: float = Field(0.58, ge=-1, le=1, description="least cosine of caption and class (--rule sets it)")
     short: Literal["keep", "drop"] = Field("keep", description="what becomes of classes with too few candidates")
     seed: int = Field(0, ge=0, description="of the draw")
 
@@ -145,6 +149,19 @@ class Options(BaseModel):
 
 
 STAGES = tuple(Options.model_fields)
+RULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "laionet": {
+        "match": {"rule": "laionet"},
+        "score": {"model": "sentence-transformers/clip-ViT-B-32"},
+        "select": {"threshold": 0.82},
+    },
+    "broad": {
+        "match": {"rule": "broad"},
+        "score": {"model": Score().model},
+        "select": {"threshold": Select().threshold},
+    },
+}
+"""What ``--rule`` sets: a threshold is good for one encoder alone, so the three go together."""
 
 
 def read_options(path: Path) -> Options:
@@ -166,6 +183,13 @@ def changed(options: Options, stage: str, changes: Mapping[str, Any]) -> Options
     except ValidationError as error:
         raise UsageError(f"{stage}: {first_problem(error)}") from error
     return options.model_copy(update={stage: new})
+
+
+def with_rule(options: Options, rule: str) -> Options:
+    """``options`` with all that a rule sets."""
+    for stage, changes in RULES[rule].items():
+        options = changed(options, stage, changes)
+    return options
 
 
 def parse_changes(options: Options, stage: str, settings: Sequence[str]) -> dict[str, Any]:

@@ -189,8 +189,10 @@ def _dealt(indices: Sequence[int], most: int) -> list[list[int]]:
 
 def main(argv: Sequence[str]) -> int:
     """Do the shards of one array element; a failed one does not stop the others."""
+    from toolkit.cluster.image_file import check_image
     from toolkit.training.provenance import host, image_digest
 
+    check_image()
     record = orjson.loads(Path(argv[0]).read_bytes())
     shards = record["elements"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
     print(f"{record['stage']}: {len(shards)} shards on {host()}, image {image_digest()}", flush=True)

@@ -112,7 +112,7 @@ def _plain(folder: Path, address: str, images: int) -> None:
 
     def fetched(number: int) -> bytes:
         with urllib.request.urlopen(f"{address}/{number}", timeout=300) as answer:
-            pixels = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
+            pixels: Any = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
         scale = 256 / min(pixels.shape[:2])
         if scale < 1:
             pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from toolkit.anynet import Architecture, architecture
+from toolkit.anynet import Architecture, Texts, architecture
+from toolkit.errors import UsageError
 from toolkit.study.dataset import Manifest
 from toolkit.study.result import Evaluation
 from toolkit.study.task import Task
@@ -90,6 +91,8 @@ class Trainer:
     manifest: Manifest
     steps: int
     team: ProcessGroup
+    texts: Texts = field(default_factory=dict)
+    """What the study has kept of nets of the user's own."""
     epoch: int = 0
     """Epochs trained and evaluated."""
     step: int = 0
@@ -100,7 +103,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         recipe = self.task.recipe
-        self.architecture: Architecture = architecture(self.task.architecture)
+        self.architecture: Architecture = architecture(self.task.architecture, self.texts)
         self.classes = len(self.manifest.classes)
         torch.manual_seed(self.task.seed)
         net = self.architecture.build(self.classes, self.architecture.input_size(recipe.resolution))
@@ -224,8 +227,14 @@ class Trainer:
 
 
 def head_of(net: nn.Module, classes: int) -> nn.Module:
-    """The classifier: the last linear layer or convolution with ``classes`` outputs."""
-    return [module for module in net.modules() if _outputs(module) == classes][-1]
+    """The classifier: the last linear layer or convolution with ``classes`` outputs.
+
+    Raises `UsageError` where there is none: the net can neither be probed nor start from another dataset's weights.
+    """
+    found = [module for module in net.modules() if _outputs(module) == classes]
+    if not found:
+        raise UsageError(f"the net has no linear layer or convolution with {classes} outputs that is its classifier")
+    return found[-1]
 
 
 def _outputs(module: nn.Module) -> int | None:
