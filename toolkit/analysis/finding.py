@@ -23,7 +23,7 @@ def finding(data: Measurements, who: Roles, tables: dict[str, Table]) -> list[st
         lines += _flips(who, tables["agreement"].frame)
     if "errata" in tables:
         lines.append(f"{len(tables['errata'].frame)} statements of the paper differ from its own numbers (see errata).")
-    return [*lines, _what_is_there(data, tables["coverage"].frame)]
+    return [*lines, *data.remarks, _what_is_there(data, tables["coverage"].frame)]
 
 
 def _what_is_there(data: Measurements, counts: pl.DataFrame) -> str:

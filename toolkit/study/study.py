@@ -19,6 +19,8 @@ from toolkit.study.result import Result
 from toolkit.study.task import Task
 
 FINAL = "final.pt"
+WEIGHTS_VERSION = 1
+"""Format of `FINAL` and of checkpoints: a dictionary with version, task, architecture, classes and model."""
 ID_ENDS = 40
 """Characters of a line of tasks/ within which its id stands: ``{"id":"ID",``."""
 DIRECTORIES = ("tasks", "submissions", "logs", "progress", "checkpoints", "results")

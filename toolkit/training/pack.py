@@ -33,6 +33,7 @@ from toolkit.training.failures import (
 )
 from toolkit.training.heartbeat import Heartbeat, Phase, ProgressState
 from toolkit.training.loader import Batch, Loader
+from toolkit.training.policies import training_batches
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.record import failed_result, failure_of, result_of
 from toolkit.training.stop import StopFlag
@@ -146,7 +147,7 @@ class Pack:
         first = min(m.trainer.step for m in here)
         task, side = here[0].task, here[0].trainer.side(epoch)
         began = time.perf_counter()
-        batches = self.place.train.train(task.recipe, task.seed, epoch, side, first, self.place.team.share)
+        batches = training_batches(self.place, task, epoch, side, first)
         for batch in self._timed(batches, here):
             images, labels = self._moved(batch)
             for trial in self._alive(here):
