@@ -43,10 +43,10 @@ demo-data: setup
 
 test: setup-ffcv ## all tests but the long ones (what CI runs), fast ones first
 	containers/install-system.sh tests/apt-packages.txt
-	$(PY) -m pytest -m "not long"
+	$(PY) -m pytest -m "not long" -n 2 --dist loadgroup --no-loadscope-reorder --durations 40
 
 test-fast: setup ## the tests that need neither Slurm nor a container
-	$(PY) -m pytest -m "not long and not cluster" -x -q
+	$(PY) -m pytest -m "not long and not cluster" -x -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-cluster: setup-ffcv ## the long fault run on the one-machine Slurm
 	containers/install-system.sh tests/apt-packages.txt

@@ -66,7 +66,7 @@ class NotebookReport:
     @cached_property
     def figures(self) -> "dict[str, Figure]":
         """All figures, the command's image files; a notebook draws one that ends a cell."""
-        return figures(self.whole)
+        return dict(figures(self.whole))
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<li>{html(line)}</li>" for line in self.finding)

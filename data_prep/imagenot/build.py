@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 OPTIONS = "build.json"
+RULES_VERSION = 2
+"""Counts on when a rule of the stage match finds other captions than before."""
 ORIGIN = "made-from.json"
-HARMLESS = {("match", "batch_rows"), ("score", "batch"), ("download", "threads"), ("download", "shard_urls")}
-"""Options that say how the work is done, not what comes out."""
+POLITE = ("threads", "per_host", "patience_s", "contact", "probe", "max_unreachable", "allow_private", "block")
+HARMLESS = {("match", "batch_rows"), ("score", "batch"), ("download", "shard_urls")}
+HARMLESS |= {("download", option) for option in POLITE}
+"""Options that say how the work is done, not what comes out; and what was blocked, which may grow at any time."""
 
 Counts = dict[str, int]
 Advance = Callable[[int], None]
@@ -79,11 +83,22 @@ class Build:
 
         Those at their defaults are left out, so that an option added later does not make a build's shards foreign.
         """
+        if "match" in STAGES[: STAGES.index(stage) + 1] and not self.is_of_old_rule():
+            return self._hash(stage, rules=RULES_VERSION)
+        return self._hash(stage)
+
+    def _hash(self, stage: str, **more: int) -> str:
         upto = STAGES[: STAGES.index(stage) + 1]
-        sections = self.options.model_dump(mode="json", include=set(upto), exclude_defaults=True)
+        sections = self.options.model_dump(mode="json", include=set(upto), exclude_defaults=True) | more
         for name, option in HARMLESS:
             sections.get(name, {}).pop(option, None)
         return hashlib.sha256(orjson.dumps(sections, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def is_of_old_rule(self) -> bool:
+        """Whether the captions were matched by version 0.1, whose one rule is no more: nothing can be added to them."""
+        origin = self.room("match") / ORIGIN
+        has_shards = any(self.room("match").glob("[!.]*.parquet")) and origin.exists()
+        return has_shards and orjson.loads(origin.read_bytes()) == self._hash("match")
 
     def check_fingerprint(self, stage: str) -> None:
         """Enter a stage's room. Raises `UsageError` when other options filled it."""

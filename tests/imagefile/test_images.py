@@ -50,6 +50,14 @@ def test_the_transparent_colour_of_an_rgb_png_is_white():
     assert is_clear.any() and (found[is_clear] == 255).all() and (found[~is_clear] == plain[~is_clear]).all()
 
 
+def test_what_the_first_frame_of_a_gif_leaves_bare_is_white():
+    content = file_bytes(Image.fromarray(np.full((4, 4), 3, np.uint8)), "GIF")
+    larger = content[:6] + bytes([6, 0, 5, 0]) + content[10:]  # the size of the whole picture
+    expected = np.full((5, 6, 3), 255)
+    expected[:4, :4] = 3
+    assert (pixels(larger) == expected).all() and (pixels(content) == 3).all()
+
+
 def test_a_16_bit_pgm_is_what_the_16_bit_png_is():
     content = (ODD / "16_bit_binary.pgm").read_bytes()
     with Image.open(io.BytesIO(content)) as image:

@@ -42,6 +42,7 @@ def caches(tmp_path, monkeypatch):
 
 def test_a_launch_starts_from_the_weights_in_the_cache(caches, data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Trainer, "check_learned", lambda self: None)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")  # torch is imported, so its threads would spin
     where = ["--dataset", "stripes", "--data", str(data), "--study", str(tmp_path / "study")]
     how = ["--recipe", "finetune", "--set", *STILL, "--executor", "debug", "--json"]
     launch([*where, *how, "--models", NETS[0], "--init-from", "pretrained"])

@@ -15,8 +15,14 @@ def study_measurements(study: Study) -> Measurements:
     """All declared tasks of ``study``: those with a result as it says, the others as "missing". Errors in percent.
 
     A dataset that was trained by several recipes, or that changed its content, becomes one column for each: their
-    errors are different quantities. Raises `UsageError` when the study declares nothing.
+    errors are different quantities. Raises `UsageError` when the study declares nothing, or was
+    launched with ``--halving``.
     """
+    if study.halved:
+        raise UsageError(
+            f"study {study.path} looked for the best net by --halving: the nets that are left are no sample of the "
+            f"design space, so their correlations would be biased; python -m toolkit.plan looks {study.path} ranks them"
+        )
     found = scan(study)
     tasks = study.tasks()
     if not tasks and found.frame.is_empty():

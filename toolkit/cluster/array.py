@@ -94,7 +94,7 @@ class JobArray:
             gres=profile.gres,
             stderr_to_stdout=True,
             wckey=None,
-            setup=[*profile.setup, *_exports(self.container)] or None,
+            setup=[*self.container.before, *profile.setup, *_exports(self.container)] or None,
             array_parallelism=self.throttle,
             dependency=":".join(["afterany", *self.after]) if self.after else None,
             teardown=_requeue_lines(profile.max_requeues) if self.saves else None,

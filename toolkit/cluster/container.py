@@ -4,16 +4,15 @@ The launcher stays on the host. An image is an Apptainer file (``toolkit.sif``),
 ``podman:NAME``.
 """
 
-import hashlib
 import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import toolkit
+from toolkit.cluster import image_file
 from toolkit.cluster.profile import Profile
 from toolkit.cluster.versions import TRAINING, compare
 from toolkit.errors import ToolkitError, UsageError
@@ -33,6 +32,8 @@ class Container:
     """Goes before ``python``; empty: no image."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Set on the host, where the prefix runs; a PYTHONPATH that is set there already follows ours."""
+    before: tuple[str, ...] = ()
+    """Shell lines that a batch script has before all of it."""
 
     def variables(self, around: Mapping[str, str]) -> dict[str, str]:
         """The environment of a process that is started with ``around`` about it."""
@@ -41,6 +42,11 @@ class Container:
         if theirs and not self.prefix and "PYTHONPATH" in own:
             own["PYTHONPATH"] += os.pathsep + theirs
         return {**around, **own}
+
+    def with_code(self, code: Path, *lines: str) -> "Container":
+        """The same, with the package in the folder ``code``; ``lines`` are run on the host before anything else."""
+        name = "APPTAINERENV_PYTHONPATH" if self.prefix else "PYTHONPATH"
+        return replace(self, environment={**self.environment, name: str(code)}, before=lines)
 
 
 def _own_code(path: Path) -> dict[str, str]:
@@ -104,9 +110,10 @@ def _apptainer(image: Path, paths: Sequence[Path], profile: Profile, gpu: bool) 
         raise UsageError(f"image {image} is not there: build it (containers/build.sh), or name another")
     prefix = [profile.apptainer, "--silent", "exec", *(["--nv"] if gpu else []), *profile.image_options]
     prefix += [f"--bind={bind}" for bind in profile.binds]
-    prefix += [f"--mount={_mount(source, target)}" for target, source in folders(paths).items()]
-    inside = _inside(_file_digest(image))
-    return Container((*prefix, str(image.resolve())), {f"APPTAINERENV_{name}": value for name, value in inside.items()})
+    image = image.resolve()
+    prefix += [f"--mount={_mount(source, target)}" for target, source in {**folders(paths), image: image}.items()]
+    inside = _inside(image_file.variables(image))
+    return Container((*prefix, str(image)), {f"APPTAINERENV_{name}": value for name, value in inside.items()})
 
 
 def _docker(engine: str, name: str, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:
@@ -117,15 +124,15 @@ def _docker(engine: str, name: str, paths: Sequence[Path], profile: Profile, gpu
     prefix += [f"--volume={bind}" for bind in profile.binds]
     prefix += [f"--mount={_mount(source, target)}" for target, source in folders(paths).items()]
     handed_on = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
-    inside = _inside(_engine_digest(engine, name))
+    digest = _engine_digest(engine, name)  # and started by it: a name may be given to another image meanwhile
+    inside = _inside({image_file.DIGEST: digest})
     prefix += [f"--env={variable}" for variable in (*handed_on, *inside)]
-    return Container((*prefix, name), inside)
+    return Container((*prefix, digest), inside)
 
 
-def _inside(digest: str) -> dict[str, str]:
-    """Environment of the task in the image: this code, no packages of the user's, the image's name for results."""
-    code = _own_code(IN_IMAGE if is_installed() else CODE)
-    return {**code, "PYTHONNOUSERSITE": "1", "TOOLKIT_IMAGE_DIGEST": digest}
+def _inside(image: Mapping[str, str]) -> dict[str, str]:
+    """Environment of the task in the image: this code, no packages of the user's, what results say of the image."""
+    return {**_own_code(IN_IMAGE if is_installed() else CODE), "PYTHONNOUSERSITE": "1", **image}
 
 
 def _mount(source: Path, target: Path) -> str:
@@ -140,12 +147,6 @@ def _mount(source: Path, target: Path) -> str:
 def _quoted(fields: Iterable[str]) -> Iterable[str]:
     for text in fields:
         yield '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
-
-
-@cache
-def _file_digest(image: Path) -> str:
-    with image.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _engine_digest(engine: str, name: str) -> str:

@@ -60,10 +60,11 @@ class LocalExecutor:
     display: Display
     container: Container = HOST
     image: str | None = None
+    pause: int | None = None
 
     def submit(self, elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
         """Record the elements."""
-        submission = new_submission(self.study, "local", elements, self.data, self.pack, self.image)
+        submission = new_submission(self.study, "local", elements, self.data, self.pack, self.image, pause=self.pause)
         submission.write(record_path(self.study, submission))
         return [submission]
 
@@ -208,7 +209,7 @@ class _Pool:
 
     def _begun(self, task_id: str, pid: int) -> bool:
         progress = self.study.progress(task_id)
-        return progress is not None and progress.pid == pid and progress.phase != "preempted"
+        return progress is not None and progress.pid == pid and progress.phase not in ("preempted", "paused")
 
     def _close(self, slot: int) -> None:
         if worker := self.workers.pop(slot, None):

@@ -221,9 +221,20 @@ def _load(content: bytes) -> Pixels:
         with warnings.catch_warnings(action="ignore"), opened(content) as image:
             check_area(*image.size)
             image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image), _white(image)))
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(_first_frame(image)), _white(image)))
     except UnidentifiedImageError as error:
         raise BadImage(f"is no image (it begins with {content[:8]!r})") from error
+
+
+def _first_frame(image: Image.Image) -> Image.Image:
+    """A GIF's first frame may cover a part of the picture only; the rest is transparent then, as browsers show it."""
+    box = getattr(image, "dispose_extent", None) if image.format == "GIF" else None
+    if not box or box == (0, 0, *image.size):
+        return image
+    whole, shown = image.convert("RGBA"), Image.new("L", image.size)
+    shown.paste(whole.getchannel("A").crop(box), box)
+    whole.putalpha(shown)
+    return whole
 
 
 def _white(image: Image.Image) -> int | None:

@@ -73,6 +73,8 @@ class Plan:
     """What published weights the tasks start from, see `keep_weights`."""
     memory: LaunchMemory
     """What the study's next launch is to know of this one."""
+    pause: int | None = None
+    """Epochs after which tasks are saved and left; None: they are trained to the end."""
 
     def to_run(self, states: Mapping[str, TaskState]) -> dict[str, Task]:
         """The tasks in a wanted state (or not declared before) that no executor holds."""
@@ -89,11 +91,11 @@ class Plan:
     def backend(self, display: Display) -> Executor:
         """The executor; ``display`` shows a local run."""
         if self.executor == "slurm":
-            return SlurmExecutor(self.study, self.profile, self.data, self.pack, self.container)
+            return SlurmExecutor(self.study, self.profile, self.data, self.pack, self.container, self.pause)
         if self.executor == "debug":
-            return DebugExecutor(self.study, self.data, self.pack)
-        image = self.profile.image
-        return LocalExecutor(self.study, self.data, self.pack, self.jobs, display, self.container, image)
+            return DebugExecutor(self.study, self.data, self.pack, self.pause)
+        image, pause = self.profile.image, self.pause
+        return LocalExecutor(self.study, self.data, self.pack, self.jobs, display, self.container, image, pause)
 
 
 def make_plan(request: LaunchRequest) -> Plan:
@@ -153,7 +155,10 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
         plan.study.keep(plan.texts)
         if plan.weights:
             keep_weights(plan.study, list(tasks.values()), plan.weights, plan.texts)
-        plan.study.declare(plan.tasks.values())
+        for name, stands in plan.study.declare(plan.tasks.values()).items():
+            log.info(
+                "note: by its content %s is %s, under which name this study has its tasks and results", name, stands
+            )
         plan.memory.keep(plan.study)
         with _set_aside(plan.study, tasks):
             submitted = _submit(plan, executor, stages)
@@ -331,5 +336,5 @@ def _outcome(plan: Plan, submitted: Sequence[Submission]) -> dict[str, Any]:
         "states": dict(Counter(states[task_id].state for task_id in plan.tasks)),
         "jobs": [submission.job for submission in submitted if submission.job],
         # A net that diverges is a finding; a run has failed when a task came to no finding at all.
-        "failed_here": sum(states[task_id].state not in ("done", "diverged") for task_id in run_here),
+        "failed_here": sum(states[task_id].state not in ("done", "diverged", "paused") for task_id in run_here),
     }

@@ -85,7 +85,15 @@ def _datasets(names: Sequence[str], data: Path) -> list[Dataset]:
         if not names:
             raise UsageError(f"no --dataset given and no demo dataset in {data}: write some by `make demo`")
         log.info("datasets %s, the demo's (--dataset names others)", ", ".join(names))
-    return [find_dataset(name, data) for name in dict.fromkeys(names)]
+    found = [find_dataset(name, data) for name in dict.fromkeys(names)]
+    known: dict[str, str] = {}
+    for dataset in found:
+        if (twin := known.setdefault(dataset.manifest.content_hash, dataset.path.name)) != dataset.path.name:
+            raise UsageError(
+                f"--dataset {twin} and {dataset.path.name} hold the same images and labels (one content hash): a task "
+                "is known by its content, so leave one of them out"
+            )
+    return found
 
 
 def _declared(study: Study, names: Sequence[str], data: Path) -> list[Task]:
@@ -94,9 +102,6 @@ def _declared(study: Study, names: Sequence[str], data: Path) -> list[Task]:
     if not tasks:
         where = f" on {', '.join(names)}" if names else ""
         raise UsageError(f"study {study.path} has declared nothing{where}: give --array 0-499 or --models NAME ...")
-    hashes = {(task.dataset, task.dataset_hash) for task in tasks}
-    for name, content_hash in sorted(hashes):
-        dataset = find_dataset(name, data)
-        if dataset.manifest.content_hash != content_hash:
-            raise UsageError(f"{dataset.path} is not what study {study.path} was declared on: restore that dataset")
+    for task in {(task.dataset, task.dataset_hash, task.manifest_hash): task for task in tasks}.values():
+        task.check_dataset(find_dataset(task.dataset, data))
     return tasks

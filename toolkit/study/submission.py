@@ -36,6 +36,10 @@ class Submission(FrozenModel):
     image: str | None = None
     gpus: bool = False
     """Whether its profile asked for GPUs."""
+    pause: int | None = None
+    """Epochs after which its tasks are saved and left (a rung of ``--halving``); None: they are trained to the end."""
+    code: str | None = None
+    """Digest of the code that its elements run, or refuse to run without (`toolkit.executors.code`)."""
     job: str | None = None
     """Slurm's id of the array, once sbatch has answered."""
     host: str
@@ -44,7 +48,7 @@ class Submission(FrozenModel):
     began: str | None = None
     """When that process began (`process_began`); a later process of the same pid has another. None: not recorded."""
     created: float
-    """Unix time in seconds."""
+    """Unix time in seconds, by `Study.clock`."""
     cancelled: bool = False
 
     @property
@@ -61,6 +65,7 @@ def new_submission(
     pack: int = 1,
     image: str | None = None,
     gpus: bool = False,
+    pause: int | None = None,
 ) -> Submission:
     """A submission of this process, not yet written."""
     label = "".join(c if c.isascii() and c.isalnum() else "-" for c in study.name)[:24]
@@ -72,10 +77,11 @@ def new_submission(
         data=str(data.absolute()),
         image=image,
         gpus=gpus,
+        pause=pause,
         host=socket.gethostname(),
         pid=os.getpid(),
         began=process_began(os.getpid()),
-        created=time.time(),
+        created=study.clock(),
     )
 
 
@@ -95,7 +101,7 @@ def launcher_lives(study: Study, submission: Submission) -> bool:
     if submission.host == socket.gethostname():
         lives = process_lives(submission.pid)
         return lives and submission.began in (None, process_began(submission.pid))
-    return time.time() - record_path(study, submission).stat().st_mtime < LOST_AFTER_S
+    return study.clock() - record_path(study, submission).stat().st_mtime < LOST_AFTER_S
 
 
 def process_began(pid: int) -> str | None:

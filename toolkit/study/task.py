@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
+from toolkit.errors import UsageError
+from toolkit.study.dataset import Dataset
 from toolkit.study.model import FrozenModel
 from toolkit.study.recipe import Recipe
 
@@ -32,6 +34,9 @@ class Task(FrozenModel):
     dataset: str
     """The folder's name. Not part of the id: a copy under another name is the same dataset."""
     dataset_hash: str
+    manifest_hash: str = ""
+    """The manifest's (`Manifest.manifest_hash`), which must be the same when the task runs. Not part of the id: the
+    tasks of a dataset from before there was one would get others when it is written again. Empty: not checked."""
     recipe: Recipe
     recipe_name: str = ""
     """For people; not part of the id."""
@@ -52,6 +57,19 @@ class Task(FrozenModel):
     def column(self) -> str:
         """The dataset column a report files this task under: ``NAME``, or ``NAME<-START`` after a transfer."""
         return f"{self.dataset}<-{self.start.dataset}" if self.start else self.dataset
+
+    def check_dataset(self, dataset: Dataset) -> None:
+        """Raise `UsageError` unless ``dataset`` is what the task was declared on: images, labels, what they mean."""
+        now = dataset.manifest
+        for what, declared, found in (
+            ("other images or labels", self.dataset_hash, now.content_hash),
+            ("another manifest (classes, metric, mean or deviation)", self.manifest_hash, now.manifest_hash),
+        ):
+            if declared and declared != found:
+                raise UsageError(
+                    f"{dataset.path} has {what} than task {self.id} was declared on (hash {found[:12] or 'none'}, not "
+                    f"{declared[:12]}): restore it, or launch another study"
+                )
 
     def _identity(self) -> dict[str, Any]:
         identity: dict[str, Any] = {

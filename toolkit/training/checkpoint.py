@@ -74,7 +74,10 @@ def start_from(study: Study, trainer: Trainer, start: Start) -> None:
     Raises `ToolkitError` as `resume`.
     """
     path = find_final(study, start.task)
-    weights = _read(path, trainer)["model"]
+    state = _read(path, trainer)
+    if state["task"] != start.task:
+        raise ToolkitError(f"{path} belongs to task {state['task']}, not {start.task}: train that one again")
+    weights = state["model"]
     own = trainer.net.state_dict()
     head = set(head_names(trainer.net, trainer.classes))
     fresh = {name for name in own if name in head or own[name].shape != weights[name].shape}

@@ -17,7 +17,7 @@ from toolkit.training.augment import DRAWS, Floats, Ints, random_crops, uniforms
 from toolkit.training.loader import AHEAD, CHUNK, Batch
 
 if TYPE_CHECKING:
-    from toolkit.training.pack import PackContext
+    from toolkit.training.pack_context import PackContext
 
 POLICY = 1 << 32
 """Epochs from here on number the draws of policies; from twice that, those of erasing: no training has so many."""

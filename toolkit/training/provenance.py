@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import toolkit
+from toolkit.cluster.image_file import DIGEST
 
+REVISION = "REVISION"
+"""File in a copy of the code that says the revision it was made from."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "opencv-python-headless", "ffcv")
 
 
@@ -25,8 +28,8 @@ def job_restarts() -> int:
 
 
 def image_digest() -> str | None:
-    """SHA-256 of the container image, as the launcher handed it in."""
-    return os.environ.get("TOOLKIT_IMAGE_DIGEST")
+    """SHA-256 of the container image, as the launcher handed it in and `check_image` found it."""
+    return os.environ.get(DIGEST)
 
 
 @cache
@@ -62,6 +65,8 @@ def revision_of(root: Path) -> str | None:
     Without a git program, and where the repository is another user's, it is read from the repository's files, which
     don't tell about changes: git would run what that user's configuration names (a file system monitor, filters).
     """
+    if (root / REVISION).is_file():
+        return (root / REVISION).read_text().strip() or None
     if not (root / ".git").exists():
         return None
     if (root / ".git").stat().st_uid != os.getuid():

@@ -17,7 +17,8 @@ from toolkit.study.task import Task
 from toolkit.training import device
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader, OnCorrupt, Pool
-from toolkit.training.pack import Pack, PackContext
+from toolkit.training.pack import Pack
+from toolkit.training.pack_context import PackContext
 from toolkit.training.process_group import Membership, ProcessGroup
 from toolkit.training.record import failed_result
 from toolkit.training.schedule import resolution_at
@@ -37,8 +38,9 @@ class Session:
         stop: StopFlag,
         on_corrupt: OnCorrupt = "fail",
         membership: Membership | None = None,
+        pause: int | None = None,
     ) -> None:
-        self.study, self.data, self.stop, self.on_corrupt = study, data, stop, on_corrupt
+        self.study, self.data, self.stop, self.on_corrupt, self.pause = study, data, stop, on_corrupt, pause
         self.device = device.choose(membership.rank if membership else 0)
         self.team = ProcessGroup(self.device, membership)
         self.pool = Pool(workers)
@@ -91,8 +93,8 @@ class Session:
             return []
         pack = Pack(place, tasks)
         pack.run()
-        self.preempted += pack.preempted
-        return pack.postponed
+        self.preempted += pack.roster.preempted
+        return pack.roster.postponed
 
     def _known(self, task: Task) -> bool:
         try:
@@ -116,14 +118,10 @@ class Session:
             train = Loader(opened(dataset, "train"), self.pool, self.on_corrupt)
             val = Loader(opened(dataset, "val"), self.pool)  # an error over a part of the set is another quantity
             self._places[task.dataset] = PackContext(
-                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.texts
+                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.texts, self.pause
             )
         place = self._places[task.dataset]
-        if place.manifest.content_hash != task.dataset_hash:
-            raise ToolkitError(
-                f"{self.data / task.dataset} is another dataset than the one the task was declared on (content hash "
-                f"{place.manifest.content_hash[:12]}, not {task.dataset_hash[:12]}); launch again, or restore it"
-            )
+        task.check_dataset(Dataset(self.data / task.dataset, place.manifest))
         return place
 
 

@@ -10,7 +10,7 @@ import torch
 from toolkit.study.task import Task
 from toolkit.training.device import DeviceTransfer
 from toolkit.training.loader import AHEAD
-from toolkit.training.pack import PackContext
+from toolkit.training.pack_context import PackContext
 from toolkit.training.policies import training_batches
 from toolkit.training.trainer import Trainer
 
