@@ -23,6 +23,7 @@ SIZES = ["epochs=1", "batch=16", "lr=0.01"]
 def call(tmp_path, data, monkeypatch, capsys):
     """A launch in a folder with a source of one's own, on a study there; returns its JSON document."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")  # torch is imported, so its threads would spin
     (tmp_path / "mynets.py").write_text(SOURCE)
     where = ["--dataset", "stripes", "--data", str(data), "--study", str(tmp_path / "study"), "--recipe", "smoke"]
 
