@@ -27,8 +27,8 @@ from data_prep.writing.progress import progress
 from data_prep.writing.staging import new_folder
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.digests import write_digests
-from toolkit.imagefile.format import Encoded, content_hash, content_of
-from toolkit.imagefile.images import BadImage, Pixels, decode, encode, fitting, sums
+from toolkit.imagefile.format import Encoded, Pixels, content_hash, content_of
+from toolkit.imagefile.images import BadImage, decode, encode, fitting, sums
 from toolkit.imagefile.reader import Beton
 from toolkit.imagefile.writer import BetonWriter, put
 from toolkit.study.dataset import MANIFEST, Encoding, Manifest, Metric, Parent, Skipped, Split
@@ -171,7 +171,7 @@ def finish_dataset(
         split_rule=about.split_rule,
         parent=about.parent,
         provenance=dict(about.provenance),
-    )
+    ).sealed()
     first = next(iter(betons.values()))
     with Beton.open(first.path, "layout", first.header) as written:
         contact_sheet(written, manifest).save(folder / "contact-sheet.png", compress_level=1)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.data_prep.pictures import file_bytes, jpeg, photo
 from toolkit.imagefile.format import RAW
-from toolkit.imagefile.images import MAX_TAIL, decode, encode, fitting
+from toolkit.imagefile.images import MAX_TAIL, BadImage, decode, encode, fitting
 from toolkit.imagefile.jpeg.headers import image_end
 from toolkit.study.dataset import Encoding
 
@@ -48,6 +48,14 @@ def test_the_transparent_colour_of_an_rgb_png_is_white():
     is_clear = (plain == clear).all(-1)
     found = pixels(content)
     assert is_clear.any() and (found[is_clear] == 255).all() and (found[~is_clear] == plain[~is_clear]).all()
+
+
+def test_what_the_first_frame_of_a_gif_leaves_bare_is_white():
+    content = file_bytes(Image.fromarray(np.full((4, 4), 3, np.uint8)), "GIF")
+    larger = content[:6] + bytes([6, 0, 5, 0]) + content[10:]  # the size of the whole picture
+    expected = np.full((5, 6, 3), 255)
+    expected[:4, :4] = 3
+    assert (pixels(larger) == expected).all() and (pixels(content) == 3).all()
 
 
 def test_a_16_bit_pgm_is_what_the_16_bit_png_is():
@@ -102,6 +110,15 @@ def test_megabytes_behind_the_end_are_not_stored():
         for tail in (bytes(3 << 20), plain + bytes(MAX_TAIL + 1), b"\xff\xd9" * (1 << 20)):
             assert stored(plain + tail).data == plain
         assert stored(plain + b"short").data == plain + b"short"
+
+
+def test_a_jpeg_that_is_cut_off_behind_bytes_too_many_is_damaged():
+    """Of several complaints libjpeg keeps the first, which is a harmless one here."""
+    content = (ODD / "extra_before_rst.jpg").read_bytes()
+    assert stored(content).data == content
+    for cut in (2, 300, 5000):
+        with pytest.raises(BadImage, match="bytes too many, and ends too early"):
+            stored(content[:-cut])
 
 
 def test_the_end_of_every_jpeg_is_its_last_byte():

@@ -66,7 +66,7 @@ def finding(data: Measurements, who: Roles, tables: Mapping[str, Table]) -> list
     if "errata" in tables:
         lines.append(f"{len(tables['errata'].frame)} statements of the paper differ from its own numbers (see errata).")
     drawn = families_in_words(data) if "pairs" in tables else ""
-    return [*lines, *([drawn] if drawn else []), _what_is_there(data, tables["coverage"].frame)]
+    return [*lines, *data.remarks, *([drawn] if drawn else []), _what_is_there(data, tables["coverage"].frame)]
 
 
 def _what_is_there(data: Measurements, counts: pl.DataFrame) -> str:

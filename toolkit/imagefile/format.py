@@ -19,6 +19,8 @@ VERSION = 2
 PAGE_SIZE = 1 << 23
 """Bytes. FFCV's default; no image crosses a page, so none is larger."""
 JPG, RAW = 0, 1
+Pixels = NDArray[np.uint8]
+"""RGB, (height, width, 3)."""
 Buffer = bytes | bytearray  # and no memoryview: Python compares those byte by byte
 
 HEADER = np.dtype(
