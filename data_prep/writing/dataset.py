@@ -176,7 +176,7 @@ def finish_dataset(
         split_rule=about.split_rule,
         parent=about.parent,
         provenance=dict(about.provenance),
-    )
+    ).sealed()
     first = next(iter(betons.values()))
     with Beton.open(first.path, "layout", first.header) as written:
         contact_sheet(written, manifest).save(folder / "contact-sheet.png", compress_level=1)

@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 
+from toolkit.analysis.families import families_in_words
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.roles import Roles
 from toolkit.analysis.table import Table, bounds
@@ -23,7 +24,8 @@ def finding(data: Measurements, who: Roles, tables: dict[str, Table]) -> list[st
         lines += _flips(who, tables["agreement"].frame)
     if "errata" in tables:
         lines.append(f"{len(tables['errata'].frame)} statements of the paper differ from its own numbers (see errata).")
-    return [*lines, _what_is_there(data, tables["coverage"].frame)]
+    drawn = families_in_words(data) if "pairs" in tables else ""
+    return [*lines, *data.remarks, *([drawn] if drawn else []), _what_is_there(data, tables["coverage"].frame)]
 
 
 def _what_is_there(data: Measurements, counts: pl.DataFrame) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.analysis.families import draws
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.ranking import standard_errors
 from toolkit.analysis.settings import Settings
@@ -40,13 +41,13 @@ def _ceiling(data: Measurements, a: str, b: str, noise: dict[str, Any], settings
     pair, values = np.array([[0, 1]]), np.stack([x, y], axis=1)
     of_a, of_b = reliability(x, x_errors), reliability(y, y_errors)
     ceiling = np.sqrt(of_a * of_b)
-    draws = settings.resamples, settings.seed
-    ceilings = np.sqrt(bootstrap_reliability(x, x_errors, *draws) * bootstrap_reliability(y, y_errors, *draws))
+    drawn = draws(data, settings, both)
+    ceilings = np.sqrt(bootstrap_reliability(x, x_errors, drawn) * bootstrap_reliability(y, y_errors, drawn))
     r = correlations(values, pair).pearson[0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        samples = bootstrap_pearson(values, pair, *draws)[0] / ceilings
+        samples = bootstrap_pearson(values, pair, drawn)[0] / ceilings
         corrected = r / ceiling
-    low, high = interval_from(CORRECTED_FROM, samples, len(x))
+    low, high = interval_from(CORRECTED_FROM, corrected, samples, len(x), drawn)
     return row | {
         "reliability_a": of_a,
         "reliability_b": of_b,

@@ -1,7 +1,7 @@
 """Cluster profile: what a site wants to be told about a job, in one TOML file."""
 
 import tomllib
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -49,6 +49,10 @@ class Profile(FrozenModel):
     image: str | None = Field(None, description="Apptainer image (.sif) the tasks run in; --image overrides it")
     binds: tuple[str, ...] = Field(
         (), description="what the image must see besides data, study and code: FOLDER or FOLDER:INSIDE[:ro]"
+    )
+    code: Literal["snapshot", "checkout"] = Field(
+        "snapshot",
+        description="what tasks run: a copy of the code, made at submission, or the checkout, unchanged since then",
     )
     apptainer: str = Field("apptainer", description="the Apptainer (or Singularity) command on the nodes")
     image_options: tuple[str, ...] = Field((), description="further options of `apptainer exec` (or `docker run`)")

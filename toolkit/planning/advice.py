@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+
 from toolkit.analysis.document import Report
 from toolkit.analysis.finding import with_reference
 from toolkit.planning.goal import verdict_of
@@ -32,7 +34,10 @@ def _with_advice(report: Report, source: str, home: Path | None) -> Report:
         return report
     hours, basis = net_hours(source, home)
     item = nets_table(known, WIDTH, POWER, ONE_DRAW, hours)
-    said = [f"{row['target']}: {row['in_words']}" for row in item.frame.iter_rows(named=True)][:AS_WORDS]
+    rows = item.frame.filter(pl.col("verdict") == "open").iter_rows(named=True)
+    said = [f"{row['target']}: {row['in_words']}" for row in rows][:AS_WORDS]
+    if not said:
+        return report
     line = f"Open: {'; '.join(said)}{f' ({basis})' if hours else ''}."
     return replace(report, tables=report.tables | {"nets": item}, finding=[*report.finding, line])
 

@@ -5,8 +5,10 @@ and no medium can be told to move its cursor, to change its title, or to show le
 """
 
 import re
+from typing import Any
 
 import markupsafe
+import orjson
 
 BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 """Characters that change the direction of what is written (Unicode Standard Annex 9)."""
@@ -66,3 +68,17 @@ def latex(text: str) -> str:
 def html(text: str) -> markupsafe.Markup:
     """``text`` for an HTML element or a quoted attribute."""
     return markupsafe.escape(visible(text))
+
+
+def script(document: Any) -> markupsafe.Markup:
+    """``document`` as JSON for an HTML ``<script>`` element: no text in it ends the element or begins a comment."""
+    text = orjson.dumps(_visible_texts(document)).decode()
+    return markupsafe.Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _visible_texts(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {visible(str(key)): _visible_texts(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_visible_texts(value) for value in document]
+    return visible(document) if isinstance(document, str) else document

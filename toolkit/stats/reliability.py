@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from toolkit.stats.resampling import Floats, over_blocks
+from toolkit.stats.resampling import Draws, Floats, over_blocks
 
 
 def reliability(values: Floats, errors: Floats) -> float:
@@ -14,13 +14,13 @@ def reliability(values: Floats, errors: Floats) -> float:
     return float(_reliability(np.ones((1, len(values))), values, errors)[0])
 
 
-def bootstrap_reliability(values: Floats, errors: Floats, resamples: int, seed: int) -> Floats:
-    """`reliability` on ``resamples`` draws of the rows; (B,). Same seed and n, same draws as the correlations'."""
-    return over_blocks(lambda weights: _reliability(weights, values, errors), len(values), resamples, seed)
+def bootstrap_reliability(values: Floats, errors: Floats, draws: Draws) -> Floats:
+    """`reliability` on ``draws`` of the rows; (B,). Same draws as the correlations'."""
+    return over_blocks(lambda weights: _reliability(weights, values, errors), len(values), draws)
 
 
 def _reliability(weights: np.ndarray, values: Floats, errors: Floats) -> Floats:
-    n = len(values)
+    n = weights.sum(axis=1)
     centred = values - values.mean()
     variance = (weights @ centred**2 / n - (weights @ centred / n) ** 2) * n / (n - 1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,8 +1,10 @@
 """Dataset: a folder with one ``.beton`` per split and ``dataset.json``, its manifest."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -11,13 +13,15 @@ from toolkit.names import unknown
 from toolkit.study.model import FrozenModel
 
 MANIFEST = "dataset.json"
+CLAIMS = ("classes", "class_names", "content_hash", "mean", "mean_over", "metric", "std")
+"""Fields of a manifest that a result's meaning rests on: what is measured, on which classes, of which images."""
 Metric = Literal["top1", "top5"]
 
 
 class Split(FrozenModel):
     """One ``.beton`` file: its name in the folder, size in bytes, and labels counted."""
 
-    file: str
+    file: str = Field(pattern=r"^[^/\x00]+$")
     bytes: int = Field(ge=1)
     samples: int = Field(ge=1)
     class_counts: tuple[int, ...]
@@ -95,9 +99,21 @@ class Manifest(FrozenModel):
     parent: Parent | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     """What a source wants to add (options, versions, a funnel of counts)."""
+    manifest_hash: str = ""
+    """SHA-256 over the fields of `CLAIMS`; empty: written before there was one."""
+
+    def sealed(self) -> Self:
+        """The same with its `manifest_hash`."""
+        return self.model_copy(update={"manifest_hash": self._claims_hash()})
+
+    def _claims_hash(self) -> str:
+        claims = json.dumps(self.model_dump(mode="json", include=set(CLAIMS)), sort_keys=True)
+        return hashlib.sha256(claims.encode()).hexdigest()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":
+        if self.manifest_hash and self.manifest_hash != self._claims_hash():
+            raise ValueError(f"{', '.join(CLAIMS)} are not those that were written: restore it, or write it again")
         for key, split in self.splits.items():
             if len(split.class_counts) != len(self.classes):
                 raise ValueError(f"splits.{key} counts {len(split.class_counts)} classes of {len(self.classes)}")
