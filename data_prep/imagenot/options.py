@@ -35,7 +35,7 @@ class Match(FrozenModel):
     any_length: tuple[str, ...] = Field(
         ("n03694639",), description="classes (wnids) whose shorter lemmas are looked for all the same"
     )
-    batch_rows: int = Field(100_000, ge=1, description="rows held in memory at a time")
+    batch_rows: int = Field(20_000, ge=1, description="rows held in memory at a time")
 
 
 class Score(FrozenModel):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from data_prep.imagenot.matcher import Matcher
 
+GROUP = 20_000
+"""Candidates that are written at a time: as few as that, so that memory is bounded, and compress well all the same."""
+
 
 def shards(build: Build) -> list[str]:
     """One shard for each source file. Raises `UsageError` when there are no sources."""
@@ -29,6 +32,7 @@ def shards(build: Build) -> list[str]:
 
 def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Match one source file, batch after batch, and write the rows that are left."""
+    import polars as pl
     import pyarrow.parquet as pq
 
     if build.is_of_old_rule():
@@ -41,14 +45,20 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     matcher, wnids = load_matcher(build)
     output = build.room("match") / f"{shard}.parquet"
     counts: list[Counts] = [dict.fromkeys(("rows", *REASONS, "no_class", "several", "matched"), 0)]
+    waiting: list[pl.DataFrame] = []
     try:
         with atomic(output) as temporary, pq.ParquetWriter(temporary, schema(), compression="zstd") as writer:
             for batch in read_batches(source, section.batch_rows):
                 check_filters(source, batch.has, section)
                 matched, counted = match_rows(shard, batch, section, matcher, wnids)
-                writer.write_table(matched.to_arrow().cast(schema()))
+                waiting.append(matched)
                 counts.append(counted)
                 advance(len(batch.rows))
+                if sum(map(len, waiting)) >= GROUP:
+                    writer.write_table(pl.concat(waiting).to_arrow().cast(schema()))
+                    waiting.clear()
+            if waiting:
+                writer.write_table(pl.concat(waiting).to_arrow().cast(schema()))
     except OSError as error:
         raise cannot_write(output, error) from error
     build.finish("match", shard, total(counts))
