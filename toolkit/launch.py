@@ -6,6 +6,7 @@
     python -m toolkit.launch --study NAME --retry failed     # and run failed tasks again
     python -m toolkit.launch --study NAME --cancel           # end it; what runs saves itself
     python -m toolkit.launch --array 0-499 --dataset A B --until verdict    # in waves, until every question is settled
+    python -m toolkit.launch --array 0-499 --dataset A --halving 3     # find the three best nets, at a part of the cost
     python -m toolkit.launch --published tuggener2022 --dry-run    # what that whole study would cost
 
 Launching is reconciliation: what is declared and has no result is submitted, unless it is in the queue already. All
@@ -18,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
 
-from toolkit.cli import pack_size, parser, positive, print_json, run
+from toolkit.cli import pack_size, parser, positive, print_json, run, say
+from toolkit.errors import UsageError
 from toolkit.launching.request import ExecutorName, LaunchRequest, Retry
 
 if TYPE_CHECKING:
@@ -32,31 +34,36 @@ def main(argv: Sequence[str]) -> int:
     if given.profile_help:
         from toolkit.cluster.profile import profile_help
 
-        print(profile_help())
+        say(profile_help())
         return 0
     request = _request(given)
     if given.published:
         return _show_published(given.published, request, given.dry_run, given.json)
-    if given.until:
+    if goal := _goal(given):
         from toolkit.planning.request import WaveRequest
 
-        waves = WaveRequest(request, given.until, given.wave, given.max_nets, given.max_hours)
-        return _until(waves, given.dry_run, given.json)
+        waves = WaveRequest(request, goal, given.wave, given.max_nets, given.max_hours)
+        return _in_waves(waves, given.dry_run, given.json)
     from toolkit.launching.reconcile import cancel, carry_out, make_plan
     from toolkit.render.states import PoolDisplay
 
     if given.cancel:
         return _tell_cancelled(cancel(request.study), given.json)
     plan = make_plan(request)
+    if plan.study.halved:
+        raise UsageError(
+            f"study {plan.study.path} looks for the best net: give --halving and the same call again; to train all its "
+            "nets to the end, remove halving.json there"
+        )
     if given.dry_run:
         return _show(plan, given.json)
     document = carry_out(plan, PoolDisplay)
     if given.json:
         print_json(document)
     else:
-        print(", ".join(f"{count} {state}" for state, count in document["states"].items()))
+        say(", ".join(f"{count} {state}" for state, count in document["states"].items()))
         over = document["states"].keys() <= {"done", "diverged"}
-        print(f"see: python -m toolkit.{'report' if over else 'status'} {shlex.quote(document['study'])}")
+        say(f"see: python -m toolkit.{'report' if over else 'status'} {shlex.quote(document['study'])}")
     return int(document["failed_here"] > 0)
 
 
@@ -67,7 +74,21 @@ def _request(given: argparse.Namespace) -> LaunchRequest:
     return LaunchRequest(**options)
 
 
-def _until(request: "WaveRequest", dry_run: bool, as_json: bool) -> int:
+def _goal(given: argparse.Namespace) -> str | None:
+    """What a launch in waves is to reach, as `WaveRequest` says it; None for a launch of all at once."""
+    if given.halving is None:
+        return str(given.until) if given.until else None
+    if given.until:
+        raise UsageError(
+            "--halving finds the best net, --until settles correlations: the nets that halving leaves are no sample of "
+            "the design space, and would bias them; give one"
+        )
+    if given.max_nets or given.max_hours:
+        raise UsageError("--max-nets and --max-hours bound --until; --halving trains every net of --array at first")
+    return f"best={given.halving}"
+
+
+def _in_waves(request: "WaveRequest", dry_run: bool, as_json: bool) -> int:
     """Launch in waves."""
     from toolkit.planning.waves import make_waves, preview_wave, run_waves
     from toolkit.render.states import PoolDisplay
@@ -77,13 +98,12 @@ def _until(request: "WaveRequest", dry_run: bool, as_json: bool) -> int:
     if as_json or dry_run:
         print_json(document)
         return 0
-    from toolkit.planning.stopping import progress, standings_table
     from toolkit.render.terminal import console, show
 
-    item = standings_table(waves.rule, progress(waves.plan.study, waves.rule))
+    item = waves.next().standing
     show(console(), item.title, item.frame, note=item.note)
     if document["waiting_for"]:
-        print(f"waiting for: {document['waiting_for']}")
+        say(f"waiting for: {document['waiting_for']}")
     return int(document["failed_here"] > 0)
 
 
@@ -95,13 +115,12 @@ def _show(plan: "Plan", as_json: bool) -> int:
         print_json(document)
         return 0
     script = document.pop("script", "")
-    print("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
-    print(f"\n{script}" if script else "", end="")
+    say("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
+    say(f"\n{script}" if script else "", end="")
     return 0
 
 
 def _show_published(name: str, request: LaunchRequest, dry_run: bool, as_json: bool) -> int:
-    from toolkit.errors import UsageError
     from toolkit.launching.published_cost import published_cost
 
     if not dry_run:
@@ -111,11 +130,11 @@ def _show_published(name: str, request: LaunchRequest, dry_run: bool, as_json: b
         print_json(document)
         return 0
     rows = document.pop("datasets")
-    print("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
-    print(f"\n{'dataset':14}{'images':>10}{'epochs':>8}{'images seen':>16}{'multiply-adds':>15}{'hours':>12}")
+    say("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
+    say(f"\n{'dataset':14}{'images':>10}{'epochs':>8}{'images seen':>16}{'multiply-adds':>15}{'hours':>12}")
     for name, row in rows.items():
         counts = f"{row['train']:>10,}{row['epochs']:>8}{row['images']:>16,}{row['flops']:>15.2e}{row['hours']:>12,.1f}"
-        print(f"{name:14}{counts}")
+        say(f"{name:14}{counts}")
     return 0
 
 
@@ -123,7 +142,7 @@ def _tell_cancelled(document: Mapping[str, Any], as_json: bool) -> int:
     if as_json:
         print_json(document)
     else:
-        print(f"cancelled: {', '.join(document['jobs'] or document['cancelled']) or 'nothing was queued or running'}")
+        say(f"cancelled: {', '.join(document['jobs'] or document['cancelled']) or 'nothing was queued or running'}")
     return 0
 
 
@@ -131,8 +150,16 @@ def _parser() -> argparse.ArgumentParser:
     p = parser("toolkit.launch", __doc__)
     what = p.add_argument_group("what to train")
     what.add_argument("--array", metavar="RANGES", help="nets of the population, such as 0-499 or 0-7,12")
-    what.add_argument("--population", default="anynetx-500", metavar="NAME", help="what --array counts (%(default)s)")
-    what.add_argument("--models", nargs="+", default=[], metavar="NAME", help="named models, or a whole population")
+    what.add_argument(
+        "--population", default="anynetx-500", metavar="NAME", help="what --array counts, or a file (%(default)s)"
+    )
+    what.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="named models ('timm/resnet18?drop_path_rate=0.1'), ./mynets.py:Net, or a whole population (a file, too)",
+    )
     what.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="folders in the data root (the demo's)")
     what.add_argument("--data", metavar="DIR", help="data root (TOOLKIT_DATA, or ./data)")
     what.add_argument("--seeds", metavar="RANGES", help="such as 0-2 (0)")
@@ -140,16 +167,28 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--set", nargs="+", default=[], dest="changes", metavar="FIELD=VALUE", help="fields of the recipe to change"
     )
-    what.add_argument("--init-from", metavar="DATASET", help="start from the same nets trained on it in this study")
+    what.add_argument(
+        "--init-from",
+        metavar="DATASET",
+        help="start from the same nets trained on it in this study; or 'pretrained', or a file of weights",
+    )
     what.add_argument(
         "--published", metavar="STUDY", help="cost of a shipped study on its own datasets (with --dry-run)"
     )
     what.add_argument("--study", default="study", metavar="NAME", help="folder runs/NAME, or a path (%(default)s)")
-    when = p.add_argument_group("when to stop: in waves, nets in a random order that is frozen first")
+    when = p.add_argument_group("when to stop: in waves, by a rule that is frozen first")
     when.add_argument("--until", metavar="GOAL", help="verdict, verdict=CHANCE (give up below it) or width=W")
     when.add_argument("--max-nets", type=positive, metavar="N", help="most nets of any dataset (all of them)")
     when.add_argument("--max-hours", type=positive, metavar="H", help="estimated hours (as --dry-run counts them)")
     when.add_argument("--wave", type=positive, default=16, metavar="N", help="nets of the first wave (%(default)s)")
+    when.add_argument(
+        "--halving",
+        nargs="?",
+        const=1,
+        type=positive,
+        metavar="K",
+        help="find the K best nets (1): weak ones stop early",
+    )
     how = p.add_argument_group("how to run it")
     how.add_argument("--executor", choices=get_args(ExecutorName), help="slurm where sbatch is, else local")
     how.add_argument("--jobs", type=positive, metavar="N", help="local: workers (one a GPU, else one a core)")

@@ -2,7 +2,7 @@
 
 python -m toolkit.plan nets pilot --width 0.2           how many nets and seeds, on which datasets, in how many hours
 python -m toolkit.plan nets --rho 0.3 --power 0.9       the same for an assumed correlation
-python -m toolkit.plan looks demo                       where a study launched with --until stands
+python -m toolkit.plan looks demo                       where a study launched with --until or --halving stands
 python -m toolkit.plan replay tuggener2022              stop a finished study early, again and again: what is saved?
 python -m toolkit.plan epochs demo --best 1             from which epoch on nets rank as they end; successive halving
 python -m toolkit.plan proxies tuggener2022             which cheaper dataset predicts a target, for how many hours
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from toolkit.analysis.options import reading, reading_options
-from toolkit.cli import parser, positive, print_json, run
+from toolkit.cli import parser, positive, print_json, run, say
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
             columns = tuple(name for name in item.frame.columns if name != IN_WORDS)
             show(console(), item.title, item.frame.select(columns), note=item.note)
             if IN_WORDS in item.frame.columns:
-                print("\n".join(f"{row[0]}: {row[1]}" for row in item.frame.select("target", IN_WORDS).iter_rows()))
+                say("\n".join(f"{row[0]}: {row[1]}" for row in item.frame.select("target", IN_WORDS).iter_rows()))
     if args.out:
         _write(Path(args.out), tables, drawn, quiet=args.json)
     return 0
@@ -65,7 +65,7 @@ def _write(folder: Path, tables: Sequence["Table"], drawn: Mapping[str, "Figure"
     except OSError as error:
         raise ToolkitError(f"{folder} cannot be written ({error.strerror}); name another --out") from error
     if not quiet:
-        print(f"tables and figures: {folder}")
+        say(f"tables and figures: {folder}")
 
 
 def _replay(args: "argparse.Namespace") -> Answer:
@@ -112,13 +112,18 @@ def _nets(args: "argparse.Namespace") -> Answer:
 
 def _looks(args: "argparse.Namespace") -> Answer:
     from toolkit.errors import UsageError
+    from toolkit.planning.halving import HalvingRule
     from toolkit.planning.stopping import StoppingRule, progress, rule_path, standings_table
     from toolkit.study import Study
+    from toolkit.study.study import HALVING
 
     study = Study.open(args.source[0])
+    if study.halved:
+        return [HalvingRule.read(study.path / HALVING).wave(study, study.tasks()).standing], {}
     if not rule_path(study).exists():
         raise UsageError(
-            f"study {study.path} was not launched with --until: python -m toolkit.report has its intervals"
+            f"study {study.path} was launched with neither --until nor --halving: python -m toolkit.report has its "
+            "intervals"
         )
     rule = StoppingRule.read(rule_path(study))
     return [standings_table(rule, progress(study, rule))], {}
@@ -177,7 +182,9 @@ def _parser() -> "argparse.ArgumentParser":
     epochs.set_defaults(answer=_epochs)
     proxies = questions.add_parser("proxies", help="which subset predicts a target, at what cost?")
     proxies.set_defaults(answer=_proxies)
-    looks = questions.add_parser("looks", help="where do the targets of a study launched with --until stand?")
+    looks = questions.add_parser(
+        "looks", help="where do the targets of a study launched with --until or --halving stand?"
+    )
     looks.set_defaults(answer=_looks)
     for question in (nets, replay, proxies):
         reading_options(question)

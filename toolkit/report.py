@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.analysis.options import reading, reading_options
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import parser, print_json, run, say
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,18 +32,20 @@ def main(argv: Sequence[str]) -> int:
     args = _parse(argv)
     from toolkit.analysis.beside import with_others
     from toolkit.analysis.document import analyse
+    from toolkit.analysis.families import with_cluster, with_families
     from toolkit.analysis.sources import load
     from toolkit.planning.advice import with_planning
 
     said = reading(args)
-    of_source = all(Path(source).is_file() for source in args.source) or not args.others
-    data, home = load(args.source, said if of_source else None)
-    data = with_others(data, args.others, said)
+    of_source = all(Path(source).is_file() for source in args.source)
+    told = with_cluster(said, args.cluster) if of_source else said
+    data, home = load(args.source, told if of_source or not args.others else None)
+    data = with_families(with_others(data, args.others, said), args.cluster)
     out = args.out or (home / "report" if home and not args.json else None)
     report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
     report = with_planning(report, args.source[0], home)
     for line in _skipped(data.problems):
-        print(line, file=sys.stderr)
+        say(line, to=sys.stderr)
     if args.json:
         print_json(report.document())
     else:
@@ -70,6 +72,9 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     add("--reference", metavar="DATASET", help="whose ranking should transfer (default: imagenet, else the first)")
     add("--targets", nargs="+", default=[], metavar="DATASET", help="to which (default: all but its subsets)")
     reading_options(options)
+    add(
+        "--cluster", metavar="COLUMN", help="nets' families, drawn together (default: by their names; none: net by net)"
+    )
     add("--noise", type=float, metavar="SD", help="standard error of a value, where neither seeds nor counts tell it")
     add("--given", nargs="+", default=[], metavar="COLUMN", help="hold these fixed in partial correlations (flops)")
     add("--baseline", metavar="ARCH", help="improvement is relative to it (default: the worst on the reference)")
@@ -114,7 +119,7 @@ def _write(report: "Report", folder: Path, quiet: bool) -> None:
     written = write_report(report, folder)
     if not quiet:
         for line in written:
-            print(line)
+            say(line)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,19 @@ def test_a_wrong_call_is_one_line(
     assert not study.exists()
 
 
+def test_two_names_of_one_dataset_are_told_and_lose_no_task(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, study = tmp_path / "data", tmp_path / "study"
+    for name in ("tiny", "twin"):
+        shutil.copytree(data / "tiny", root / name)
+    call = ["--array", 0, "--recipe", "smoke", "--executor", "debug", "--data", root, "--study", study]
+    assert "tiny and twin hold the same images" in refuse(capsys, *call, "--dataset", "tiny", "twin")
+    assert verb("toolkit.launch", *call, "--dataset", "tiny").returncode == 0
+    again = verb("toolkit.launch", *call, "--dataset", "twin")
+    assert "0 to run" in again.stderr and "by its content twin is tiny" in again.stderr
+
+
 def test_a_truncated_file_is_named_before_anything_is_written(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,16 +34,20 @@ def submitted(study: Study, executor: str = "slurm", **changes: object) -> Submi
     return submission
 
 
-def beat(study: Study, phase: str = "training", age: float = 0.0, pid: int | None = None, host: str = "") -> None:
+def beat(
+    study: Study, phase: str = "training", age: float = 0.0, pid: int | None = None, host: str = "", clock: float = 0.0
+) -> None:
+    """A heartbeat of so many seconds ago, from a node whose clock is so many seconds fast."""
     progress = Progress(
         phase=phase,
         epoch=1,
         epochs=4,
-        updated=time.time() - age,
+        updated=time.time() - age + clock,
         host=host or socket.gethostname(),
         pid=pid or os.getpid(),
     )
     progress.write(study.progress_path(TASK.id))
+    os.utime(study.progress_path(TASK.id), (time.time() - age,) * 2)
 
 
 def state(study: Study, queue: Queue | None = None) -> tuple[str, bool]:
@@ -100,6 +104,33 @@ def test_the_heartbeat_of_an_earlier_attempt_does_not_count_against_the_next(stu
     beat(study, age=600, host="elsewhere")
     name = submitted(study).name
     assert state(study, {name: {0: "RUNNING"}}) == ("queued", True)
+
+
+@pytest.mark.parametrize("clock", [-86_400, -600, 600, 86_400])
+def test_a_clock_that_is_off_makes_no_task_lost_and_none_alive(study: Study, clock: float) -> None:
+    name = submitted(study, created=time.time() - 1000).name
+    beat(study, host="elsewhere", clock=clock)
+    assert state(study, {name: {0: "RUNNING"}}) == ("running", True)
+    beat(study, age=LOST_AFTER_S + 1, host="elsewhere", clock=clock)
+    assert state(study, {name: {0: "RUNNING"}}) == ("lost", True)
+    assert state(study, {}) == ("lost", False)
+
+
+def test_a_launcher_whose_clock_is_off_dates_its_submission_by_the_file_system(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    created = new_submission(study, "slurm", [[TASK.id]], Path("data")).created
+    monkeypatch.undo()
+    assert abs(created - time.time()) < 60
+
+
+def test_a_task_is_paused_until_it_is_submitted_again(study: Study) -> None:
+    name = submitted(study, created=time.time() - 1000).name
+    beat(study, phase="paused", age=500, pid=dead_pid())
+    assert state(study, {name: {0: "RUNNING"}}) == ("paused", False)  # its element trains another task
+    later = submitted(study).name
+    assert state(study, {later: {0: "PENDING"}}) == ("queued", True)
 
 
 def test_saved_and_out_of_the_queue_is_preempted(study: Study) -> None:

@@ -112,29 +112,38 @@ def _from_rows(names: list[str], rows: list[list[Any]]) -> pl.DataFrame:
 
 
 def _delimited(path: Path, text: str) -> pl.DataFrame:
-    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"#(?![,;\t|])", line)]
-    if not lines:
-        raise ValueError("it holds comments alone")
-    if sum(line.lstrip().startswith("|") for line in lines) >= 3:
-        lines = [line.strip().strip("|") for line in lines if line.lstrip().startswith("|")]
-        lines = [line for line in lines if not re.fullmatch(r"[\s|:\-]+", line)]
+    lines = _lines_of_cells(text)
     separator = _separator(lines[:SAMPLE])
     if separator is None:
         lines, separator = [re.sub(r"\s+", "\t", line.strip()) for line in lines], "\t"
     header, *rows = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
     names = [name.strip() for name in header]
-    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
-    if repeated:
-        raise ValueError(f"two columns are called {repeated[0]!r}")
-    wrong = next((i for i, row in enumerate(rows, 2) if len(row) > len(names) and any(row[len(names) :])), None)
-    if wrong is not None:
-        raise ValueError(
-            f"row {wrong} has {len(rows[wrong - 2])} fields, the heading {len(names)} (separator "
-            f"{SEPARATORS[separator]}, columns {', '.join(names[:8])})"
-        )
+    _refuse_headings(names, rows, SEPARATORS[separator])
     padded = [[*row[: len(names)], *[""] * (len(names) - len(row))] for row in rows]
     named = [name or f"Unnamed: {i}" for i, name in enumerate(names)]
     return _from_rows(named, padded)
+
+
+def _lines_of_cells(text: str) -> list[str]:
+    """Lines without comments; of a Markdown table those of the table alone, without its rules and outer bars."""
+    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"#(?![,;\t|])", line)]
+    if not lines:
+        raise ValueError("it holds comments alone")
+    barred = [line.strip().strip("|") for line in lines if line.lstrip().startswith("|")]
+    return [line for line in barred if not re.fullmatch(r"[\s|:\-]+", line)] if len(barred) >= 3 else lines
+
+
+def _refuse_headings(names: list[str], rows: list[list[str]], separator: str) -> None:
+    """Raise `ValueError` for a heading that comes twice, and for a row with more cells than headings."""
+    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
+    if repeated:
+        raise ValueError(f"two columns are called {repeated[0]!r}")
+    for i, row in enumerate(rows, 2):
+        if any(row[len(names) :]):
+            raise ValueError(
+                f"row {i} has {len(row)} fields, the heading {len(names)} (separator {separator}, columns "
+                f"{', '.join(names[:8])})"
+            )
 
 
 def _separator(lines: list[str]) -> str | None:

@@ -15,10 +15,11 @@ class DebugExecutor:
     study: Study
     data: Path
     pack: int = 1
+    pause: int | None = None
 
     def submit(self, elements: Elements, after: object = ()) -> list[Submission]:
         """Record the elements."""
-        submission = new_submission(self.study, "debug", elements, self.data, self.pack)
+        submission = new_submission(self.study, "debug", elements, self.data, self.pack, pause=self.pause)
         submission.write(record_path(self.study, submission))
         return [submission]
 

@@ -20,7 +20,7 @@ from toolkit.cluster.container import HOST, Container
 from toolkit.errors import ToolkitError
 from toolkit.executors.base import Elements
 from toolkit.executors.gpus import gpus
-from toolkit.files import open_own
+from toolkit.files import open_own, read_end
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
 from toolkit.study.submission import Submission, new_submission, record_path
@@ -60,10 +60,11 @@ class LocalExecutor:
     display: Display
     container: Container = HOST
     image: str | None = None
+    pause: int | None = None
 
     def submit(self, elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
         """Record the elements."""
-        submission = new_submission(self.study, "local", elements, self.data, self.pack, self.image)
+        submission = new_submission(self.study, "local", elements, self.data, self.pack, self.image, pause=self.pause)
         submission.write(record_path(self.study, submission))
         return [submission]
 
@@ -208,7 +209,7 @@ class _Pool:
 
     def _begun(self, task_id: str, pid: int) -> bool:
         progress = self.study.progress(task_id)
-        return progress is not None and progress.pid == pid and progress.phase != "preempted"
+        return progress is not None and progress.pid == pid and progress.phase not in ("preempted", "paused")
 
     def _close(self, slot: int) -> None:
         if worker := self.workers.pop(slot, None):
@@ -249,5 +250,5 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
+    lines = read_end(log, 1 << 20).decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

@@ -4,16 +4,21 @@ An element finds its tasks by its array index, so a launcher that is killed righ
 image needs no submitit.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.cluster.array import ArrayChunk, JobArray, Refused, array_size, split
-from toolkit.cluster.container import HOST, Container
+from toolkit.cluster.container import CODE, HOST, Container
 from toolkit.cluster.profile import Profile
+from toolkit.cluster.queue import queue_of
 from toolkit.executors.base import Elements
+from toolkit.executors.code import code_digest, collect, guard, keep_code, others, snapshots, why_no_snapshot
 from toolkit.study import Study
-from toolkit.study.submission import Submission, new_submission, record_path
+from toolkit.study.submission import Submission, new_submission, record_path, submissions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,18 +30,22 @@ class SlurmExecutor:
     data: Path
     pack: int = 1
     container: Container = HOST
+    pause: int | None = None
 
     def submit(self, elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
         """Submit elements as one array, or several where the cluster's MaxArraySize asks for it.
 
         Raises as `submit_recorded` does; arrays submitted before stay.
         """
+        self._keep_code()
         submitted: list[Submission] = []
         for chunk in split(elements, array_size(), self.profile.throttle):
             before = submitted[chunk.after].job if chunk.after is not None else None
             record = self._record(chunk)
             array = self.array(record, chunk.throttle, [*after, *([before] if before else [])])
             submitted.append(submit_recorded(self.study, record, array))
+        if others(self.study):
+            self._collect_code()
         return submitted
 
     def run(self, submission: Submission) -> None:
@@ -57,9 +66,12 @@ class SlurmExecutor:
     def array(self, submission: Submission, throttle: int, after: Sequence[str] = ()) -> JobArray:
         """The job array of a submission."""
         record = str(record_path(self.study, submission).absolute())
+        container = self.container
+        if self._copies_code and submission.code:
+            container = container.with_code(snapshots(self.study).absolute() / submission.code, guard(self.study))
         return JobArray(
             self.profile,
-            self.container,
+            container,
             submission.name,
             self.study.room("logs"),
             ("-m", "toolkit.executors.element", record),
@@ -70,8 +82,25 @@ class SlurmExecutor:
         )
 
     def _record(self, chunk: ArrayChunk) -> Submission:
-        gpus = self.profile.asks_for_gpus
-        return new_submission(self.study, "slurm", chunk.elements, self.data, self.pack, self.profile.image, gpus)
+        image, gpus = self.profile.image, self.profile.asks_for_gpus
+        record = new_submission(self.study, "slurm", chunk.elements, self.data, self.pack, image, gpus, self.pause)
+        return record.model_copy(update={"code": code_digest()})
+
+    @property
+    def _copies_code(self) -> bool:
+        return self.profile.code == "snapshot" and not why_no_snapshot(self.study)
+
+    def _keep_code(self) -> None:
+        if self._copies_code:
+            keep_code(self.study)
+        elif self.profile.code == "snapshot":
+            log.info("note: %s: tasks run %s, and refuse when it changes", why_no_snapshot(self.study), CODE)
+
+    def _collect_code(self) -> None:
+        """Remove copies that no job in the queue runs; none while the queue is not known."""
+        queue = queue_of(self.study)
+        if queue is not None:
+            collect(self.study, {s.code for s in submissions(self.study) if s.code and s.name in queue})
 
 
 def submit_recorded(study: Study, submission: Submission, array: JobArray) -> Submission:

@@ -1,11 +1,14 @@
 """From the words of a command line to tasks, with everything looked up and checked."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from toolkit.errors import UsageError
+from toolkit.launching.builds import check_builds
 from toolkit.launching.dependencies import started_from
+from toolkit.launching.pretrained import names_weights, started_from_weights
 from toolkit.launching.request import LaunchRequest
 from toolkit.launching.tasks import make_tasks
 from toolkit.study import Dataset, Study, Task, find_dataset
@@ -15,7 +18,25 @@ log = logging.getLogger(__name__)
 DEFAULT_RECIPE = "quick"
 
 
-def select(request: LaunchRequest, study: Study, data: Path) -> list[Task]:
+class Nets(NamedTuple):
+    """What a launch names."""
+
+    names: list[str]
+    texts: Mapping[str, str]
+    """Sources and populations of the user's own that names stand for, and those that the study has kept."""
+
+
+class Selection(NamedTuple):
+    """What a launch is about."""
+
+    tasks: list[Task]
+    texts: Mapping[str, str]
+    """As in `Nets`."""
+    weights: str | None = None
+    """``pretrained`` or a file, where the tasks start from such weights."""
+
+
+def select(request: LaunchRequest, study: Study, data: Path) -> Selection:
     """The tasks a launch is about: those its options name, else those that the study has declared.
 
     Raises `UsageError` for an unknown name, an index out of range, a recipe or dataset that does not do.
@@ -25,25 +46,37 @@ def select(request: LaunchRequest, study: Study, data: Path) -> list[Task]:
             raise UsageError(
                 "--recipe, --set, --seeds and --init-from say how to train what --array or --models names: give one"
             )
-        return _declared(study, request.dataset, data)
+        return Selection(_declared(study, request.dataset, data), study.texts())
     seeds = parse_ranges(request.seeds or "0", "--seeds")
     datasets = _datasets(request.dataset, data)
-    nets = architectures(request.array, request.population, request.models)
+    nets = find_nets(request.array, request.population, request.models, study.texts())
     if request.recipe is None:
         log.info("recipe %s, for a first look (--recipe names another)", DEFAULT_RECIPE)
-    tasks = make_tasks(nets, datasets, request.recipe or DEFAULT_RECIPE, request.changes, seeds)
-    return started_from(tasks, study, request.init_from) if request.init_from else tasks
+    tasks = make_tasks(nets.names, datasets, request.recipe or DEFAULT_RECIPE, request.changes, seeds)
+    check_builds(tasks, datasets, nets.texts, request.image)
+    if not request.init_from:
+        return Selection(tasks, nets.texts)
+    if names_weights(request.init_from):
+        return Selection(started_from_weights(tasks, request.init_from, nets.texts), nets.texts, request.init_from)
+    return Selection(started_from(tasks, study, request.init_from), nets.texts)
 
 
-def architectures(array: str | None, population: str, models: Sequence[str]) -> list[str]:
-    """Members ``array`` of a population, then ``models``, each once. Raises `UsageError` for an unknown one."""
-    from toolkit.anynet import POPULATIONS, architecture, load_population
+def find_nets(array: str | None, population: str, models: Sequence[str], kept: Mapping[str, str]) -> Nets:
+    """Members ``array`` of a population, then ``models``, each once. Raises `UsageError` for an unknown one.
 
-    members = load_population(population).architectures
+    A population is a shipped one or a file; a model is a name, a source file's callable, or a whole population.
+    ``kept``: the study's texts, for names such as ``mynets@9f86d081884c/Net``.
+    """
+    from toolkit.anynet import POPULATIONS, Freezer, architecture
+    from toolkit.anynet.frozen import is_population_file
+
+    freezer = Freezer(dict(kept))
+    members = freezer.population(population) if array else []
     names = [members[i] for i in parse_ranges(array, "--array", len(members))] if array else []
-    for name in models:
-        names += load_population(name).architectures if name in POPULATIONS else [architecture(name).name]
-    return list(dict.fromkeys(names))
+    for word in models:
+        whole = word in POPULATIONS or is_population_file(word)
+        names += freezer.population(word) if whole else [freezer.model(word)]
+    return Nets(list(dict.fromkeys(architecture(name, freezer.texts).name for name in names)), freezer.texts)
 
 
 def _datasets(names: Sequence[str], data: Path) -> list[Dataset]:
@@ -52,7 +85,15 @@ def _datasets(names: Sequence[str], data: Path) -> list[Dataset]:
         if not names:
             raise UsageError(f"no --dataset given and no demo dataset in {data}: write some by `make demo`")
         log.info("datasets %s, the demo's (--dataset names others)", ", ".join(names))
-    return [find_dataset(name, data) for name in dict.fromkeys(names)]
+    found = [find_dataset(name, data) for name in dict.fromkeys(names)]
+    known: dict[str, str] = {}
+    for dataset in found:
+        if (twin := known.setdefault(dataset.manifest.content_hash, dataset.path.name)) != dataset.path.name:
+            raise UsageError(
+                f"--dataset {twin} and {dataset.path.name} hold the same images and labels (one content hash): a task "
+                "is known by its content, so leave one of them out"
+            )
+    return found
 
 
 def _declared(study: Study, names: Sequence[str], data: Path) -> list[Task]:
@@ -61,9 +102,6 @@ def _declared(study: Study, names: Sequence[str], data: Path) -> list[Task]:
     if not tasks:
         where = f" on {', '.join(names)}" if names else ""
         raise UsageError(f"study {study.path} has declared nothing{where}: give --array 0-499 or --models NAME ...")
-    hashes = {(task.dataset, task.dataset_hash) for task in tasks}
-    for name, content_hash in sorted(hashes):
-        dataset = find_dataset(name, data)
-        if dataset.manifest.content_hash != content_hash:
-            raise UsageError(f"{dataset.path} is not what study {study.path} was declared on: restore that dataset")
+    for task in {(task.dataset, task.dataset_hash, task.manifest_hash): task for task in tasks}.values():
+        task.check_dataset(find_dataset(task.dataset, data))
     return tasks

@@ -8,14 +8,13 @@ import numpy as np
 from toolkit.analysis.table import Table, table
 from toolkit.errors import UsageError
 from toolkit.planning.goal import ONE_LOOK
+from toolkit.planning.halving import BIASED, KEEP, rungs
 from toolkit.stats.correlation import MINIMUM
 from toolkit.stats.resampling import Floats
 from toolkit.stats.sequential import interval_at, spearman_estimate
 from toolkit.study import Study
 
 RESAMPLES = 2000
-KEEP = 2
-"""Successive halving keeps one net in so many at each rung (Jamieson & Talwalkar 2016, arXiv 1502.07943)."""
 
 
 class Curves(NamedTuple):
@@ -78,45 +77,33 @@ def halving_table(found: Sequence[Curves], best: int, seed: int) -> Table:
     rows = [_halving(curve, best, seed) for curve in found]
     note = (
         f"at each rung the better 1 in {KEEP} goes on; lost: chance that one of the {best} best at the end is not "
-        f"among those left, over {RESAMPLES} resamples of the nets. For finding the best net only: the nets left are "
-        "no sample of the design space, their correlations would be biased"
+        f"among those left, over {RESAMPLES} resamples of the nets. For finding the best net only: {BIASED}"
     )
     return table("halving", "Successive halving", rows, note)
 
 
 def _halving(curve: Curves, best: int, seed: int) -> dict[str, Any]:
-    rungs = _rungs(curve, best)
     n = len(curve.errors)
+    at_rungs = [curve.epochs.index(epoch) for epoch in rungs(curve.epochs, n, best)]
     rng = np.random.default_rng(seed)
-    lost = [_loses(curve.errors[rng.integers(n, size=n)], rungs, best) for _ in range(RESAMPLES)]
+    lost = [_loses(curve.errors[rng.integers(n, size=n)], at_rungs, best) for _ in range(RESAMPLES)]
     left, cost, before = n, 0.0, 0.0
-    for at in [*rungs, len(curve.epochs) - 1]:
+    for at in [*at_rungs, len(curve.epochs) - 1]:
         cost += left * (_cost(curve, at) - before)
         before, left = _cost(curve, at), max(best, -(-left // KEEP))
     return {
         "dataset": curve.dataset,
         "nets": n,
-        "rungs_after_epochs": ", ".join(str(curve.epochs[at]) for at in rungs),
+        "rungs_after_epochs": ", ".join(str(curve.epochs[at]) for at in at_rungs),
         "cost": cost / n,
         "lost": float(np.mean(lost)),
     }
 
 
-def _rungs(curve: Curves, best: int) -> list[int]:
-    """Indices of evaluations after a half, a quarter, ... of the last epoch, while more nets than ``best`` are left."""
-    found: list[int] = []
-    wanted = curve.epochs[-1] / KEEP
-    rounds = int(np.log2(max(len(curve.errors) / best, 1)))
-    while wanted >= curve.epochs[0] and len(found) < rounds:
-        found.append(max(at for at, epoch in enumerate(curve.epochs) if epoch <= wanted))
-        wanted /= KEEP
-    return sorted(set(found))
-
-
-def _loses(errors: Floats, rungs: Sequence[int], best: int) -> bool:
+def _loses(errors: Floats, at_rungs: Sequence[int], best: int) -> bool:
     """Whether the k-th best value at the end is worse among the nets left than among all (ties lose nothing)."""
     left = np.arange(len(errors))
-    for at in rungs:
+    for at in at_rungs:
         keep = max(best, -(-len(left) // KEEP))
         left = left[np.argsort(errors[left, at], kind="stable")[:keep]]
     return bool((np.sort(errors[left, -1])[:best] > np.sort(errors[:, -1])[:best]).any())

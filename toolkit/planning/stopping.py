@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,8 @@ from toolkit.analysis.roles import USUAL_REFERENCE
 from toolkit.analysis.table import Table, table
 from toolkit.errors import UsageError
 from toolkit.planning.goal import Goal, Standing, judge, looks, parse_goal
+from toolkit.planning.halving import BIASED
+from toolkit.planning.wave import Wave
 from toolkit.stats.sequential import spearman_estimate
 from toolkit.study import Study, Task
 from toolkit.study.model import FrozenModel
@@ -47,6 +49,44 @@ class StoppingRule(FrozenModel):
         """What is asked for."""
         return parse_goal(self.goal)
 
+    def outlook(self) -> dict[str, Any]:
+        """What a dry run says of it."""
+        return {"until": self.goal, "looks": list(self.looks)}
+
+    def freeze(self, study: Study, candidates: Collection[str]) -> None:
+        """Write the rule into the study, once. Raises `UsageError` when the study has another one, or other tasks.
+
+        The caller holds the study's lock.
+        """
+        path = rule_path(study)
+        if study.halved:
+            raise UsageError(f"study {study.path} was launched with --halving: {BIASED}; name another --study")
+        if others := study.tasks().keys() - candidates:
+            raise UsageError(
+                f"study {study.path} has {len(others)} tasks that are none of this call: give the same nets, datasets, "
+                "seeds and recipe as before, or another --study"
+            )
+        if not path.exists():
+            self.write(path)
+            return
+        frozen = StoppingRule.read(path)
+        differing = [name for name in StoppingRule.model_fields if getattr(frozen, name) != getattr(self, name)]
+        if differing:
+            shown = ", ".join(f"{name} {_short(getattr(frozen, name))}" for name in differing)
+            raise UsageError(
+                f"{path} froze the rule before the first result: {shown} there; give the same call, or name another "
+                "--study"
+            )
+
+    def wave(self, study: Study, tasks: Mapping[str, Task]) -> Wave:
+        """The nets that each dataset needs for its next look; none when every target is settled."""
+        declared = study.room("tasks").is_dir()
+        found = progress(study, self) if declared else _nothing(self)
+        needed = wanted(self, found.needs, tasks)
+        finished = study.finished() if declared else set()
+        facts = {"nets": dict(found.needs), "of": self.looks[-1]}
+        return Wave(needed, found.settled, len(finished), standings_table(self, found), facts=facts)
+
 
 def rule_path(study: Study) -> Path:
     """``until.json``."""
@@ -76,29 +116,6 @@ def stopping_rule(tasks: Iterable[Task], goal: Goal, first: int, max_nets: int |
     )
 
 
-def freeze(study: Study, rule: StoppingRule, candidates: Collection[str]) -> None:
-    """Write the rule into the study, once. Raises `UsageError` when the study has another one, or other tasks.
-
-    The caller holds the study's lock.
-    """
-    path = rule_path(study)
-    if others := study.tasks().keys() - candidates:
-        raise UsageError(
-            f"study {study.path} has {len(others)} tasks that are none of this call: give the same nets, datasets, "
-            "seeds and recipe as before, or another --study"
-        )
-    if not path.exists():
-        rule.write(path)
-        return
-    frozen = StoppingRule.read(path)
-    differing = [name for name in StoppingRule.model_fields if getattr(frozen, name) != getattr(rule, name)]
-    if differing:
-        shown = ", ".join(f"{name} {_short(getattr(frozen, name))}" for name in differing)
-        raise UsageError(
-            f"{path} froze the rule before the first result: {shown} there; give the same call, or name another --study"
-        )
-
-
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -116,6 +133,10 @@ class Progress:
     def settled(self) -> bool:
         """Whether no target needs more nets."""
         return all(standing is not None and standing.settled for standing in self.standings.values())
+
+
+def _nothing(rule: StoppingRule) -> Progress:
+    return Progress(dict.fromkeys(rule.targets), dict.fromkeys((rule.reference, *rule.targets), rule.looks[0]))
 
 
 def progress(study: Study, rule: StoppingRule) -> Progress:

@@ -6,7 +6,6 @@ starts, which is asked for the same: it looks, submits the next wave, and its ow
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +14,14 @@ from toolkit.errors import ToolkitError
 from toolkit.executors.local import Display
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.reconcile import Plan, carry_out, make_plan, no_display, preview
+from toolkit.launching.request import LaunchRequest
 from toolkit.planning.controller import controllers, submit_controller
 from toolkit.planning.goal import parse_goal
+from toolkit.planning.halving import best_of, halving_rule
 from toolkit.planning.request import WaveRequest
-from toolkit.planning.stopping import Progress, StoppingRule, freeze, progress, standings_table, stopping_rule, wanted
-from toolkit.study import Study, Task, find_dataset
+from toolkit.planning.stopping import stopping_rule
+from toolkit.planning.wave import Rule, Wave
+from toolkit.study import Study, find_dataset
 from toolkit.study.states import UNFINISHED
 from toolkit.study.submission import launch_lock, submissions
 
@@ -29,39 +31,53 @@ STALLED = 3
 
 @dataclass(frozen=True)
 class Waves:
-    """A launch with ``--until``."""
+    """A launch with ``--until`` or ``--halving``."""
 
     plan: Plan
     """With all tasks that may be trained."""
-    rule: StoppingRule
+    rule: Rule
     request: WaveRequest
     """What it was made from, for the controllers."""
 
-    def next(self) -> tuple[Progress, dict[str, Task], bool]:
-        """Where the targets stand, the tasks wanted until the next look, and whether their hours are left."""
-        study = self.plan.study
-        found = progress(study, self.rule) if study.room("tasks").is_dir() else _nothing(self.rule)
-        tasks = wanted(self.rule, found.needs, self.plan.tasks)
-        return found, tasks, self.request.max_hours is None or self._hours(tasks) <= self.request.max_hours
+    def next(self) -> Wave:
+        """What is trained until the next look."""
+        return self.rule.wave(self.plan.study, self.plan.tasks)
 
-    def _hours(self, tasks: Mapping[str, Task]) -> float:
-        return estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, self.plan.data).manifest)).hours
+    def affordable(self, wave: Wave) -> bool:
+        """Whether the hours of a wave are left."""
+        if self.request.max_hours is None:
+            return True
+        plan, tasks = self.plan, list(wave.tasks.values())
+        cost = estimate(tasks, lambda name: size_of(find_dataset(name, plan.data).manifest), plan.texts)
+        return cost.hours <= self.request.max_hours
+
+    def planned(self, wave: Wave) -> Plan:
+        """The launch of one wave."""
+        return replace(self.plan, tasks=wave.tasks, pause=wave.pause, wanted=self.plan.wanted | {"paused"})
 
 
 def make_waves(request: WaveRequest) -> Waves:
     """Check what is asked for, writing nothing. Raises `UsageError`, also when the tasks cannot be compared."""
-    goal, plan = parse_goal(request.goal), make_plan(request.launch)
-    return Waves(plan, stopping_rule(plan.tasks.values(), goal, request.first, request.max_nets), request)
+    best = best_of(request.goal)
+    goal = None if best else parse_goal(request.goal)
+    plan = make_plan(request.launch)
+    request, tasks = replace(request, launch=_frozen(request.launch, plan)), plan.tasks.values()
+    if goal is None:
+        return Waves(plan, halving_rule(tasks, best), request)
+    return Waves(plan, stopping_rule(tasks, goal, request.first, request.max_nets), request)
 
 
-def _nothing(rule: StoppingRule) -> Progress:
-    return Progress(dict.fromkeys(rule.targets), dict.fromkeys((rule.reference, *rule.targets), rule.looks[0]))
+def _frozen(launch: LaunchRequest, plan: Plan) -> LaunchRequest:
+    """The launch with nets of the user's own by their frozen names: a controller must not read their files again."""
+    if not (plan.texts and (launch.array or launch.models)):
+        return launch
+    names = dict.fromkeys(task.architecture for task in plan.tasks.values())
+    return replace(launch, array=None, models=tuple(names))
 
 
 def preview_wave(waves: Waves) -> dict[str, Any]:
     """What the next wave would be; nothing is written."""
-    _, tasks, _ = waves.next()
-    return {"until": waves.rule.goal, "looks": list(waves.rule.looks)} | preview(replace(waves.plan, tasks=tasks))
+    return waves.rule.outlook() | preview(waves.planned(waves.next()))
 
 
 def run_waves(waves: Waves, display: Display, controller: str | None = None) -> dict[str, Any]:
@@ -73,28 +89,36 @@ def run_waves(waves: Waves, display: Display, controller: str | None = None) -> 
     """
     study = Study.create(waves.plan.study.path)
     with launch_lock(study):
-        freeze(study, waves.rule, waves.plan.tasks)
-    plan, failed, before = waves.plan, 0, -1
+        waves.rule.freeze(study, waves.plan.tasks)
+    failed, before = 0, -1
     while True:
-        found, tasks, affordable = waves.next()
-        finished = study.finished()
-        if not affordable:
-            return _document(waves, found, failed, f"the next wave exceeds {waves.request.max_hours:g} hours")
-        if tasks.keys() <= finished and plan.wanted == UNFINISHED:
-            return _document(waves, found, failed, "" if found.settled else "damaged results: add --retry failed")
-        if plan.executor == "slurm":
-            return _submit_wave(waves, found, tasks, controller)
-        if len(finished) == before:
+        wave = _decided(waves)
+        if not waves.affordable(wave):
+            return _document(waves, wave, failed, f"the next wave exceeds {waves.request.max_hours:g} hours")
+        if wave.tasks.keys() <= study.finished() and waves.plan.wanted == UNFINISHED:
+            return _document(waves, wave, failed, "" if wave.settled else "damaged results: add --retry failed")
+        if waves.plan.executor == "slurm":
+            return _submit_wave(waves, wave, controller)
+        if wave.reached == before:
             raise ToolkitError(
-                f"{len(tasks.keys() - finished)} tasks of the wave came to no result: see python -m toolkit.status "
-                f"{study.path}; the same call goes on"
+                f"{len(wave.tasks.keys() - study.finished())} tasks of the wave came to no result: see python -m "
+                f"toolkit.status {study.path}; the same call goes on"
             )
-        before = len(finished)
-        failed += carry_out(replace(plan, tasks=tasks), display)["failed_here"]
-        plan = replace(plan, wanted=UNFINISHED)  # what --retry names is tried once
+        before = wave.reached
+        failed += carry_out(waves.planned(wave), display)["failed_here"]
+        waves = replace(waves, plan=replace(waves.plan, wanted=UNFINISHED))  # what --retry names is tried once
 
 
-def _submit_wave(waves: Waves, found: Progress, tasks: Mapping[str, Task], controller: str | None) -> dict[str, Any]:
+def _decided(waves: Waves) -> Wave:
+    """The next wave, with what was decided on the way to it written down."""
+    with launch_lock(waves.plan.study):
+        wave = waves.next()
+        for path, document in wave.decided.items():
+            document.write(path)
+    return wave
+
+
+def _submit_wave(waves: Waves, wave: Wave, controller: str | None) -> dict[str, Any]:
     """Submit what the wave lacks, and a controller for when it has ended, unless one waits already."""
     study = waves.plan.study
     known = {submission.name for submission in controllers(study)}
@@ -103,33 +127,32 @@ def _submit_wave(waves: Waves, found: Progress, tasks: Mapping[str, Task], contr
             f"{STALLED} controllers saw no new result in study {study.path}: see python -m toolkit.status; the same "
             "call goes on"
         )
-    document = carry_out(replace(waves.plan, tasks=dict(tasks)), no_display)
+    document = carry_out(waves.planned(wave), no_display)
     with launch_lock(study):
         queue = queue_of(study) or {}
         if not (known - {controller}) & queue.keys():
             arrays = [s for s in submissions(study) if s.elements and s.name in queue]
             submit_controller(study, waves.plan.profile, waves.plan.data, waves.request, job_ids(arrays))
-    waiting = sum(task_id not in study.finished() for task_id in tasks)
-    return document | _document(waves, found, 0, f"{waiting} tasks of the wave, in the queue or running")
+    waiting = sum(task_id not in study.finished() for task_id in wave.tasks)
+    return document | _document(waves, wave, 0, f"{waiting} tasks of the wave, in the queue or running")
 
 
 def _stalled(study: Study) -> bool:
-    """Whether `STALLED` controllers were submitted since the newest result."""
-    newest = max((path.stat().st_mtime for path in study.room("results").glob("[!.]*.json")), default=0.0)
+    """Whether `STALLED` controllers were submitted since the newest result or decision."""
+    files = [*study.room("results").glob("[!.]*.json"), *study.path.glob("rungs/[!.]*.json")]
+    newest = max((path.stat().st_mtime for path in files), default=0.0)
     return sum(newest < submission.created < time.time() for submission in controllers(study)) >= STALLED
 
 
-def _document(waves: Waves, found: Progress, failed: int, note: str) -> dict[str, Any]:
+def _document(waves: Waves, wave: Wave, failed: int, note: str) -> dict[str, Any]:
     study = waves.plan.study
-    item = standings_table(waves.rule, found)
     return {
         "study": str(study.path),
         "until": waves.rule.goal,
-        "settled": found.settled,
-        "nets": dict(found.needs),
-        "of": waves.rule.looks[-1],
-        "targets": item.frame.to_dicts(),
-        "how": item.note,
+        "settled": wave.settled,
+        **wave.facts,
+        "targets": wave.standing.frame.to_dicts(),
+        "how": wave.standing.note,
         "waiting_for": note or None,
         "states": dict(Counter("done" if i in study.finished() else "declared" for i in study.tasks())),
         "failed_here": failed,

@@ -13,7 +13,8 @@ LOST_AFTER_S = 45.0
 class Progress(FrozenModel):
     """Where a task is. Written by the task itself, atomically, often; never the truth of its outcome."""
 
-    phase: Literal["starting", "training", "evaluating", "preempted"]
+    phase: Literal["starting", "training", "evaluating", "preempted", "paused"]
+    """paused: trained as far as its launch asked for (``--halving``), and saved."""
     epoch: int
     """Epochs finished."""
     epochs: int

@@ -1,7 +1,6 @@
 """The state of every task of a study: its result, else the queue, else its heartbeat."""
 
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from toolkit.study.result import Status
 from toolkit.study.study import Study
 from toolkit.study.submission import Submission, launcher_lives, process_lives, submissions
 
-State = Literal["done", "failed", "diverged", "damaged", "running", "queued", "preempted", "lost", "waiting"]
-"""damaged: results/ID.json is no result; preempted: saved and not in the queue; lost: submitted and gone without a
-word; waiting: never submitted, or cancelled."""
+State = Literal["done", "failed", "diverged", "damaged", "running", "queued", "preempted", "paused", "lost", "waiting"]
+"""damaged: results/ID.json is no result; preempted: saved and not in the queue; paused: trained up to a rung of
+``--halving`` and saved; lost: submitted and gone without a word; waiting: never submitted, or cancelled."""
 STATES: tuple[State, ...] = get_args(State)
 UNFINISHED: frozenset[State] = frozenset({"waiting", "preempted", "lost"})
 """What a launch submits without being told to retry anything."""
@@ -52,12 +51,13 @@ def task_states(study: Study, queue: Queue | None) -> dict[str, TaskState]:
 
     Costs one directory listing, one small read per result and per task in flight.
     """
-    places = _places(study, queue)
+    now = study.clock()
+    places = _places(study, queue, now)
     finished = study.finished()
     return {
         task_id: _outcome(study, task_id, places.get(task_id))
         if task_id in finished
-        else _unfinished(study, task_id, places.get(task_id))
+        else _unfinished(study, task_id, places.get(task_id), now)
         for task_id in study.tasks()
     }
 
@@ -74,18 +74,20 @@ class _Place:
     cancelled: bool
 
 
-def _places(study: Study, queue: Queue | None) -> dict[str, _Place]:
+def _places(study: Study, queue: Queue | None, now: float) -> dict[str, _Place]:
     return {
         task_id: place
         for submission in submissions(study)
-        for place, element in _elements(study, submission, queue)
+        for place, element in _elements(study, submission, queue, now)
         for task_id in element
     }
 
 
-def _elements(study: Study, submission: Submission, queue: Queue | None) -> Iterator[tuple[_Place, tuple[str, ...]]]:
+def _elements(
+    study: Study, submission: Submission, queue: Queue | None, now: float
+) -> Iterator[tuple[_Place, tuple[str, ...]]]:
     if submission.executor == "slurm":
-        active = _slurm_elements(submission, queue)
+        active = _slurm_elements(submission, queue, now)
     else:
         lives = launcher_lives(study, submission)
         active = dict.fromkeys(range(len(submission.elements)), LOCAL if lives else "")
@@ -94,8 +96,8 @@ def _elements(study: Study, submission: Submission, queue: Queue | None) -> Iter
         yield place, element
 
 
-def _slurm_elements(submission: Submission, queue: Queue | None) -> Mapping[int, str]:
-    being_submitted = submission.job is None and time.time() - submission.created < LOST_AFTER_S
+def _slurm_elements(submission: Submission, queue: Queue | None, now: float) -> Mapping[int, str]:
+    being_submitted = submission.job is None and now - submission.created < LOST_AFTER_S
     if submission.cancelled:
         return {}
     if queue is None or (being_submitted and submission.name not in queue):
@@ -121,36 +123,40 @@ def read_outcome(path: Path) -> tuple[State, str]:
     return status, " ".join(f"{failure['kind']}: {failure['message']}".split()) if failure else ""
 
 
-def _unfinished(study: Study, task_id: str, place: _Place | None) -> TaskState:
+def _unfinished(study: Study, task_id: str, place: _Place | None, now: float) -> TaskState:
     if place is None:
         return TaskState("waiting")
-    progress = study.progress(task_id)
-    state, reason = _state(place, progress)
-    held = bool(place.active) and not (state == "lost" and place.active == LOCAL)
+    beat = study.last_beat(task_id)
+    progress = study.progress(task_id) if beat else None
+    state, reason = _state(place, progress, beat, now)
+    held = bool(place.active) and state != "paused" and not (state == "lost" and place.active == LOCAL)
     return TaskState(state, reason, progress, place.submission, place.element, held)
 
 
-def _state(place: _Place, progress: Progress | None) -> tuple[State, str]:
-    if progress and progress.phase != "preempted" and _beats(progress):
+def _state(place: _Place, progress: Progress | None, beat: float, now: float) -> tuple[State, str]:
+    saved = progress is not None and progress.phase in ("preempted", "paused")
+    if progress and not saved and now - beat < LOST_AFTER_S and not _is_dead(progress):
         return "running", ""
-    fell_silent = progress and progress.phase != "preempted" and progress.updated > place.created
+    if progress and progress.phase == "paused" and beat > place.created:
+        return "paused", f"after epoch {progress.epoch} of {progress.epochs}"
+    fell_silent = progress and not saved and beat > place.created
     if place.active and not (fell_silent and place.active in (LOCAL, "RUNNING")):
         state, _, why = place.active.partition(" ")
         return "queued", "" if state in (LOCAL, "RUNNING") else f"{state.lower()} {why}".rstrip()
     if progress and progress.phase == "preempted":
         return "preempted", f"saved in epoch {progress.epoch + 1} of {progress.epochs}"
+    if progress and progress.phase == "paused":
+        return "paused", f"after epoch {progress.epoch} of {progress.epochs}"
     if place.cancelled and not progress:
         return "waiting", "cancelled"
-    return "lost", _last_seen(progress)
+    return "lost", _last_seen(progress, now - beat)
 
 
-def _beats(progress: Progress) -> bool:
-    if progress.host == socket.gethostname() and not process_lives(progress.pid):
-        return False
-    return time.time() - progress.updated < LOST_AFTER_S
+def _is_dead(progress: Progress) -> bool:
+    return progress.host == socket.gethostname() and not process_lives(progress.pid)
 
 
-def _last_seen(progress: Progress | None) -> str:
+def _last_seen(progress: Progress | None, age: float) -> str:
     if progress is None:
         return "left the queue without a heartbeat"
-    return f"no heartbeat from process {progress.pid} on {progress.host} for {time.time() - progress.updated:.0f} s"
+    return f"no heartbeat from process {progress.pid} on {progress.host} for {age:.0f} s"

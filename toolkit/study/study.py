@@ -3,22 +3,30 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Set
+import time
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, read_regular, write_atomic
+from toolkit.files import TEMPORARY, is_private, of_another, read_regular, temporary_name, write_atomic, write_private
 from toolkit.names import unknown
+from toolkit.study.dataset import MANIFEST
 from toolkit.study.model import first_problem
 from toolkit.study.progress import Progress
 from toolkit.study.result import Result
-from toolkit.study.task import Task
+from toolkit.study.task import ID_LENGTH, Task
 
 FINAL = "final.pt"
+ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+WEIGHTS_VERSION = 1
+"""Format of `FINAL` and of checkpoints: a dictionary with version, task, architecture, classes and model."""
+HALVING = "halving.json"
+"""The rule of a study whose weak nets are cut off before their end (`toolkit.planning.halving`)."""
 ID_ENDS = 40
 """Characters of a line of tasks/ within which its id stands: ``{"id":"ID",``."""
 DIRECTORIES = ("tasks", "submissions", "logs", "progress", "checkpoints", "results")
@@ -52,15 +60,18 @@ class Study:
         return self.path / "checkpoints" / task_id
 
     def final_weights(self, task_id: str) -> Path | None:
-        """The final weights of a task, in this study or in one beside it; None when there are none."""
+        """The final weights of a task; None when there are none."""
         own = self.checkpoint_folder(task_id) / FINAL
-        if own.is_file():
-            return own
-        return min(self.path.parent.glob(f"*/checkpoints/{task_id}/{FINAL}"), default=None)
+        return own if own.is_file() else None
 
     def has_final(self, task_id: str) -> bool:
         """Whether a transfer can start from the task."""
         return self.final_weights(task_id) is not None
+
+    @property
+    def halved(self) -> bool:
+        """Whether weak nets are cut off: those that are left are no sample of the design space."""
+        return (self.path / HALVING).exists()
 
     @classmethod
     def create(cls, path: str | Path) -> "Study":
@@ -71,6 +82,7 @@ class Study:
                 study.room(name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ToolkitError(f"study {study.path} cannot be made ({error.strerror}: {error.filename})") from error
+        study.refuse_links_of_others()
         for name in ("results", "submissions"):
             if not os.access(study.room(name), os.W_OK | os.X_OK):
                 raise ToolkitError(
@@ -85,14 +97,53 @@ class Study:
         if not study.room("tasks").is_dir():
             known = [p.parent.name for p in study.path.parent.glob("*/tasks")]
             raise unknown("study", str(path), known, f"in {study.path.parent}")
+        study.refuse_links_of_others()
         return study
 
-    def declare(self, tasks: Iterable[Task]) -> None:
-        """Add tasks to those the study is about. Declaring again what is declared changes nothing."""
-        known = {task_id for task_id, _ in self._declared_lines()}
+    def refuse_links_of_others(self) -> None:
+        """Raise `ToolkitError` where one of its folders is another user's link: it may lead anywhere, at any time."""
+        for room in map(self.room, DIRECTORIES):
+            if room.is_symlink() and (whose := of_another(room)):
+                raise ToolkitError(f"{room} is a link and {whose}: make a folder or a link of your own of it")
+
+    def keep(self, texts: Mapping[str, str]) -> None:
+        """Keep sources and populations that tasks name, in ``nets/``. Raises `ToolkitError` when there is no room."""
+        for name, text in texts.items():
+            path = self.room("nets") / name
+            try:
+                path.parent.mkdir(exist_ok=True)
+                if not path.exists():
+                    write_private(path, text.encode())
+            except OSError as error:
+                raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error
+
+    def texts(self) -> dict[str, str]:
+        """What `keep` kept, by file name. A source that others may write is left out: it would be run."""
+        texts = {}
+        for path in sorted(self.room("nets").glob("[!.]*@*.*")):
+            try:
+                if path.suffix == ".json" or is_private(path):
+                    texts[path.name] = read_regular(path).decode()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ToolkitError(f"{path} cannot be read ({error})") from error
+        return texts
+
+    def declare(self, tasks: Iterable[Task]) -> dict[str, str]:
+        """Add tasks to those the study is about. Declaring again what is declared changes nothing.
+
+        Returns names of datasets that are, by their content, others that stand here already: by the name that stands.
+        Raises `UsageError` where a task was declared on a manifest that said something else.
+        """
+        tasks = list(tasks)
+        known = dict(self._declared_lines())
         fresh = {task.id: task for task in tasks if task.id not in known}
+        again = [task for task in tasks if task.id in known]
+        for task in again:
+            self._check_manifest(task, known[task.id])
+        names = {task.dataset: known[task.id].get("dataset", task.dataset) for task in again}
+        aliases = {name: stands for name, stands in names.items() if name != stands}
         if not fresh:
-            return
+            return aliases
         lines = [orjson.dumps({"id": i, "task": t.model_dump(mode="json")}) for i, t in fresh.items()]
         digest = hashlib.sha256("".join(fresh).encode()).hexdigest()[:8]
         number = len(list(self.room("tasks").glob("*.jsonl")))
@@ -101,6 +152,15 @@ class Study:
             write_atomic(path, b"\n".join(lines) + b"\n")
         except OSError as error:
             raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error
+        return aliases
+
+    def _check_manifest(self, task: Task, known: dict[str, Any]) -> None:
+        """Raise `UsageError` when ``task`` was ``known`` with another manifest; version 0.1 noted none."""
+        if known.get("manifest_hash") and known["manifest_hash"] != task.manifest_hash:
+            raise UsageError(
+                f"classes, metric, mean or deviation in the {MANIFEST} of {task.dataset} are not those that study "
+                f"{self.path} was declared with: restore it, or launch another study"
+            )
 
     def tasks(self, wanted: Set[str] | None = None) -> dict[str, Task]:
         """Declared tasks by id, in the order of declaration: all, or those of the ``wanted`` ids.
@@ -130,6 +190,27 @@ class Study:
         path = self.result_path(task_id)
         return Result.read(path) if path.is_file() else None
 
+    def clock(self) -> float:
+        """Unix time by the file system's clock, which stamps heartbeats and records; the nodes' own clocks may differ.
+
+        Where nothing can be written it is this machine's.
+        """
+        probe = temporary_name(self.room("submissions") / "clock")
+        try:
+            probe.touch()
+            seen = probe.stat().st_mtime
+            probe.unlink()
+        except OSError:
+            return time.time()
+        return seen
+
+    def last_beat(self, task_id: str) -> float:
+        """When the task's heartbeat was written, by the same clock; 0 where there is none."""
+        try:
+            return self.progress_path(task_id).stat().st_mtime
+        except OSError:
+            return 0.0
+
     def progress(self, task_id: str) -> Progress | None:
         """A task's last heartbeat, or None. A file caught half-copied counts as none."""
         try:
@@ -137,7 +218,7 @@ class Study:
         except ToolkitError:
             return None
 
-    def _declared_lines(self, wanted: Set[str] | None = None) -> Iterator[tuple[str, object]]:
+    def _declared_lines(self, wanted: Set[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         sought = None if wanted is None else re.compile("|".join(map(re.escape, wanted)).encode() or b"$.")
         for path in sorted(self.room("tasks").glob("[0-9]*.jsonl")):
             for number, line in enumerate(_lines(path), 1):
@@ -145,14 +226,21 @@ class Study:
                     continue
                 try:
                     document = orjson.loads(line)
-                    yield document["id"], document["task"]
-                except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                    yield _task_id(document["id"]), {**document["task"]}
+                except (ValueError, KeyError, TypeError) as error:
                     raise ToolkitError(
                         f"{path}:{number} is damaged ({error}); restore it or delete the line"
                     ) from error
 
 
-LARGEST_TASK_FILE = 4 << 30
+def _task_id(found: str) -> str:
+    """The id that a line of tasks/ begins with. Raises ValueError when it is none: it names files and folders."""
+    if not ID.fullmatch(found):
+        raise ValueError(f"{found[:ID_ENDS]!r} is no id of a task")
+    return found
+
+
+LARGEST_TASK_FILE = 1 << 30
 """Bytes of the largest file of declared tasks that is read (a million tasks; our choice)."""
 
 

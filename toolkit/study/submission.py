@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from toolkit.errors import ToolkitError
 from toolkit.files import open_own
 from toolkit.study.model import FrozenModel
 from toolkit.study.progress import LOST_AFTER_S
 from toolkit.study.study import Study
+from toolkit.study.task import TaskId
 
 ExecutorName = Literal["slurm", "local", "debug"]
 
@@ -24,10 +27,10 @@ class Submission(FrozenModel):
     """The document ``submissions/NAME.json``. It is written before anything is queued, under the study's lock."""
 
     version: Literal[1] = 1
-    name: str
+    name: str = Field(pattern=r"^[^./\x00][^/\x00]*$")
     """Unique; also the Slurm job's name, so that the queue can be read even when sbatch's answer was lost."""
     executor: ExecutorName
-    elements: tuple[tuple[str, ...], ...]
+    elements: tuple[tuple[TaskId, ...], ...]
     """Task ids by array index (or by what a local worker takes at a time)."""
     pack: int = 1
     """Tasks side by side; 0: as many as measuring suggests."""
@@ -36,7 +39,11 @@ class Submission(FrozenModel):
     image: str | None = None
     gpus: bool = False
     """Whether its profile asked for GPUs."""
-    job: str | None = None
+    pause: int | None = None
+    """Epochs after which its tasks are saved and left (a rung of ``--halving``); None: they are trained to the end."""
+    code: str | None = None
+    """Digest of the code that its elements run, or refuse to run without (`toolkit.executors.code`)."""
+    job: str | None = Field(None, pattern=r"^[0-9]+$")
     """Slurm's id of the array, once sbatch has answered."""
     host: str
     """Where the launcher ran."""
@@ -44,7 +51,7 @@ class Submission(FrozenModel):
     began: str | None = None
     """When that process began (`process_began`); a later process of the same pid has another. None: not recorded."""
     created: float
-    """Unix time in seconds."""
+    """Unix time in seconds, by `Study.clock`."""
     cancelled: bool = False
 
     @property
@@ -61,6 +68,7 @@ def new_submission(
     pack: int = 1,
     image: str | None = None,
     gpus: bool = False,
+    pause: int | None = None,
 ) -> Submission:
     """A submission of this process, not yet written."""
     label = "".join(c if c.isascii() and c.isalnum() else "-" for c in study.name)[:24]
@@ -72,10 +80,11 @@ def new_submission(
         data=str(data.absolute()),
         image=image,
         gpus=gpus,
+        pause=pause,
         host=socket.gethostname(),
         pid=os.getpid(),
         began=process_began(os.getpid()),
-        created=time.time(),
+        created=study.clock(),
     )
 
 
@@ -86,8 +95,15 @@ def record_path(study: Study, submission: Submission) -> Path:
 
 def submissions(study: Study) -> list[Submission]:
     """All submissions of a study, oldest first. Raises `ToolkitError` on a damaged record."""
-    found = [Submission.read(path) for path in study.room("submissions").glob("[!.]*.json")]
+    found = [_read_record(path) for path in study.room("submissions").glob("[!.]*.json")]
     return sorted(found, key=lambda submission: submission.created)
+
+
+def _read_record(path: Path) -> Submission:
+    submission = Submission.read(path)
+    if submission.name != path.stem:
+        raise ToolkitError(f"{path} is the record of {submission.name}: a copy under another name; delete it")
+    return submission
 
 
 def launcher_lives(study: Study, submission: Submission) -> bool:
@@ -95,7 +111,7 @@ def launcher_lives(study: Study, submission: Submission) -> bool:
     if submission.host == socket.gethostname():
         lives = process_lives(submission.pid)
         return lives and submission.began in (None, process_began(submission.pid))
-    return time.time() - record_path(study, submission).stat().st_mtime < LOST_AFTER_S
+    return study.clock() - record_path(study, submission).stat().st_mtime < LOST_AFTER_S
 
 
 def process_began(pid: int) -> str | None:

@@ -12,7 +12,7 @@ from toolkit.study.progress import HEARTBEAT_S, Progress
 from toolkit.study.study import Study
 from toolkit.training.provenance import host, job, job_restarts
 
-Phase = Literal["starting", "training", "evaluating", "preempted"]
+Phase = Literal["starting", "training", "evaluating", "preempted", "paused"]
 
 
 class ProgressState:

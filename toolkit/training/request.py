@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from toolkit.cluster.image_file import check_image
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.study import Study
 from toolkit.study.submission import Submission
@@ -30,11 +31,13 @@ class TrainRequest:
     """Processes that share each batch, on GPUs one each."""
     gpu: bool = False
     """Whether a GPU was asked for, so that training on the CPU would be a mistake."""
+    pause: int | None = None
+    """Epochs after which a task is saved and left; None: at its end."""
 
     @classmethod
     def of(cls, study: Study, submission: Submission, workers: int = 0) -> "TrainRequest":
         """As a launch's submission asks."""
-        return cls(study, Path(submission.data), submission.pack, workers, gpu=submission.gpus)
+        return cls(study, Path(submission.data), submission.pack, workers, gpu=submission.gpus, pause=submission.pause)
 
 
 class Outcome(NamedTuple):
@@ -55,11 +58,12 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
     """Yield a `Train` that keeps device, threads and open datasets between its calls.
 
     A task that fails writes a failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a
-    checkpoint. Raises `ToolkitError` when the study's results cannot be written or the GPU that was asked for is not to
-    be seen; the `Train` raises `UsageError` for an unknown task.
+    checkpoint. Raises `ToolkitError` when the study's results cannot be written, the image is not the one that was
+    launched, or the GPU that was asked for is not to be seen; the `Train` raises `UsageError` for an unknown task.
     """
     study = request.study
     _check_writable(study)
+    check_image()
     if request.ranks > 1:
         yield _on_ranks(request, stop)
         return
@@ -70,7 +74,7 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
         check_gpu()
     from toolkit.training.session import Session
 
-    with Session(study, request.data, threads, stop, request.on_corrupt) as session:
+    with Session(study, request.data, threads, stop, request.on_corrupt, pause=request.pause) as session:
 
         def train(task_ids: Sequence[str]) -> Outcome:
             session.run(_unfinished(study, task_ids), request.pack)

@@ -4,9 +4,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
+
 from data_prep.imagenot import options
-from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, total, unseen
-from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, check_filters, drop_reason, read_batches
+from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, total, unseen, write
+from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, Found, check_filters, drop_reason, read_batches
 from data_prep.imagenot.lemmas import NONE, SEVERAL, Phrase, phrases
 from data_prep.imagenot.stages import classes
 from data_prep.wordnet import WordNet
@@ -44,6 +46,7 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     source = section.sources[int(shard)]
     matcher, wnids = load_matcher(build)
     output = build.room("match") / f"{shard}.parquet"
+    found: Found = {}
     counts: list[Counts] = [dict.fromkeys(("rows", *REASONS, "no_class", "several", "matched"), 0)]
     waiting: list[pl.DataFrame] = []
     try:
@@ -53,6 +56,7 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
                 matched, counted = match_rows(shard, batch, section, matcher, wnids)
                 waiting.append(matched)
                 counts.append(counted)
+                found = batch.found
                 advance(len(batch.rows))
                 if sum(map(len, waiting)) >= GROUP:
                     writer.write_table(pl.concat(waiting).to_arrow().cast(schema()))
@@ -61,6 +65,7 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
                 writer.write_table(pl.concat(waiting).to_arrow().cast(schema()))
     except OSError as error:
         raise cannot_write(output, error) from error
+    write(build.room("match") / f"columns-{shard}.json", orjson.dumps(found))
     build.finish("match", shard, total(counts))
 
 

@@ -65,7 +65,8 @@ def scan_scores(build: Build) -> "pl.LazyFrame":
         raise UsageError(
             f"{len(missing)} of {len(names)} shards are not scored yet, such as {missing[0]}: run score first"
         )
-    return pl.scan_parquet([build.room("score") / f"{name}.parquet" for name in names])
+    paths = [build.room("score") / f"{name}.parquet" for name in names]
+    return pl.scan_parquet(paths, missing_columns="insert", extra_columns="ignore")  # version 0.1 wrote no hashes
 
 
 def select(scored: "pl.DataFrame", section: options.Select) -> "pl.DataFrame":
