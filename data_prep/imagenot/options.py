@@ -123,6 +123,9 @@ class Clean(FrozenModel):
     max_flat: float = Field(
         1.0, gt=0, le=1, description="largest share of pixels in the two commonest grey tones (1: any; text-only: 0.9)"
     )
+    legible: Literal["keep", "drop"] = Field(
+        "keep", description="images in which the name of their class can be read (drop needs the extra 'ocr')"
+    )
 
 
 class Write(FrozenModel):

@@ -1,5 +1,6 @@
 """Stage match: rows of LAION's metadata whose caption holds a lemma of exactly one class."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import orjson
 
 from data_prep.imagenot import options
 from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, total, unseen, write
-from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, Found, check_filters, drop_reason, read_batches
+from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, check_filters, drop_reason, read_batches
 from data_prep.imagenot.lemmas import NONE, SEVERAL, Phrase, phrases
 from data_prep.imagenot.stages import classes
 from data_prep.wordnet import WordNet
@@ -34,7 +35,6 @@ def shards(build: Build) -> list[str]:
 
 def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Match one source file, batch after batch, and write the rows that are left."""
-    import polars as pl
     import pyarrow.parquet as pq
 
     if build.is_of_old_rule():
@@ -46,27 +46,40 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     source = section.sources[int(shard)]
     matcher, wnids = load_matcher(build)
     output = build.room("match") / f"{shard}.parquet"
-    found: Found = {}
+    found: dict[str, Sequence[str]] = {}
     counts: list[Counts] = [dict.fromkeys(("rows", *REASONS, "no_class", "several", "matched"), 0)]
-    waiting: list[pl.DataFrame] = []
+
+    def matches() -> "Iterator[pl.DataFrame]":
+        for batch in read_batches(source, section.batch_rows):
+            check_filters(source, batch.has, section)
+            matched, counted = match_rows(shard, batch, section, matcher, wnids)
+            counts.append(counted)
+            found.update(batch.found)
+            advance(len(batch.rows))
+            yield matched
+
     try:
         with atomic(output) as temporary, pq.ParquetWriter(temporary, schema(), compression="zstd") as writer:
-            for batch in read_batches(source, section.batch_rows):
-                check_filters(source, batch.has, section)
-                matched, counted = match_rows(shard, batch, section, matcher, wnids)
-                waiting.append(matched)
-                counts.append(counted)
-                found = batch.found
-                advance(len(batch.rows))
-                if sum(map(len, waiting)) >= GROUP:
-                    writer.write_table(pl.concat(waiting).to_arrow().cast(schema()))
-                    waiting.clear()
-            if waiting:
-                writer.write_table(pl.concat(waiting).to_arrow().cast(schema()))
+            for group in _grouped(matches()):
+                writer.write_table(group.to_arrow().cast(schema()))
     except OSError as error:
         raise cannot_write(output, error) from error
     write(build.room("match") / f"columns-{shard}.json", orjson.dumps(found))
     build.finish("match", shard, total(counts))
+
+
+def _grouped(frames: "Iterator[pl.DataFrame]") -> "Iterator[pl.DataFrame]":
+    """The rows of all frames, `GROUP` or somewhat more at a time."""
+    import polars as pl
+
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= GROUP:
+            yield pl.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
 
 
 def schema() -> "pa.Schema":
