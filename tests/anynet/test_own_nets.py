@@ -125,7 +125,7 @@ def test_a_population_of_ones_own_holds_nets_names_and_variants(folder: Path) ->
         ("timm/resnet18?depth=3", "cannot be built with depth=3"),
         ("timm/resnet18?day=2020-01-01", "cannot be part of a name"),
         ("anynetx-500/3?depth=3", "takes no arguments"),
-        ("mynets@0123456789ab/Net", "has no nets/mynets@0123456789ab.py"),
+        ("mynets@0123456789ab/Net", "has no nets/mynets@0123456789ab.json"),
         ("odd.py:Net", "is no Python"),
         ("beside.py:Net", "imports mynets from its own folder"),
         ("failing.py:Net", "cannot be run: ModuleNotFoundError"),
