@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.analysis.options import reading, reading_options
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import parser, print_json, run, say
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
     report = with_planning(report, args.source[0], home)
     for line in _skipped(data.problems):
-        print(line, file=sys.stderr)
+        say(line, to=sys.stderr)
     if args.json:
         print_json(report.document())
     else:
@@ -119,7 +119,7 @@ def _write(report: "Report", folder: Path, quiet: bool) -> None:
     written = write_report(report, folder)
     if not quiet:
         for line in written:
-            print(line)
+            say(line)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import orjson
 
 from data_prep.imagenot.options import STAGES, Options, read_options
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, atomic, write_atomic
+from toolkit.files import TEMPORARY, atomic, read_regular, write_atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -105,7 +105,7 @@ class Build:
         origin = self.room(stage) / ORIGIN
         if not any(self.room(stage).glob("[!.]*.parquet")):
             write(origin, orjson.dumps(self.fingerprint(stage)))
-        if orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
+        if orjson.loads(read_regular(origin)) != self.fingerprint(stage):
             raise UsageError(
                 f"{self.room(stage)} was made with other options of this stage or one before; remove that folder to "
                 "make it anew, or take another build folder"
@@ -114,7 +114,7 @@ class Build:
     def reset_stage(self, stage: str) -> None:
         """Enter the room of a stage that is one step: what other options, or a killed run, left there is removed."""
         origin = self.room(stage) / ORIGIN
-        if origin.exists() and orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
+        if origin.exists() and orjson.loads(read_regular(origin)) != self.fingerprint(stage):
             shutil.rmtree(self.room(stage))
         self.remove_leftovers(stage)
         self.check_fingerprint(stage)
@@ -129,7 +129,7 @@ class Build:
 
     def counts(self, stage: str, shard: str) -> Counts:
         """The counts of a finished shard."""
-        return orjson.loads((self.room(stage) / f"{shard}.json").read_bytes())
+        return orjson.loads(read_regular(self.room(stage) / f"{shard}.json"))
 
     def need(self, stage: str, name: str) -> Path:
         """A file that an earlier stage has made. Raises `UsageError` when it is not there."""

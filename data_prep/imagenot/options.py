@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolkit import __version__
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import read_regular
 from toolkit.names import unknown
 from toolkit.study.model import FrozenModel, first_problem
 
@@ -167,7 +168,7 @@ RULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 def read_options(path: Path) -> Options:
     """The options in ``build.json``. Raises `ToolkitError` when it is no such document."""
     try:
-        return Options.model_validate_json(path.read_bytes())
+        return Options.model_validate_json(read_regular(path))
     except ValidationError as error:
         raise ToolkitError(f"{path} is no build's options: {first_problem(error)}") from error
 

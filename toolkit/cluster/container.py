@@ -7,7 +7,7 @@ The launcher stays on the host. An image is an Apptainer file (``toolkit.sif``),
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ INSTALLED = ("site-packages", "dist-packages")
 IN_IMAGE = Path("/opt/imagenot-toolkit")
 """Where an image sees an installed toolkit: alone, for the other packages beside it on the host would hide its own."""
 ENGINES = ("docker", "podman")
+OF_IMAGE = [Path("/", n) for n in ("bin", "dev", "etc", "lib", "lib64", "opt/toolkit", "proc", "sbin", "sys", "usr")]
+"""Folders that an image brings itself."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,27 @@ def check(container: Container, image: str, needed: Sequence[str] = TRAINING) ->
 def folders(paths: Sequence[Path]) -> dict[Path, Path]:
     """What the image must see: real folder by the path under which the task names it.
 
-    The given paths and the code, and the targets of links that stand in them, under their own names. A link to a folder
-    above one of them (such as ``/``) is left out: it would cover the image's own.
+    The given paths and the code, and the targets of links that stand in them, under their own names. A link of another
+    user's is left out, unless the folder is that user's; so is one to a folder above one of them (such as ``/``), or to
+    one that the image has itself, which it would cover.
     """
     named = [path.absolute() for path in (*paths, *([] if is_installed() else [CODE]))]
-    links = [entry for path in paths if path.is_dir() for entry in path.iterdir() if entry.is_symlink()]
-    targets = [link.resolve() for link in links if link.exists()]
-    above = {parent for path in named for parent in path.resolve().parents}
+    targets = [link.resolve() for path in paths if path.is_dir() for link in _links(path)]
+    above = {parent for path in (*named, *OF_IMAGE) for parent in path.resolve().parents}
     alone = {IN_IMAGE / "toolkit": CODE / "toolkit"} if is_installed() else {}
-    return {path: path.resolve() for path in (*named, *(target for target in targets if target not in above))} | alone
+    bound = (*named, *(target for target in targets if _is_free(target, above)))
+    return {path: path.resolve() for path in bound} | alone
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    """Links in a folder that lead somewhere, made by its owner, this user or root."""
+    trusted = {0, os.geteuid(), folder.stat().st_uid}
+    links = (entry for entry in folder.iterdir() if entry.is_symlink() and entry.exists())
+    return (link for link in links if link.lstat().st_uid in trusted)
+
+
+def _is_free(target: Path, above: Set[Path]) -> bool:
+    return target not in above and not any(target.is_relative_to(own) for own in OF_IMAGE)
 
 
 def _apptainer(image: Path, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:

@@ -22,7 +22,10 @@ def main(argv: Sequence[str]) -> int:
     submission = Submission.read(record)
     check_code(submission.code)
     tasks = submission.elements[int(os.environ["SLURM_ARRAY_TASK_ID"])]
-    with on_signals() as stop, open_session(TrainRequest.of(Study(record.parent.parent), submission), stop) as train:
+    with (
+        on_signals() as stop,
+        open_session(TrainRequest.of(Study.open(record.parent.parent), submission), stop) as train,
+    ):
         return exit_status(train(tasks))
 
 

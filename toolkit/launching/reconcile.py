@@ -22,6 +22,7 @@ from toolkit.executors.debug import DebugExecutor
 from toolkit.executors.gpus import gpus
 from toolkit.executors.local import Display, LocalExecutor, default_jobs
 from toolkit.executors.slurm import SlurmExecutor
+from toolkit.files import of_another
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.dependencies import DependencyStages, in_stages
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
@@ -101,6 +102,8 @@ class Plan:
 def make_plan(request: LaunchRequest) -> Plan:
     """Check a launch's options, writing nothing. Raises `UsageError` for whatever is wrong with them."""
     study = Study(study_path(request.study))
+    if study.path.exists() and (whose := of_another(study.path)):
+        log.info("note: study %s %s: who can write there decides what its tasks are", study.path, whose)
     memory = LaunchMemory.of(study)
     request = recalled(request, memory)
     profile = recalled_profile(request, memory)
@@ -197,7 +200,7 @@ def _cancel(study: Study, submission: Submission, queue: Queue) -> bool:
     if submission.executor == "slurm":
         if submission.name not in queue:
             return False
-        scancel(job_ids([submission]))
+        scancel(study, submission)
     elif not launcher_lives(study, submission):
         return False
     elif submission.host != socket.gethostname():

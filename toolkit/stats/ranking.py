@@ -70,7 +70,7 @@ def flips(x: Floats, y: Floats, x_noise: Noise, y_noise: Noise) -> Flips:
     if not known:
         return Flips(pairs, inverted, -1, -1)
     found = np.concatenate(distances)
-    return Flips(pairs, inverted, int((found > Z).sum()), _discoveries(special.ndtr(-found), pairs))
+    return Flips(pairs, inverted, int((found > Z).sum()), discoveries(special.ndtr(-found), pairs))
 
 
 def _apart(values: Floats, noise: Noise, i: int, others: Ints) -> Floats:
@@ -97,8 +97,11 @@ def _exact_apart(noise: Noise, i: int, others: Ints) -> Floats:
     return -np.asarray(special.ndtri(np.minimum(p, 0.5)))
 
 
-def _discoveries(p: Floats, tests: int) -> int:
-    """How many of ``tests`` are discoveries, of which ``p`` (m,) are given and the others are 1."""
+def discoveries(p: Floats, tests: int) -> int:
+    """How many of ``tests`` are discoveries, of which ``p`` (m,) are given and the others are 1.
+
+    The false-discovery rate is held at 1 - `LEVEL` (Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289).
+    """
     passed = np.flatnonzero(np.sort(p) <= (1 - LEVEL) * np.arange(1, len(p) + 1) / tests)
     return int(passed[-1]) + 1 if len(passed) else 0
 

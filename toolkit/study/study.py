@@ -13,15 +13,16 @@ import orjson
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, is_private, read_regular, temporary_name, write_atomic, write_private
+from toolkit.files import TEMPORARY, is_private, of_another, read_regular, temporary_name, write_atomic, write_private
 from toolkit.names import unknown
 from toolkit.study.dataset import MANIFEST
 from toolkit.study.model import first_problem
 from toolkit.study.progress import Progress
 from toolkit.study.result import Result
-from toolkit.study.task import Task
+from toolkit.study.task import ID_LENGTH, Task
 
 FINAL = "final.pt"
+ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 WEIGHTS_VERSION = 1
 """Format of `FINAL` and of checkpoints: a dictionary with version, task, architecture, classes and model."""
 HALVING = "halving.json"
@@ -81,6 +82,7 @@ class Study:
                 study.room(name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ToolkitError(f"study {study.path} cannot be made ({error.strerror}: {error.filename})") from error
+        study.refuse_links_of_others()
         for name in ("results", "submissions"):
             if not os.access(study.room(name), os.W_OK | os.X_OK):
                 raise ToolkitError(
@@ -95,7 +97,14 @@ class Study:
         if not study.room("tasks").is_dir():
             known = [p.parent.name for p in study.path.parent.glob("*/tasks")]
             raise unknown("study", str(path), known, f"in {study.path.parent}")
+        study.refuse_links_of_others()
         return study
+
+    def refuse_links_of_others(self) -> None:
+        """Raise `ToolkitError` where one of its folders is another user's link: it may lead anywhere, at any time."""
+        for room in map(self.room, DIRECTORIES):
+            if room.is_symlink() and (whose := of_another(room)):
+                raise ToolkitError(f"{room} is a link and {whose}: make a folder or a link of your own of it")
 
     def keep(self, texts: Mapping[str, str]) -> None:
         """Keep sources and populations that tasks name, in ``nets/``. Raises `ToolkitError` when there is no room."""
@@ -217,14 +226,21 @@ class Study:
                     continue
                 try:
                     document = orjson.loads(line)
-                    yield document["id"], {**document["task"]}
-                except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                    yield _task_id(document["id"]), {**document["task"]}
+                except (ValueError, KeyError, TypeError) as error:
                     raise ToolkitError(
                         f"{path}:{number} is damaged ({error}); restore it or delete the line"
                     ) from error
 
 
-LARGEST_TASK_FILE = 4 << 30
+def _task_id(found: str) -> str:
+    """The id that a line of tasks/ begins with. Raises ValueError when it is none: it names files and folders."""
+    if not ID.fullmatch(found):
+        raise ValueError(f"{found[:ID_ENDS]!r} is no id of a task")
+    return found
+
+
+LARGEST_TASK_FILE = 1 << 30
 """Bytes of the largest file of declared tasks that is read (a million tasks; our choice)."""
 
 

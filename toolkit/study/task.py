@@ -3,7 +3,7 @@
 import hashlib
 import json
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -13,12 +13,14 @@ from toolkit.study.model import FrozenModel
 from toolkit.study.recipe import Recipe
 
 ID_LENGTH = 16
+TaskId = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{ID_LENGTH}}}$")]
+"""Files and folders are named by it, so that in a record of a stranger's it must not lead elsewhere."""
 
 
 class Start(FrozenModel):
     """The weights a task starts from: the same architecture's, trained on another dataset, or published."""
 
-    task: str
+    task: TaskId
     """Id of the task that trained them; of published ones the first 16 hex digits of their file's SHA-256."""
     dataset: str
     """Its dataset's name (for people; the id decides), ``pretrained``, or the name of a file of weights."""
