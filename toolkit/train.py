@@ -49,8 +49,7 @@ class _RecipeHelp(Action):
     """Prints the keys of a recipe and ends, like ``--help``."""
 
     def __call__(self, parser: ArgumentParser, *_: object) -> None:
-        say("Keys of a recipe (TOML), each with its type and default; --set KEY=VALUE changes one.\n")
-        say(recipe_help())
+        say(f"Keys of a recipe (TOML), each with its type and default; --set KEY=VALUE changes one.\n\n{recipe_help()}")
         parser.exit()
 
 

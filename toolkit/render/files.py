@@ -34,7 +34,7 @@ def _write(report: Report, folder: Path) -> list[str]:
     return [
         f"page:    {folder / 'index.html'}",
         *(f"figure:  {path}" for paths in drawn.values() for path in paths),
-        f"tables:  {folder / 'tables'}/ ({len(report.tables)} tables as CSV and Parquet, {_printed(report)} as Markdown and LaTeX)",
+        f"tables:  {folder / 'tables'}/ ({len(report.tables)} tables as CSV and Parquet, {_printed(report)})",
         f"runs:    {folder / 'runs.csv'} (every run; toolkit.report reads it)",
         f"json:    {folder / 'report.json'}",
     ]
@@ -43,7 +43,8 @@ def _write(report: Report, folder: Path) -> list[str]:
 def _printed(report: Report) -> str:
     """How many of the tables are short enough to print."""
     long = sum(len(item.frame) > PRINTED for item in report.tables.values())
-    return f"all but {long} of over {PRINTED:,} rows" if long else "all"
+    shown = f"all but {long} of over {PRINTED:,} rows" if long else "all"
+    return f"{shown} as Markdown and LaTeX"
 
 
 def _runs(report: Report) -> pl.DataFrame:
