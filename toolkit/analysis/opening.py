@@ -24,8 +24,8 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LARGEST = 2**30
 """Bytes of a table's text beyond which it is refused. Our choice: results are small, a mistaken path need not be."""
 UNREADABLE = (
-    PolarsError, OSError, EOFError, ValueError, RecursionError, csv.Error, lzma.LZMAError, zipfile.BadZipFile, zlib.error,
-    struct.error, NotImplementedError,
+    PolarsError, OSError, EOFError, ValueError, RecursionError, csv.Error, lzma.LZMAError, zipfile.BadZipFile,
+    zlib.error, struct.error, NotImplementedError,
 )  # fmt: skip
 """What damaged bytes raise, by format."""
 MOST_CELLS = 50_000_000
