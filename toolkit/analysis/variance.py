@@ -67,7 +67,7 @@ def _rows(
         row |= {"deviation": float(np.sqrt(getattr(found, source)[0])), "share": share}
         row |= {"share_low": low, "share_high": high}
         unknown = source == "particular" and not known
-        rows.append(row | {"note": "with the noise, which is not known" if unknown else ""})
+        rows.append(row | {"note": "noise included" if unknown else ""})
     return rows
 
 
