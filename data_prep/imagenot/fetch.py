@@ -137,6 +137,7 @@ class Client:
             async with self._session.get(url, allow_redirects=False) as response:
                 if response.status not in REDIRECTS:
                     return await self._body(url, response, most, is_image)
+                response.close()  # its server may be about to close it too, and the next request would meet that
                 url = lead(url, response.headers.get("Location", ""))
         raise Failed(DEAD, f"leads on more than {MOST_REDIRECTS} times")
 

@@ -40,6 +40,10 @@ class Nasty(BaseHTTPRequestHandler):
         handler: Callable[[str], None] = getattr(self, f"_{kind}", lambda _: self.answer(b"", status=404))
         return handler(unquote(place.query))
 
+    def end_headers(self) -> None:
+        self.send_header("Connection", "close")  # as it does
+        super().end_headers()
+
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 

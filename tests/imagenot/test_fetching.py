@@ -201,7 +201,7 @@ def test_later_is_not_dead(server: Server) -> None:
 def test_urls_that_are_not_ascii(server: Server) -> None:
     urls = ("/grün-weiß.jpg", "/gr%C3%BCn-wei%C3%9F.jpg", "/to?/grün-weiß.jpg", "/image.jpg?4")
     outcomes, _ = ask(*(server[0] + url for url in urls))
-    assert {outcome.sha256 for outcome in outcomes} == {hashlib.sha256(picture(4)).hexdigest()}
+    assert {outcome.sha256 for outcome in outcomes} == {hashlib.sha256(picture(4)).hexdigest()}, outcomes
     ask(f"{server[0]}/to-latin?/grün-weiß.jpg")
     assert server[1].asked[-1] == "/gr%FCn-wei%DF.jpg"
 
