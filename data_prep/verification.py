@@ -14,7 +14,7 @@ from toolkit.errors import ToolkitError
 from toolkit.imagefile.crops import Decoder
 from toolkit.imagefile.digests import as_recorded
 from toolkit.imagefile.format import JPG, Encoded, content_hash
-from toolkit.imagefile.images import BadImage, decode, decode_reduced
+from toolkit.imagefile.images import BadImage, decode
 from toolkit.imagefile.jpeg.headers import DamagedImage
 from toolkit.imagefile.reader import Beton, Portion
 from toolkit.study.dataset import MANIFEST, Manifest, Split
@@ -76,7 +76,7 @@ def _other_moments(folder: Path, manifest: Manifest, count: int) -> Iterator[str
 
 
 def _measure(task: _Range) -> ChannelStats:
-    return sum((ChannelStats.of(decode_reduced(image)) for image in task.samples.images()), ChannelStats.none())
+    return sum((ChannelStats.of(decode(image)) for image in task.samples.images()), ChannelStats.none())
 
 
 def _changes(folder: Path, manifest: Manifest, found: Mapping[str, NDArray[np.void]]) -> Iterator[str]:

@@ -167,7 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--set", nargs="+", default=[], dest="changes", metavar="FIELD=VALUE", help="fields of the recipe to change"
     )
-    what.add_argument("--init-from", metavar="DATASET", help="start from the same nets trained on it in this study")
+    what.add_argument(
+        "--init-from",
+        metavar="DATASET",
+        help="start from the same nets trained on it in this study; or 'pretrained', or a file of weights",
+    )
     what.add_argument(
         "--published", metavar="STUDY", help="cost of a shipped study on its own datasets (with --dry-run)"
     )

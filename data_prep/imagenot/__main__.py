@@ -9,6 +9,7 @@
     python -m data_prep.imagenot write    BUILD --data DATA
     python -m data_prep.imagenot all      BUILD --source ... --data DATA
     python -m data_prep.imagenot status   BUILD
+    python -m data_prep.imagenot takedown BUILD --listed FILE --data DATA
 
 A stage that was stopped goes on where it was: finished shards are not done again. ``STAGE --help`` lists its options;
 they stay in BUILD/build.json. match, score, download and clean work by shards: one by one, in ``--jobs`` processes, or
@@ -42,14 +43,19 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     options = parser("data_prep.imagenot", __doc__)
     stages = options.add_subparsers(required=True, metavar="STAGE")
-    for stage in (*STAGES, "all", "status", "choose"):
+    for stage in (*STAGES, "all", "status", "choose", "takedown"):
         _add_stage(stages, stage)
     return options
 
 
 def _add_stage(stages: Any, stage: str) -> None:
     epilog = options_help(stage) if stage in STAGES else None
-    help_ = {"all": "all stages, one after another", "status": "what is done", "choose": "new classes from a pool"}
+    help_ = {
+        "all": "all stages, one after another",
+        "status": "what is done",
+        "choose": "new classes from a pool",
+        "takedown": "remove images and their copies from tars, tables and the dataset",
+    }
     one = stages.add_parser(
         stage, help=help_.get(stage, ""), epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -82,8 +88,11 @@ def _add_stage(stages: Any, stage: str) -> None:
         one.add_argument("--retry", action="store_true", help="first ask again for what failed for passing reasons")
         one.add_argument("--block", metavar="FILE", help="URLs, SHA-256, MD5 and ids that are not to be fetched")
         one.add_argument("--allow-private", action="store_true", help="also ask this machine and private networks")
-    if stage in ("write", "all"):
+    if stage == "takedown":
+        one.add_argument("--listed", required=True, metavar="FILE", help="ids, URLs, SHA-256 and MD5, one a line")
+    if stage in ("write", "all", "takedown"):
         one.add_argument("--data", type=Path, help="folder of datasets (default: TOOLKIT_DATA, else ./data)")
+    if stage in ("write", "all"):
         one.add_argument("--overwrite", action="store_true", help="replace the dataset if it is there")
     if stage == "select":
         one.add_argument("--sweep", type=float, nargs="+", metavar="T", help="show what thresholds would give, no more")
@@ -221,6 +230,20 @@ def _status(args: argparse.Namespace) -> dict[str, Any]:
     return document
 
 
+def _takedown(args: argparse.Namespace) -> dict[str, Any]:
+    """Remove images from the build; write the dataset anew, and name what else was made from it."""
+    from data_prep.imagenot.takedown import made_from, take_down
+
+    build, data = Build.open(args.build), data_root(args.data)
+    document: dict[str, Any] = {"takedown": take_down(build, args.listed)}
+    if (data / build.options.write.name).exists():
+        document |= {"write": shards.module("write").run(build, data, overwrite=True)}
+    else:
+        document |= {"note": f"there is no {build.options.write.name} in {data}: write it anew where it lies"}
+    parts = made_from(build.options.write.name, data)
+    return document | ({"note": f"to be made anew, as parts of it: {', '.join(parts)}"} if parts else {})
+
+
 def _choose(args: argparse.Namespace) -> dict[str, Any]:
     return {"wnids": shards.module("select").choose_classes(Build.open(args.build), args.classes, args.seed)}
 
@@ -229,6 +252,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "all": _all,
     "status": _status,
     "choose": _choose,
+    "takedown": _takedown,
 }
 
 

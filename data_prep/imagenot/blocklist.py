@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 
 from toolkit.errors import UsageError
 
+PHASH = "phash:"
 HEX = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}")
 
 
@@ -26,6 +27,11 @@ class Blocklist(NamedTuple):
                 raise UsageError(f"the blocklist {path} cannot be read ({error})") from error
             found.update(_key(line) for line in map(str.strip, lines) if line and not line.startswith("#"))
         return cls(frozenset(found))
+
+    @property
+    def phashes(self) -> list[int]:
+        """Perceptual hashes (64 bits) of images that were taken down."""
+        return [int(entry.removeprefix(PHASH), 16) for entry in self.entries if entry.startswith(PHASH)]
 
     def names(self, *values: str | None) -> bool:
         """Whether any of an image's URL, hashes and ids is in the list."""

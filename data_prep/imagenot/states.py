@@ -7,6 +7,9 @@ STATES = (SUCCESS, DEAD, UNFIT, LATER, REFUSED, CHANGED)
 asked; an image, but not the one that the metadata has the hash of. The first three have the names that older build
 folders have them under."""
 
+TAKEN_DOWN = "taken_down"
+"""An image that came, and was removed on request."""
+
 
 class Failed(Exception):
     """No image from a URL: its state, and why."""

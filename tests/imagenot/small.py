@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.imagenot.laion import IMAGENOT, rows
 
-KINDS = ["image"] * 8 + ["missing", "moved", "copy", "corrupt", "page", "noai", "tiny"]
+KINDS = ["image"] * 7 + ["sorry", "missing", "moved", "copy", "corrupt", "page", "noai", "tiny"]
 SLOW = (0, 37)
 """Class and number of the one image that comes too late; the draw takes it in the first round."""
 CHOSEN = [IMAGENOT[i] for i in (10, 200, 301, 402)]

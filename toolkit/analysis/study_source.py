@@ -1,6 +1,6 @@
 """Measurements of a study folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
@@ -44,7 +44,19 @@ def study_measurements(study: Study) -> Measurements:
         attributes=_attributes(frame, study.texts()),
         metrics=dict(frame.filter(pl.col("metric").is_not_null()).select("dataset", "metric").iter_rows()),
         problems=tuple(found.problems),
+        remarks=tuple(_published_starts(tasks.values())),
     )
+
+
+def _published_starts(tasks: Iterable[Task]) -> Iterator[str]:
+    """A line for each column whose nets start from published weights: what they were trained on is another matter."""
+    columns: dict[str, dict[str, None]] = {}
+    for task in tasks:
+        if task.start and task.start.weights:
+            columns.setdefault(task.column, {})[task.start.weights] = None
+    for column, weights in columns.items():
+        shown = ", ".join(list(weights)[:3]) + (f" and {len(weights) - 3} more" if len(weights) > 3 else "")
+        yield f"{column}: these nets start from published weights, not from scratch ({shown})."
 
 
 _DECLARED = ("id", "architecture", "dataset", "dataset_hash", "recipe", "recipe_id", "seed", "status")

@@ -52,8 +52,11 @@ class Architecture(ABC):
         """Cost of an image with ``resolution`` pixels a side, or None where only building the net would tell."""
 
     @abstractmethod
-    def build(self, classes: int, resolution: int) -> "torch.nn.Module":
-        """The net with fresh weights: maps (images, 3, resolution, resolution) to (images, classes) logits."""
+    def build(self, classes: int, resolution: int, drop_path: float = 0.0) -> "torch.nn.Module":
+        """The net with fresh weights: maps (images, 3, resolution, resolution) to (images, classes) logits.
+
+        ``drop_path``: rate of its stochastic depth; 0: as the net is made. Raises `UsageError` where it has none.
+        """
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,9 @@ class SampledArchitecture(Architecture):
         """Exact, by formula."""
         return self.net.complexity(resolution, classes)
 
-    def build(self, classes: int, resolution: int) -> "torch.nn.Module":
+    def build(self, classes: int, resolution: int, drop_path: float = 0.0) -> "torch.nn.Module":
         """The net takes images of any size; ``resolution`` decides nothing."""
-        return self.net.build(classes)
+        return self.net.build(classes, drop_path)
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,13 @@ class LibraryModel(Architecture):
         head = classes * (costs["features"] + 1)
         return Complexity(flops + head, params + head, activations + classes)
 
-    def build(self, classes: int, resolution: int) -> "torch.nn.Module":
+    def build(self, classes: int, resolution: int, drop_path: float = 0.0) -> "torch.nn.Module":
         """As the library builds it, less auxiliary heads. Raises `UsageError` when the library lacks the model."""
         from toolkit.anynet.named import build_named
 
-        return build_named(self.model, classes, self.arguments)
+        key = "stochastic_depth_prob" if self.model.startswith("torchvision/") else "drop_path_rate"
+        depth = {key: drop_path} if drop_path else {}
+        return build_named(self.model, classes, {**depth, **self.arguments})
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class OwnNet(Architecture):
     def complexity(self, resolution: int, classes: int) -> None:
         """Only building the net would tell."""
 
-    def build(self, classes: int, resolution: int) -> "torch.nn.Module":
+    def build(self, classes: int, resolution: int, drop_path: float = 0.0) -> "torch.nn.Module":
         """Run the source, call the callable, try the net on two images.
 
         Raises `UsageError` when one of these fails, or what comes out is no module or has another shape than
@@ -136,7 +141,8 @@ class OwnNet(Architecture):
         """
         from toolkit.anynet.own import build_own
 
-        return build_own(self.origin, self.text, self.member, self.arguments, classes, resolution)
+        depth = {"drop_path_rate": drop_path} if drop_path else {}
+        return build_own(self.origin, self.text, self.member, {**depth, **self.arguments}, classes, resolution)
 
 
 IMAGE_SIDES = ("img_size", "image_size")
@@ -178,8 +184,8 @@ def _frozen(name: str, group: str, member: str, arguments: Mapping[str, Any], te
         return OwnNet(name, group, member, source, arguments)
     if (text := kept_text(texts, group, ".json")) is None:
         raise UsageError(
-            f"{name}: the study has no nets/{group}.py or .json that only its owner can write: launch it again with "
-            "the file it came from"
+            f"{name}: the study has no nets/{group}.json, nor a .py there that is yours and that nobody else can "
+            "write: launch it again with the file it came from"
         )
     population = FrozenPopulation.of(text)
     _refuse(arguments, name)

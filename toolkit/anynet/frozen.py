@@ -26,7 +26,7 @@ Texts = Mapping[str, str]
 """Kept texts by file name: ``mynets@9f86d081884c.py``, ``wide@60303ae22b99.json``."""
 DIGITS = 12
 KEYS = ("title", "seed", "nets", "models", "variants")
-SOURCE = re.compile(r"(?P<path>.+\.py)(?::(?P<member>\w+))?")
+SOURCE = re.compile(r"(?P<path>.+\.py)(?::(?P<member>\w+))?", re.DOTALL)
 WORD = re.compile(r"[\w.-]+")
 POPULATION_FILES = (".toml", ".json")
 

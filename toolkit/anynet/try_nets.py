@@ -1,6 +1,8 @@
 """Build nets and let them put out logits once: what a launch asks before it queues nets of the user's own.
 
-python -m toolkit.anynet.try_nets < REQUEST.json        {"texts": {NAME: TEXT}, "nets": [[NET, CLASSES, RESOLUTION]]}
+python -m toolkit.anynet.try_nets < REQUEST.json
+
+The request is ``{"texts": {NAME: TEXT}, "nets": [[NET, CLASSES, RESOLUTION, DROP_PATH]]}``.
 """
 
 import sys
@@ -16,10 +18,9 @@ def main(argv: Sequence[str]) -> int:
     """Raises `UsageError` with the first net that cannot be built."""
     parser("toolkit.anynet.try_nets", __doc__).parse_args(argv)
     request = orjson.loads(sys.stdin.buffer.read())
-    for name, classes, resolution in request["nets"]:
+    for name, classes, resolution, drop_path in request["nets"]:
         net = architecture(name, request["texts"])
-        if net.config is None:
-            net.build(classes, net.input_size(resolution))
+        net.build(classes, net.input_size(resolution), drop_path)
     return 0
 
 

@@ -26,6 +26,7 @@ from toolkit.files import of_another
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.dependencies import DependencyStages, in_stages
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
+from toolkit.launching.pretrained import keep_weights
 from toolkit.launching.request import LaunchRequest
 from toolkit.launching.selection import select
 from toolkit.launching.tasks import make_elements
@@ -69,6 +70,8 @@ class Plan:
     """States whose tasks are run."""
     texts: Mapping[str, str]
     """Sources and populations of the user's own that the tasks name."""
+    weights: str | None
+    """What published weights the tasks start from, see `keep_weights`."""
     memory: LaunchMemory
     """What the study's next launch is to know of this one."""
     pause: int | None = None
@@ -108,7 +111,7 @@ def make_plan(request: LaunchRequest) -> Plan:
     memory = memory.after(request, profile, data)
     if request.image is not None:
         profile = profile.model_copy(update={"image": request.image or None})
-    tasks, texts = select(request, study, data)
+    tasks, texts, weights = select(request, study, data)
     executor = _executor(request.executor)
     pack = 1 if request.pack is None else request.pack
     return Plan(
@@ -123,6 +126,7 @@ def make_plan(request: LaunchRequest) -> Plan:
         container=_container(profile, executor, study, data),
         wanted=UNFINISHED.union(*(RETRIES[kind] for kind in request.retry)),
         texts=texts,
+        weights=weights,
         memory=memory,
     )
 
@@ -152,6 +156,8 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
         stages = _stages(plan)
         tasks = stages.first | stages.second
         plan.study.keep(plan.texts)
+        if plan.weights:
+            keep_weights(plan.study, list(tasks.values()), plan.weights, plan.texts)
         for name, stands in plan.study.declare(plan.tasks.values()).items():
             log.info(
                 "note: by its content %s is %s, under which name this study has its tasks and results", name, stands

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from toolkit.errors import UsageError
 from toolkit.launching.builds import check_builds
 from toolkit.launching.dependencies import started_from
+from toolkit.launching.pretrained import names_weights, started_from_weights
 from toolkit.launching.request import LaunchRequest
 from toolkit.launching.tasks import make_tasks
 from toolkit.study import Dataset, Study, Task, find_dataset
@@ -31,6 +32,8 @@ class Selection(NamedTuple):
     tasks: list[Task]
     texts: Mapping[str, str]
     """As in `Nets`."""
+    weights: str | None = None
+    """``pretrained`` or a file, where the tasks start from such weights."""
 
 
 def select(request: LaunchRequest, study: Study, data: Path) -> Selection:
@@ -51,8 +54,11 @@ def select(request: LaunchRequest, study: Study, data: Path) -> Selection:
         log.info("recipe %s, for a first look (--recipe names another)", DEFAULT_RECIPE)
     tasks = make_tasks(nets.names, datasets, request.recipe or DEFAULT_RECIPE, request.changes, seeds)
     check_builds(tasks, datasets, nets.texts, request.image)
-    tasks = started_from(tasks, study, request.init_from) if request.init_from else tasks
-    return Selection(tasks, nets.texts)
+    if not request.init_from:
+        return Selection(tasks, nets.texts)
+    if names_weights(request.init_from):
+        return Selection(started_from_weights(tasks, request.init_from, nets.texts), nets.texts, request.init_from)
+    return Selection(started_from(tasks, study, request.init_from), nets.texts)
 
 
 def find_nets(array: str | None, population: str, models: Sequence[str], kept: Mapping[str, str]) -> Nets:

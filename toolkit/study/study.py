@@ -23,6 +23,8 @@ from toolkit.study.task import ID_LENGTH, Task
 
 FINAL = "final.pt"
 ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+WEIGHTS_VERSION = 1
+"""Format of `FINAL` and of checkpoints: a dictionary with version, task, architecture, classes and model."""
 HALVING = "halving.json"
 """The rule of a study whose weak nets are cut off before their end (`toolkit.planning.halving`)."""
 ID_ENDS = 40

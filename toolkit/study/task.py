@@ -18,12 +18,14 @@ TaskId = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{ID_LENGTH}}}$")]
 
 
 class Start(FrozenModel):
-    """The checkpoint a task starts from: the same architecture's, trained on another dataset."""
+    """The weights a task starts from: the same architecture's, trained on another dataset, or published."""
 
     task: TaskId
-    """Id of the task that trained it."""
+    """Id of the task that trained them; of published ones the first 16 hex digits of their file's SHA-256."""
     dataset: str
-    """Its dataset's name (for people; the id decides)."""
+    """Its dataset's name (for people; the id decides), ``pretrained``, or the name of a file of weights."""
+    weights: str = ""
+    """Name of published weights, such as ``timm/resnet18.a1_in1k``, or of their file (for people)."""
 
 
 class Task(FrozenModel):

@@ -18,6 +18,7 @@ from toolkit.training.failures import Interrupted, RankFailed, Stopped, Unwritab
 from toolkit.training.heartbeat import Phase, ProgressState
 from toolkit.training.loader import Batch
 from toolkit.training.pack_context import PackContext
+from toolkit.training.policies import training_batches
 from toolkit.training.roster import Roster
 from toolkit.training.trainer import Trainer
 from toolkit.training.trial import PackedTrial
@@ -98,7 +99,7 @@ class Pack:
         first = min(trial.trainer.step for trial in here)
         task, side = here[0].task, here[0].trainer.side(epoch)
         began = time.perf_counter()
-        batches = self.place.train.train(task.recipe, task.seed, epoch, side, first, self.place.team.share)
+        batches = training_batches(self.place, task, epoch, side, first)
         for batch in booked_waits(batches, self.roster, here):
             if self.place.team.any(self.place.stop):
                 raise Stopped

@@ -11,6 +11,7 @@ from toolkit.study.task import Task
 from toolkit.training.device import DeviceTransfer
 from toolkit.training.loader import AHEAD
 from toolkit.training.pack_context import PackContext
+from toolkit.training.policies import training_batches
 from toolkit.training.trainer import Trainer
 
 LOADING = 0.05
@@ -45,7 +46,7 @@ def measure(place: PackContext, task: Task) -> Need:
     trainer = Trainer(task, place.manifest, place.train.steps(recipe.batch), place.team, place.texts)
     side = max(trainer.side(epoch) for epoch in range(recipe.epochs))
     began = time.perf_counter()
-    batches = [batch for batch, _ in zip(place.train.train(recipe, task.seed, 0, side), range(AHEAD), strict=False)]
+    batches = [batch for batch, _ in zip(training_batches(place, task, 0, side), range(AHEAD), strict=False)]
     load_s = (time.perf_counter() - began) / len(batches)
     feed, seconds = DeviceTransfer(place.manifest, place.device), []
     for batch in batches:

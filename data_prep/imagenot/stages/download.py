@@ -29,8 +29,8 @@ CARRIED = ("id", "class", "rank", "score", "url", "caption", "license", "sample_
 HASHES = ("sha256", "md5")
 """Of the file as it came; in the metadata, of the file as it should come."""
 OUTCOME = (*CARRIED, "key", "status", "error_message", *HASHES)
+LIST = "taken-down.txt"
 TAR, TABLE = "00000.tar", "00000.parquet"
-TAKEN_DOWN = "taken-down.txt"
 
 
 def shards(build: Build) -> list[str]:
@@ -142,9 +142,13 @@ def _fetch(build: Build, rows: "pl.DataFrame", path: Path, advance: Advance) -> 
 
 def blocklist(build: Build) -> Blocklist:
     """What is not to be fetched: the file of the option ``block``, and all that was ever taken down."""
-    files = [Path(path) for path in (build.options.download.block,) if path]
-    taken_down = build.path / TAKEN_DOWN
-    return Blocklist.read([*files, taken_down] if taken_down.exists() else files)
+    files = [build.options.download.block] if build.options.download.block else []
+    return Blocklist(Blocklist.read(files).entries | taken_down(build).entries)
+
+
+def taken_down(build: Build) -> Blocklist:
+    """What was ever taken down, of which no copy shall come back."""
+    return Blocklist.read([file] if (file := build.path / LIST).exists() else [])
 
 
 def outcomes(build: Build) -> "pl.DataFrame":
