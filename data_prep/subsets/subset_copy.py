@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.subsets.subset_spec import Plan, take
-from data_prep.writing.dataset import ChannelStats, DatasetInfo, every, finish_dataset
+from data_prep.writing.dataset import ChannelStats, DatasetInfo, every, finish_dataset, tolerated
 from data_prep.writing.process_pool import available_cores, in_threads
 from data_prep.writing.progress import progress
 from data_prep.writing.staging import new_folder
@@ -63,7 +63,7 @@ def write_subset(
                 copier = _Copier(parents[name], beton, records[name], measures=name == "train")
                 colours += copier.copy(*taken[name], workers or available_cores(), advance)
             about = _about(parent.manifest, plan, metric)
-            return finish_dataset(folder, path.name, about, parent.manifest.encoding, betons, colours)
+            return finish_dataset(folder, path.name, about, parent.manifest.encoding, betons, colours, tolerated(total))
 
 
 class _Part(NamedTuple):

@@ -80,6 +80,26 @@ def test_a_tiff_of_12_bits_is_brightest_at_4095():
     assert pixels(content)[0, :, 0].tolist() == [0, 255, 128, 64]
 
 
+def grey(content, bits=16):
+    image = encode(content, Encoding(grey_bits=bits), raw=True)
+    return decode(image)[0, :, 0].tolist(), image.grey_bits
+
+
+def test_12_bits_in_16_are_brightest_at_4095_where_that_is_asked_for():
+    values = np.array([[0, 64, 2047, 4095]], np.uint16)
+    content = file_bytes(values, "PNG")
+    assert grey(content) == ([0, 0, 8, 16], 12)
+    assert grey(content, bits=12) == ([0, 4, 127, 255], 12)
+    assert grey(b"P5 4 1 65535\n" + values.byteswap().tobytes(), bits=12) == ([0, 4, 127, 255], 12)
+    with pytest.raises(BadImage, match=r"values over 1,023, the white of --grey-bits 10"):
+        grey(content, bits=10)
+
+
+def test_a_range_that_a_pgm_states_is_the_range():
+    values = np.array([[0, 64, 2047, 4095]], np.uint16)
+    assert grey(b"P5 4 1 4095\n" + values.byteswap().tobytes(), bits=10) == ([0, 4, 127, 255], 0)
+
+
 def test_transparent_16_bit_grey_is_white():
     values = np.arange(0, 60_000, 1000, dtype=np.uint16).reshape(6, 10)
     found = pixels(file_bytes(Image.fromarray(values), "PNG", transparency=7000))

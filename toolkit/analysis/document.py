@@ -74,7 +74,7 @@ def _main_tables(data: Measurements, who: Roles, settings: Settings, brief: bool
     yield coverage(data)
     yield ranking(data, settings)
     if len(data.datasets) > 1:
-        found = pairs(data, settings)
+        found = pairs(data, who, settings)
         yield found
         for statistic in STATISTICS:
             yield matrix(found, data.datasets, statistic)

@@ -55,6 +55,8 @@ class Encoded(NamedTuple):
     width: int
     height: int
     data: bytes
+    grey_bits: int = 0
+    """Bits of its brightest value where it was grey of 16 bits and stated no range; 0: it was not. No file keeps it."""
 
 
 def digest(data: Buffer | memoryview) -> bytes:

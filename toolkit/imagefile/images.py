@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, Encoded, Pixels
+from toolkit.imagefile.grey import bits_used, range_of, to_rgb
 from toolkit.imagefile.jpeg.headers import DamagedImage, frame_header, has_end, image_end, sides
 from toolkit.imagefile.jpeg.turbo import DECODABLE, EXACT, Turbo
 from toolkit.study.dataset import Encoding
@@ -26,7 +27,7 @@ MAX_TAIL = 1 << 18
 """Bytes behind a JPEG's end that stay with it (our choice): more are a film, or further pictures, of some camera."""
 MAX_SIDE = 65_500
 """What libjpeg takes; the format itself ends at 65,535."""
-ORIENTATION, BITS_PER_SAMPLE = 0x0112, 0x0102  # tags of EXIF and TIFF
+ORIENTATION = 0x0112  # a tag of EXIF
 JPEG_SCALES = (8, 4, 2)  # decoding at 1/8, 1/4, 1/2 skips most of the work and averages as it goes
 
 
@@ -73,6 +74,7 @@ def encode(
     ``fits`` is what `fitting` said of it, and only saves time. Raises `BadImage` with the reason.
     """
     raw = raw or encoding.write_mode == "raw"
+    grey_bits = 0
     if fits and not raw and isinstance(content, bytes):
         return _checked(Encoded(JPG, *fits, _without_tail(content)))
     if isinstance(content, bytes) and (size := _jpeg_size(content)):
@@ -82,14 +84,14 @@ def encode(
             return _checked(Encoded(JPG, *size, _without_tail(content)))
         pixels = _decode_jpeg(content, size, _scale(size, target))
     else:
-        pixels = _load(content) if isinstance(content, bytes) else content
+        pixels, grey_bits = _load(content, encoding.grey_bits) if isinstance(content, bytes) else (content, 0)
         target = target_size(pixels.shape[1], pixels.shape[0], encoding)
     if target != (pixels.shape[1], pixels.shape[0]):
         pixels = np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_AREA), np.uint8)
     if max(target) > MAX_SIDE:
         raise BadImage(f"is {target[0]} x {target[1]} pixels; a side has at most {MAX_SIDE}: use --max-resolution")
     data = pixels.tobytes() if raw else _encode_jpeg(pixels, encoding.jpeg_quality)
-    return _checked(Encoded(RAW if raw else JPG, *target, data))
+    return _checked(Encoded(RAW if raw else JPG, *target, data, grey_bits))
 
 
 def thumbnail(image: Encoded, side: int) -> Image.Image:
@@ -205,15 +207,23 @@ def _scale(size: tuple[int, int], target: tuple[int, int]) -> int:
     )
 
 
-def _load(content: bytes) -> Pixels:
-    """Decode any file Pillow knows, upright, on white where it is transparent, its first frame if it has several."""
+def _load(content: bytes, grey_bits: int) -> tuple[Pixels, int]:
+    """Decode any file Pillow knows, upright, on white where it is transparent, its first frame if it has several.
+
+    Returns its `Encoded.grey_bits` too.
+    """
     if not content:
         raise BadImage("is empty")
     try:
         with warnings.catch_warnings(action="ignore"), opened(content) as image:
             check_area(*image.size)
+            grey = range_of(image, grey_bits)
             image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(_first_frame(image)), _white(image)))
+            used = bits_used(image, grey) if grey else 0
+            if grey and used > grey_bits:
+                raise BadImage(f"has values over {grey.white:,}, the white of --grey-bits {grey_bits}")
+            upright = ImageOps.exif_transpose(_first_frame(image))
+            return np.asarray(to_rgb(upright, grey.white) if grey else _to_rgb(upright)), used
     except UnidentifiedImageError as error:
         raise BadImage(f"is no image (it begins with {content[:8]!r})") from error
 
@@ -229,34 +239,13 @@ def _first_frame(image: Image.Image) -> Image.Image:
     return whole
 
 
-def _white(image: Image.Image) -> int | None:
-    """The value of white in a file with up to 16 bits of grey, before it is copied and loses what tells; else None."""
-    if image.mode == "I" and image.format == "PPM":  # a PGM, whose values Pillow has brought to this range
-        return 0xFFFF
-    if not image.mode.startswith("I;16"):
-        return None
-    stated = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
-    return (1 << stated) - 1 if 8 < stated < 16 else 0xFFFF
-
-
-def _to_rgb(image: Image.Image, white: int | None) -> Image.Image:
-    if white:
-        return _from_16_bits(image, white)
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise BadImage(f"has 32-bit pixels (mode {image.mode}), whose range is not defined; convert it to 8 bits")
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
     return image.convert("RGB")
-
-
-def _from_16_bits(image: Image.Image, white: int) -> Image.Image:
-    """Grey of values up to ``white`` as RGB of 8 bits; white where it is transparent."""
-    values = np.asarray(image).astype(np.int64)
-    grey = np.minimum((2 * 255 * values + white) // (2 * white), 255)
-    if isinstance(clear := image.info.get("transparency"), int):
-        grey[values == clear] = 255
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
 
 
 def _encode_jpeg(pixels: Pixels, quality: int) -> bytes:

@@ -50,6 +50,8 @@ class Encoding(FrozenModel):
     side: Literal["longest", "shortest"] = "longest"
     jpeg_quality: int = Field(90, ge=1, le=100)
     raw_proportion: float | None = None
+    grey_bits: int = Field(16, ge=1, le=16)
+    """The largest number of so many bits is white where a source's 16-bit grey states no range."""
 
 
 class Parent(FrozenModel):
@@ -90,6 +92,8 @@ class Manifest(FrozenModel):
     content_hash: str
     """BLAKE3 over labels and encoded images in order, split after split (train first)."""
     skipped: tuple[Skipped, ...] = ()
+    max_bad: int | None = Field(None, ge=0)
+    """Images that may be missing: when the set is written, and as corrupt in an epoch. None: it was not recorded."""
     split_rule: str = ""
     """How train and val were told apart when the source has no validation split (share, seed)."""
     parent: Parent | None = None
@@ -116,6 +120,10 @@ class Manifest(FrozenModel):
         if self.class_names and len(self.class_names) != len(self.classes):
             raise ValueError(f"{len(self.class_names)} class_names for {len(self.classes)} classes")
         return self
+
+    def losable(self, split: str) -> int:
+        """Corrupt samples of a split that an epoch may leave out; more, and the rest is no longer the set."""
+        return max(1, self.splits[split].samples // 100) if self.max_bad is None else self.max_bad
 
 
 class Dataset(NamedTuple):

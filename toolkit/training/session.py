@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from toolkit.anynet import Texts, architecture
 from toolkit.anynet.architectures import NO_TEXTS
@@ -16,7 +17,7 @@ from toolkit.study.study import Study
 from toolkit.study.task import Task
 from toolkit.training import device
 from toolkit.training.heartbeat import Heartbeat
-from toolkit.training.loader import Loader, OnCorrupt, Pool
+from toolkit.training.loader import Loader, Pool
 from toolkit.training.pack import Pack
 from toolkit.training.pack_context import PackContext
 from toolkit.training.process_group import Membership, ProcessGroup
@@ -36,7 +37,7 @@ class Session:
         data: Path,
         workers: int,
         stop: StopFlag,
-        on_corrupt: OnCorrupt = "fail",
+        on_corrupt: Literal["fail", "skip"] = "fail",
         membership: Membership | None = None,
         pause: int | None = None,
     ) -> None:
@@ -115,7 +116,8 @@ class Session:
         """The task's dataset, open; opened once. Raises `ToolkitError` when it is not what the task was declared on."""
         if task.dataset not in self._places:
             dataset = find_dataset(task.dataset, self.data)
-            train = Loader(opened(dataset, "train"), self.pool, self.on_corrupt)
+            losable = dataset.manifest.losable("train") if self.on_corrupt == "skip" else None
+            train = Loader(opened(dataset, "train"), self.pool, losable)
             val = Loader(opened(dataset, "val"), self.pool)  # an error over a part of the set is another quantity
             self._places[task.dataset] = PackContext(
                 self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.texts, self.pause
