@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -94,10 +95,25 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
         source=printable(source.origin),
         metric=source.metric,
         split_rule=rule,
-        provenance=found.provenance,
+        provenance={**found.provenance, **counted(found.splits)},
     )
     cli.write(args, name, splits, about)
     return 0
+
+
+def counted(splits: "Mapping[str, Sequence[Sample]]") -> dict[str, Any]:
+    """For the manifest: images and what was passed over add up to the files seen. Empty where no files were counted."""
+    from data_prep.storage.samples import Samples
+
+    counts = [of.passed_over for of in splits.values() if isinstance(of, Samples) and of.passed_over is not None]
+    if not counts:
+        return {}
+    passed_over: Counter[str] = sum(counts, Counter())
+    seen = sum(map(len, splits.values())) + passed_over.total()
+    if passed_over:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
+        say(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({kinds})", to=sys.stderr)
+    return {"files_seen": seen, "passed_over": dict(passed_over)}
 
 
 def _looked_at(root: Path, find: Callable[[], Found]) -> Found:

@@ -120,6 +120,9 @@ def announce(written: Mapping[Path, Manifest], as_json: bool) -> None:
     for path, manifest in written.items():
         counts = ", ".join(f"{split.samples:,} {name}" for name, split in manifest.splits.items())
         left_out = f", {len(manifest.skipped)} left out (see dataset.json)" if manifest.skipped else ""
+        passed_over = sum(manifest.provenance.get("passed_over", {}).values())
+        if passed_over:
+            left_out += f", {passed_over} of {manifest.provenance['files_seen']:,} files passed over"
         part = f" ({said})" if (said := shown(len(manifest.classes))) else ""
         sheet = path / "contact-sheet.png"
         say(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {sheet}{part}")
