@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     cli.writing_options(options)
     args = options.parse_args(argv)
     name = args.name or args.root.resolve().name
-    cli.target(args, name)
+    request = cli.WriteRequest.of(args, name)
 
     from data_prep.storage.image_tree import hold_out
 
@@ -53,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
     rule = ""
     if "val" not in trees:
         splits, rule = hold_out(trees["train"], trees["train"].labels, args.seed, classes)
-    cli.write(args, name, splits, _about(args.root, classes, rule, counted(trees)))
+    about = _about(args.root, classes, rule, counted(trees))
+    cli.announce({request.path: request.write(splits, about)}, args.json)
     return 0
 
 

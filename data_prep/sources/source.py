@@ -66,10 +66,10 @@ def metric_option(options: argparse.ArgumentParser) -> None:
     options.add_argument("--metric", choices=("top1", "top5"), default="top1", help="what counts (default: top1)")
 
 
-def of_folder(args: argparse.Namespace, title: str) -> Source:
+def of_folder(root: Path, title: str, metric: Metric) -> Source:
     """What is known of a user's own dataset: its folder's name."""
-    name = args.root.resolve().name
-    return Source(name, f"{title} of {name}", f"folder {args.root}", args.metric)
+    name = root.resolve().name
+    return Source(name, f"{title} of {name}", f"folder {root}", metric)
 
 
 def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -> int:
@@ -80,9 +80,7 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
     from data_prep.storage.image_tree import hold_out
     from data_prep.writing.dataset import DatasetInfo, printable
 
-    name = args.name or source.name
-    cli.target(args, name)
-    cli.encoding_of(args)
+    request = cli.WriteRequest.of(args, args.name or source.name)
     found = _looked_at(args.root, find)
     splits, rule = found.splits, found.split_rule
     if "val" not in splits:
@@ -97,7 +95,7 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
         split_rule=rule,
         provenance={**found.provenance, **counted(found.splits)},
     )
-    cli.write(args, name, splits, about)
+    cli.announce({request.path: request.write(splits, about)}, args.json)
     return 0
 
 

@@ -47,7 +47,9 @@ def main(argv: Sequence[str]) -> int:
     sources.metric_option(options)
     options.add_argument("--field", metavar="NAME", help="field of KEY.json that has the class (default: use KEY.cls)")
     args = options.parse_args(argv)
-    return sources.write(args, sources.of_folder(args, "WebDataset shards"), lambda: find(args.root, args.field))
+    return sources.write(
+        args, sources.of_folder(args.root, "WebDataset shards", args.metric), lambda: find(args.root, args.field)
+    )
 
 
 def find(root: Path, field: str | None = None) -> Found:
