@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.cli import complain, parser, print_json, run
+from toolkit.cli import complain, parser, print_json, run, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import MANIFEST, Manifest, data_root
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         for problem in problems:
             complain(problem)
         if not problems and not args.json:
-            print(f"{folder}: nothing wrong{_not_covered(Path(folder))}")
+            say(f"{folder}: nothing wrong{_not_covered(Path(folder))}")
     return 1 if any(found.values()) else 0
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from data_prep.imagenot import shards
 from data_prep.imagenot.build import Build, Counts
 from data_prep.imagenot.options import RULES, STAGES, changed, options_help, parse_changes, with_rule
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import parser, print_json, run, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
 
@@ -260,9 +260,9 @@ def _print(document: dict[str, Any]) -> None:
     """Counts as aligned lines; lists as lines of their own."""
     for stage, counts in document.items():
         if isinstance(counts, list):
-            print(*map(_line, counts), sep="\n", end="\n" if counts else "")
+            say("\n".join(map(_line, counts)), end="\n" if counts else "")
         else:
-            print(f"{stage}: {_line(counts)}")
+            say(f"{stage}: {_line(counts)}")
 
 
 def _line(row: Any) -> str:

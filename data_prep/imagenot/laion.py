@@ -43,6 +43,8 @@ REASONS = ("broken", "unsafe", "language", "small", "aspect")
 TABLES = (".parquet", ".tsv", ".csv", ".tsv.gz", ".csv.gz")
 FOLDERS = ("*.parquet", "**/*.parquet", "*.[tc]sv", "*.[tc]sv.gz")
 """Of a folder, what the first of these finds."""
+BUFFER = 1 << 16
+"""Bytes of a column that are read at a time."""
 LONGEST_FIELD = 1 << 24
 SECRET_IN_URL = "credentials come from the environment alone (HF_TOKEN; AWS_ACCESS_KEY_ID and its like)"
 
@@ -140,10 +142,11 @@ def _parquet(source: str, file: IO[bytes], rows: int) -> "Iterator[tuple[Found, 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as parquet:
+    # Without a buffer, and side by side, whole columns of a row group would be held, however large it is.
+    with pq.ParquetFile(file, buffer_size=BUFFER) as parquet:
         found = find_columns(source, parquet.schema_arrow.names, _empty(parquet.metadata))
         columns = [name for group in found.values() for name in group]
-        for batch in parquet.iter_batches(batch_size=rows, columns=columns):
+        for batch in parquet.iter_batches(batch_size=rows, columns=columns, use_threads=False):
             yield found, pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
 
 

@@ -6,7 +6,6 @@ letter is a class of characters: those between words are one, those in no phrase
 """
 
 import string
-from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -133,29 +132,39 @@ def _automaton(table: Mapping[Phrase, set[int]], letter: Mapping[str, int], adja
 
     ``adjacent``: two gaps are more than one; otherwise any number of them is as good as one.
     """
-    spelt = {
-        (GAP, *(n for word in phrase for n in (*(letter[c] for c in word), GAP))): min(of) if len(of) == 1 else SEVERAL
-        for phrase, of in table.items()
-    }
-    # Shorter ones first: the end where a node's search goes on is then always there before it.
-    nodes = sorted({phrase[:i] for phrase in [*spelt, (GAP,)] for i in range(len(phrase) + 1)}, key=len)
-    number = {beginning: node for node, beginning in enumerate(nodes)}
-    children: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for node, beginning in enumerate(nodes[1:], 1):
-        children[number[beginning[:-1]]].append((beginning[-1], node))
-    moves = np.zeros((len(nodes), STOP + 1 + len(letter)), np.int32)
-    found = np.array([spelt.get(beginning, NONE) for beginning in nodes], np.int32)
-    shorter = np.zeros(len(nodes), np.int32)
-    for node, beginning in enumerate(nodes):
+    children, labels = _tree(table, letter)
+    moves = np.zeros((len(children), STOP + 1 + len(letter)), np.int32)
+    found = np.full(len(children), NONE, np.int32)
+    # Of each node: the one of the longest end of what was read that is a beginning too, where a search goes on.
+    shorter = np.zeros(len(children), np.int32)
+    order = [0]
+    for node in order:  # it grows: shorter nodes before longer ones, so that the row of ``shorter`` is there
         moves[node] = moves[shorter[node]]
-        found[node] = _both(found[node], found[shorter[node]])
-        for n, child in children[node]:
+        found[node] = _both(labels.get(node, NONE), found[shorter[node]])
+        for n, child in children[node].items():
             shorter[child] = moves[shorter[node], n] if node else 0
             moves[node, n] = child
+            order.append(child)
         moves[node, SKIP] = node
-        if beginning[-1:] == (GAP,) and not adjacent:
-            moves[node, GAP] = node
+    if not adjacent:
+        after_gap = np.array([node[GAP] for node in children if GAP in node])
+        moves[after_gap, GAP] = after_gap
     return _ends_last(moves, found)
+
+
+def _tree(table: Mapping[Phrase, set[int]], letter: Mapping[str, int]) -> tuple[list[dict[int, int]], dict[int, int]]:
+    """The children of every node by letter, the root first, and what the phrases stand for, by their last node."""
+    children: list[dict[int, int]] = [{GAP: 1}, {}]
+    labels = {}
+    for phrase, of in table.items():
+        node = 1
+        for n in (n for word in phrase for n in (*(letter[character] for character in word), GAP)):
+            if n not in children[node]:
+                children[node][n] = len(children)
+                children.append({})
+            node = children[node][n]
+        labels[node] = min(of) if len(of) == 1 else SEVERAL
+    return children, labels
 
 
 def _ends_last(moves: Numbers, found: Numbers) -> Automaton:

@@ -39,7 +39,7 @@ class Match(FrozenModel):
     any_length: tuple[str, ...] = Field(
         ("n03694639",), description="classes (wnids) whose shorter lemmas are looked for all the same"
     )
-    batch_rows: int = Field(100_000, ge=1, description="rows held in memory at a time")
+    batch_rows: int = Field(20_000, ge=1, description="rows held in memory at a time")
 
 
 class Score(FrozenModel):
@@ -122,6 +122,9 @@ class Clean(FrozenModel):
     )
     max_flat: float = Field(
         1.0, gt=0, le=1, description="largest share of pixels in the two commonest grey tones (1: any; text-only: 0.9)"
+    )
+    legible: Literal["keep", "drop"] = Field(
+        "keep", description="images in which the name of their class can be read (drop needs the extra 'ocr')"
     )
 
 

@@ -13,6 +13,9 @@ LAST = 200
 FEW = 20
 """Hosts that must be lost before their share counts (our choice): a class may live on two or three that are gone."""
 
+VERY_LAST = 5
+"""URLs at a shard's end that may be all that an outage has met (our choice)."""
+
 
 class Outage(ToolkitError):
     """The network is down, or not there: the stage stops as it is."""
@@ -49,9 +52,9 @@ class Breaker:
         )
 
     async def end(self) -> None:
-        """After a shard, however small: raise `Outage` when most of its last hosts are lost, and all known ones."""
-        hosts, lost = self._counts()
-        if lost > self._most * hosts:
+        """After a shard: raise `Outage` when most of its hosts are lost, or the very last, and all known ones."""
+        hosts, lost_ones = self._counts()
+        if lost_ones > self._most * hosts or all(lost for _, lost in list(self._last)[-VERY_LAST:]):
             await self.begin()
 
     def _counts(self) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import orjson
 
 from data_prep.imagenot.build import ORIGIN, Build, write
 from data_prep.imagenot.outage import Outage
-from toolkit.cli import complain, run
+from toolkit.cli import complain, run, say
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import read_regular
 
@@ -195,7 +195,7 @@ def main(argv: Sequence[str]) -> int:
     check_image()
     record = orjson.loads(read_regular(argv[0]))
     shards = record["elements"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
-    print(f"{record['stage']}: {len(shards)} shards on {host()}, image {image_digest()}", flush=True)
+    say(f"{record['stage']}: {len(shards)} shards on {host()}, image {image_digest()}")
     failures = [error for error in _in_turn(Build.open(record["build"]), record["stage"], shards) if error is not None]
     for error in failures:
         complain(error)

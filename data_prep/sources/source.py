@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_prep.storage.names import SPLIT, SPLITS
 from data_prep.writing import options as cli
-from toolkit.cli import parser
+from toolkit.cli import parser, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import Metric
 from toolkit.texts import read_text
@@ -112,7 +112,7 @@ def counted(splits: "Mapping[str, Sequence[Sample]]") -> dict[str, Any]:
     seen = sum(map(len, splits.values())) + passed_over.total()
     if passed_over:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
-        print(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({kinds})", file=sys.stderr)
+        say(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({kinds})", to=sys.stderr)
     return {"files_seen": seen, "passed_over": dict(passed_over)}
 
 
@@ -199,7 +199,7 @@ def by_split(folder: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
 
 def complain_of_test(folder: Path, test: str) -> None:
     """Say that a third split, ``test``, is left alone: nothing is trained or judged on it."""
-    print(f"note: {folder} has a split for validation and one for testing: {test} is not used", file=sys.stderr)
+    say(f"note: {folder} has a split for validation and one for testing: {test} is not used", to=sys.stderr)
 
 
 def labels_of(

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from rich.console import Console
+from rich.text import Text
 
 from data_prep.storage.samples import Sample, Samples, Span
 from toolkit.errors import ToolkitError
 from toolkit.files import open_regular
+from toolkit.visible import visible
 
 
 class TarEntry(NamedTuple):
@@ -125,5 +127,5 @@ class Spans(Samples):
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Show that the headers of ``path`` are being read: 60,000 a second from a disk, fewer from a network."""
-    with Console(stderr=True).status(f"reading the headers of {path.name}"):
+    with Console(stderr=True).status(Text(f"reading the headers of {visible(path.name)}")):
         yield

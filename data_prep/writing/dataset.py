@@ -25,6 +25,7 @@ from data_prep.writing.process_pool import Workers, available_cores
 from data_prep.writing.process_pool import workers as open_workers
 from data_prep.writing.progress import progress
 from data_prep.writing.staging import new_folder
+from toolkit.cli import say
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.digests import write_digests
 from toolkit.imagefile.format import Encoded, Pixels, content_hash, content_of
@@ -276,7 +277,7 @@ class _Run:
         if len(self.skipped) <= self.max_bad:
             return
         named = [" ".join(f"{bad.source}: {bad.reason}".split()) for bad in self.skipped]
-        print(*(f"bad: {line}" for line in named), sep="\n", file=sys.stderr)
+        say("\n".join(f"bad: {line}" for line in named), to=sys.stderr)
         raise ToolkitError(
             f"{len(named)} bad images, at most {self.max_bad} may be left out (--max-bad){more}; "
             f"the first is {named[0]}"
@@ -288,11 +289,11 @@ class _Run:
         if not dark or self.encoding.grey_bits < 16:
             return
         bits = max(dark)
-        print(
+        say(
             f"note: {sum(dark.values()):,} of {self.grey_bits.total():,} images of 16-bit grey have no value over "
             f"{(1 << bits) - 1:,} and become {max(1, 1 << bits >> 8)} levels of grey; if that is the range of all, "
             f"--grey-bits {bits} takes it for black to white",
-            file=sys.stderr,
+            to=sys.stderr,
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.cli import print_json
+from toolkit.cli import print_json, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import Encoding, Manifest, data_root
 
@@ -125,4 +125,4 @@ def announce(written: Mapping[Path, Manifest], as_json: bool) -> None:
             left_out += f", {passed_over} of {manifest.provenance['files_seen']:,} files passed over"
         part = f" ({said})" if (said := shown(len(manifest.classes))) else ""
         sheet = path / "contact-sheet.png"
-        print(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {sheet}{part}")
+        say(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {sheet}{part}")

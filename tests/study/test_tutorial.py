@@ -25,7 +25,9 @@ def blocks() -> Iterator[tuple[str, str]]:
 @pytest.mark.skipif(not shutil.which("npm"), reason="the tutorial's pictures come by npm")
 def test_the_tutorial_leads_from_a_folder_to_an_answer(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    python = tmp_path / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')  # a link would be a Python without its packages
+    python.chmod(0o755)
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
     said = ""

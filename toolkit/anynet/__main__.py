@@ -21,7 +21,7 @@ from toolkit.anynet.config import AnyNetConfig, Complexity
 from toolkit.anynet.frozen import Freezer
 from toolkit.anynet.population import POPULATIONS, Population, load_population
 from toolkit.anynet.sampler import BUDGET, sample
-from toolkit.cli import parser, positive, print_json, run
+from toolkit.cli import parser, positive, print_json, run, say
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import write_atomic
 
@@ -97,9 +97,7 @@ def _sample(argv: Sequence[str]) -> int:
     except OSError as error:
         raise ToolkitError(f"{given.out} cannot be written ({error.strerror})") from error
     last = len(nets) - 1
-    print(
-        f"{given.out}: {len(nets)} nets; train them by: launch --population {given.out} --array 0-{last} --dataset ..."
-    )
+    say(f"{given.out}: {len(nets)} nets; train them by: launch --population {given.out} --array 0-{last} --dataset ...")
     return 0
 
 

@@ -1,17 +1,35 @@
 """Simulated studies whose truth is known: each says whether an interval of the report held it."""
 
+from functools import cache
+
 import numpy as np
 from numpy.random import Generator
 
-from toolkit.stats.correlation import Statistic, bootstrap_correlations, bootstrap_spearman, correlations
+from toolkit.stats.concordance import concordance
+from toolkit.stats.correlation import (
+    Statistic,
+    bootstrap_correlations,
+    bootstrap_spearman,
+    correlations,
+    midranks,
+)
 from toolkit.stats.dependent import honest_best
 from toolkit.stats.distribution import distribution
-from toolkit.stats.fits import deming, ols
-from toolkit.stats.intervals import CORRECTED_FROM, GAIN_FROM, clopper_pearson, correlation_interval, interval_from
+from toolkit.stats.fits import deming, left_out, ols
+from toolkit.stats.intervals import (
+    CORRECTED_FROM,
+    GAIN_FROM,
+    NOISELESS_FROM,
+    clopper_pearson,
+    correlation_interval,
+    interval_from,
+    share_interval,
+)
 from toolkit.stats.partial import partial_spearman
-from toolkit.stats.ranking import Noise, flips, inversions, rank_intervals, regret_interval, same_ranking
-from toolkit.stats.reliability import bootstrap_reliability, reliability
+from toolkit.stats.ranking import Noise, discoveries, flips, inversions, rank_intervals, regret_interval, same_ranking
+from toolkit.stats.reliability import bootstrap_reliability, noiseless_spearman, reliability
 from toolkit.stats.resampling import Draws, Floats, Interval, Ints
+from toolkit.stats.variance import bootstrap_split, split
 
 RESAMPLES = 500
 PAIR = np.array([[0, 1]])
@@ -87,17 +105,20 @@ def best(n: int, rng: Generator) -> float | None:
     return _held(honest_best(rho[1:] - rho[0], samples[1:] - samples[0]).interval, 0.0)
 
 
-def corrected(share: float, n: int, rng: Generator) -> float | None:
-    """A pair of correlation 0.6 behind noise that leaves ``share`` of each column's variance."""
+def corrected(statistic: Statistic, r: float, share: float, n: int, rng: Generator) -> float | None:
+    """A pair of correlation ``r`` behind noise that leaves ``share`` of each column's variance."""
     error = np.full(n, np.sqrt(1 / share - 1))
-    values = _normal(rng, n, 0.6) + rng.standard_normal((n, 2)) * error[:, None]
+    values = _normal(rng, n, r) + rng.standard_normal((n, 2)) * error[:, None]
     drawn = _draws(rng)
-    pearson = bootstrap_correlations(values, PAIR, drawn).pearson[0]
+    found = bootstrap_correlations(values, PAIR, drawn)
     a, b = (bootstrap_reliability(column, error, drawn) for column in values.T)
     if not min(reliability(column, error) for column in values.T) > 0:
         return None
+    if statistic == "spearman":
+        freed = noiseless_spearman(found.spearman[0], np.sqrt(a * b))
+        return _held(interval_from(NOISELESS_FROM, np.nan, freed, n, drawn), _of_ranks(r))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _held(interval_from(CORRECTED_FROM, np.nan, pearson / np.sqrt(a * b), n, drawn), 0.6)
+        return _held(interval_from(CORRECTED_FROM, np.nan, found.pearson[0] / np.sqrt(a * b), n, drawn), r)
 
 
 def slope(name: str, n: int, rng: Generator) -> float | None:
@@ -160,3 +181,54 @@ def equal_rankings(name: str, n: int, gap: float, rng: Generator) -> float:
         return found.beyond_noise if name == "beyond noise" else float(found.confirmed > 0)
     same = same_ranking(x, y, errors, errors, int(rng.integers(2**31)))
     return same.beyond_noise if name == "by chance" else float(same.p < 0.05)
+
+
+def component(source: str, datasets: int, n: int, rng: Generator) -> float | None:
+    """Whether the share of variance of ``source`` is held: datasets 4 apart, nets 2, nets on a dataset 1, noise 1."""
+    hardness = np.linspace(-1, 1, datasets)
+    hardness = 4 * hardness / hardness.std(ddof=1)
+    values = hardness + 2 * rng.standard_normal((n, 1)) + rng.standard_normal((n, datasets)) * np.sqrt(2)
+    noise, drawn = np.ones((n, datasets)), _draws(rng)
+    found, samples = split(values, noise), bootstrap_split(values, noise, drawn)
+    share, of_samples = (getattr(v, source) / np.sum(v, axis=0) for v in (found, samples))
+    truth = {"datasets": 16.0, "nets": 4.0, "particular": 1.0, "noise": 1.0}[source] / 22
+    return _held(share_interval(float(share[0]), of_samples, n, drawn), truth)
+
+
+def friedman(what: str, datasets: int, n: int, rng: Generator) -> float:
+    """Nets that do not differ: whether Friedman's test refuses it, or any two mean ranks are critically apart."""
+    found = concordance(rng.standard_normal((n, datasets)))
+    apart = np.ptp(found.mean_ranks) > found.critical_difference
+    return float(found.p < 0.05 if what == "p < 0.05" else apart)
+
+
+def band(what: str, n: int, rng: Generator) -> float:
+    """Nets on a probit line: the share outside their bands, or whether any is confirmed to be off."""
+    x = rng.standard_normal(n)
+    y = 0.8 * x + 0.3 * rng.standard_normal(n)
+    found = left_out(x, y)
+    if what == "any confirmed":
+        return float(discoveries(found.p, n) > 0)
+    return float(((found.low <= y) & (y <= found.high)).mean())
+
+
+@cache
+def _with_the_rest(r: float, columns: int) -> float:
+    """Spearman's rho of one of so many normal columns, any two of correlation ``r``, with the others' mean rank."""
+    rng = np.random.default_rng(1)
+    values = np.sqrt(r) * rng.standard_normal((200_000, 1)) + np.sqrt(1 - r) * rng.standard_normal((200_000, columns))
+    return float(correlations(_and_the_rest(values), PAIR).spearman[0])
+
+
+def _and_the_rest(values: Floats) -> Floats:
+    ranks = np.stack([midranks(column) for column in values[:, 1:].T])
+    return np.stack([values[:, 0], ranks.mean(axis=0)], axis=1)
+
+
+def with_the_rest(r: float, n: int, rng: Generator) -> float | None:
+    """One of five datasets, each two of correlation ``r``, against the mean rank on the other four."""
+    values = np.sqrt(r) * rng.standard_normal((n, 1)) + np.sqrt(1 - r) * rng.standard_normal((n, 5))
+    pair, drawn = _and_the_rest(values), _draws(rng)
+    samples = bootstrap_correlations(pair, PAIR, drawn).spearman[0]
+    estimate = float(correlations(pair, PAIR).spearman[0])
+    return _held(correlation_interval("spearman", estimate, samples, n, drawn), _with_the_rest(r, 5))

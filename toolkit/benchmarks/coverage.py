@@ -15,6 +15,7 @@ from toolkit.benchmarks import _simulated as simulated
 from toolkit.cli import parser, print_json, run
 from toolkit.names import unknown
 from toolkit.stats.correlation import Statistic
+from toolkit.stats.variance import Split
 
 STUDIES = 1000
 ROWS = (4, 5, 6, 8, 10, 15, 20, 30, 50, 100)
@@ -39,14 +40,19 @@ class Case(NamedTuple):
 
 def cases() -> list[Case]:
     """Every case, in the order of the report's tables."""
-    return [*_of_correlations(), *_of_families(), *_of_other_intervals(), *_of_rankings()]
+    return [*_of_correlations(), *_of_families(), *_of_other_intervals(), *_of_rankings(), *_of_many_datasets()]
 
 
 def _over(
-    rows: Sequence[int], table: str, quantity: str, setting: str, study: Callable[..., float | None]
+    rows: Sequence[int],
+    table: str,
+    quantity: str,
+    setting: str,
+    study: Callable[..., float | None],
+    good: str = "0.95",
 ) -> list[Case]:
     """A case for each number of rows, which the study takes last but its generator."""
-    return [Case(table, quantity, setting, n, partial(study, n)) for n in rows]
+    return [Case(table, quantity, setting, n, partial(study, n), good) for n in rows]
 
 
 def _of_correlations() -> Iterator[Case]:
@@ -69,9 +75,12 @@ def _of_families() -> Iterator[Case]:
 
 
 def _of_other_intervals() -> Iterator[Case]:
-    for r in (0.5, 0.9):
-        study = partial(simulated.corrected, r)
-        yield from _over((100, 200, 500), "noise", "corrected", f"reliability {r}", study)
+    for share in (0.5, 0.9):
+        pearson = partial(simulated.corrected, "pearson", 0.6, share)
+        yield from _over((100, 200, 500), "noise", "pearson corrected", f"reliability {share}", pearson)
+        for r in (0.6, 0.9):
+            noiseless = partial(simulated.corrected, "spearman", r, share)
+            yield from _over((20, 30, 50, 100, 200), "noise", "noiseless", f"rho {r}, reliability {share}", noiseless)
     for name in ("ols", "deming"):
         yield from _over(ROWS, "fits", name, "slope 0.5", partial(simulated.slope, name))
     yield from _over(ROWS, "distribution", "share", "uniform", simulated.share)
@@ -90,6 +99,20 @@ def _of_rankings() -> Iterator[Case]:
         )
         for name, good in UNDER_EQUAL_RANKINGS.items():
             yield Case("agreement", name, where, n, partial(simulated.equal_rankings, name, n, gap), good)
+
+
+def _of_many_datasets() -> Iterator[Case]:
+    for source in Split._fields:
+        component = partial(simulated.component, source, 5)
+        yield from _over((15, 20, 30, 50, 100), "variance", source, "5 datasets", component)
+    for datasets in (3, 5, 10):
+        for name in ("p < 0.05", "any two apart"):
+            study = partial(simulated.friedman, name, datasets)
+            yield from _over((4, 10, 100), "concordance", name, f"{datasets} datasets", study, "to 0.05")
+    for name, good in (("band", "0.95"), ("any confirmed", "to 0.05")):
+        yield from _over((8, 10, 30, 100), "robustness", name, "a straight line", partial(simulated.band, name), good)
+    for r in (0.5, 0.9):
+        yield from _over(ROWS[3:], "redundancy", "with the rest", f"rho {r}", partial(simulated.with_the_rest, r))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -8,13 +8,13 @@ import numpy as np
 from scipy import special
 
 from toolkit.analysis.families import draws
-from toolkit.analysis.finding import TRANSFERS
+from toolkit.analysis.finding import TRANSFERS, verdict_of
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.ranking import standard_errors
 from toolkit.analysis.roles import Roles
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
-from toolkit.planning.goal import ONE_LOOK, THRESHOLDS, verdict_of
+from toolkit.planning.goal import ONE_LOOK, THRESHOLDS
 from toolkit.stats.correlation import MINIMUM
 from toolkit.stats.reliability import reliability
 from toolkit.stats.sequential import Estimate, interval_at, spearman_estimate

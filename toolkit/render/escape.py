@@ -10,9 +10,8 @@ from typing import Any
 import markupsafe
 import orjson
 
-BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-"""Characters that change the direction of what is written (Unicode Standard Annex 9)."""
-HIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI}\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+from toolkit.visible import visible
+
 MARKDOWN = re.compile(
     r"[\\`*_|~$&@]|<(?=[A-Za-z/!?])|\](?=[(\[:])|^[#>+=-]|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)|:(?=//)|\.(?=\w*\.)"
 )
@@ -22,16 +21,6 @@ LATEX = {
 }  # fmt: skip
 FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
 """First letters, also wide ones, from which a spreadsheet takes a cell for a formula (OWASP, CSV Injection)."""
-
-
-def visible(text: str) -> str:
-    r"""``text`` on one line: runs of white space become one blank, control characters their number (``\x1b``)."""
-    return HIDDEN.sub(_spelled, " ".join(text.split()))
-
-
-def _spelled(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
 def terminal(text: str) -> str:

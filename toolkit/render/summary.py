@@ -29,6 +29,10 @@ COLUMNS = {
         *("dataset", "n", "flips", "of_pairs", "beyond_noise", "by_chance", "confirmed", "same_p"),
         *("top_5", "top_15", "regret"),
     ),
+    "noise": ("a", "b", "n", "spearman", "ceiling", "noiseless"),
+    "top": ("dataset", "n", "weighted_tau", "rbo", "lost_1", "lost_3", "lost_10", "lost_by_lot"),
+    "variance": ("source", "means", "deviation", "share"),
+    "concordance": ("nets", "left_out", "datasets", "kendall_w", "mean_rho", "p", "critical_difference"),
     "errata": ("where", "dataset", "printed", "found"),
 }
 
@@ -44,7 +48,7 @@ def summarise(report: Report) -> None:
     _show_best(out, report)
     if "pairs" in report.tables:
         _show_pairs(out, report)
-    for name in ("best-subset", "draws", "agreement"):
+    for name in ("best-subset", "draws", "agreement", "noise", "top", "variance", "concordance"):
         _show(out, report, name, digits=2)
     if "printed" in report.tables:
         _show_printed(out, report)

@@ -106,3 +106,31 @@ def _line(moments: Floats, ratio: float) -> tuple[Floats, Floats]:
             lean = syy - ratio * sxx
             slope = (lean + np.sqrt(lean**2 + 4 * ratio * sxy**2)) / (2 * sxy)
     return slope, y - slope * x
+
+
+class LeftOut(NamedTuple):
+    """Each value as the others predict it; all (n,)."""
+
+    expected: Floats
+    low: Floats
+    high: Floats
+    p: Floats
+    """Two-sided, of no more than chance between the value and the line."""
+
+
+def left_out(x: Floats, y: Floats) -> LeftOut:
+    """``y`` (n,) as the least-squares line of all others on ``x`` predicts it, with `LEVEL` prediction intervals.
+
+    Externally studentized residuals (Cook & Weisberg 1982, ch. 2), Student's t with n - 3; n >= 5, ``x`` not constant.
+    """
+    n = len(x)
+    dx = x - x.mean()
+    leverage = 1 / n + dx**2 / (dx @ dx)
+    residual = y - y.mean() - (dx @ y) / (dx @ dx) * dx
+    alone = residual / (1 - leverage)
+    variance = np.maximum(residual @ residual - residual * alone, 0) / (n - 3)
+    error = np.sqrt(variance / (1 - leverage))
+    half = special.stdtrit(n - 3, (1 + LEVEL) / 2) * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * special.stdtr(n - 3, -np.abs(alone / error))
+    return LeftOut(y - alone, y - alone - half, y - alone + half, np.where(np.isfinite(p), p, 1.0))

@@ -10,7 +10,9 @@ BOOTSTRAP_FROM: dict[Statistic, int] = {"spearman": 20, "kendall": 10, "pearson"
 """Rows from which percentiles of the bootstrap hold what they say; fewer take Fisher's z (docs/statistics.md)."""
 GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 200
 """Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, for a Deming line and for a
-correlation freed of noise; with fewer, no interval is given (docs/statistics.md)."""
+Pearson's r freed of noise; with fewer, no interval is given (docs/statistics.md)."""
+NOISELESS_FROM, SPLIT_FROM, BAND_FROM = 30, 20, 8
+"""The same for a Spearman's rho freed of noise, for components of variance, and for the band about a line."""
 FAMILIES_FROM = 8
 """Families from which resampling them holds what it says; of fewer, no interval is given (docs/statistics.md)."""
 
@@ -66,7 +68,7 @@ def _family_z(estimate: float, samples: Floats, families: int) -> tuple[float, f
     """Fisher's z of a correlation, and half of its interval's width."""
     inside = 1 - ROUNDING
     z = float(np.arctanh(np.clip(estimate, -inside, inside)))
-    return z, _family_half(np.arctanh(np.clip(samples, -inside, inside)), families)
+    return z, _spread_half(np.arctanh(np.clip(samples, -inside, inside)), families)
 
 
 def family_interval(estimate: float, samples: Floats, families: int) -> Interval:
@@ -76,11 +78,11 @@ def family_interval(estimate: float, samples: Floats, families: int) -> Interval
     freedom (as with few clusters, Cameron & Miller 2015, J. Hum. Resour. 50:317; percentiles are too narrow there).
     None of fewer than `FAMILIES_FROM`.
     """
-    half = _family_half(samples, families)
+    half = _spread_half(samples, families)
     return Interval(float(estimate - half), float(estimate + half)) if half > 0 else NO_INTERVAL
 
 
-def _family_half(samples: Floats, families: int) -> float:
+def _spread_half(samples: Floats, families: int) -> float:
     defined = samples[np.isfinite(samples)]
     if families < FAMILIES_FROM or len(defined) < (1 - UNDEFINED_ALLOWED) * len(samples):
         return float("nan")
@@ -124,3 +126,16 @@ def interval_from(least: int, estimate: float, samples: Floats, n: int, draws: D
         if draws.family_count is None
         else family_interval(estimate, samples, draws.family_count)
     )
+
+
+def share_interval(share: float, samples: Floats, n: int, draws: Draws) -> Interval:
+    """`LEVEL` interval of a ``share`` between 0 and 1 from ``n`` rows, as `family_interval` on the scale of the logit.
+
+    Rows drawn one by one count as families of one. None of fewer than `SPLIT_FROM` rows, nor of a share of 0 or 1.
+    """
+    if n < SPLIT_FROM or not 0 < share < 1:
+        return NO_INTERVAL
+    units = n if draws.family_count is None else draws.family_count
+    half = _spread_half(np.asarray(special.logit(samples)), units)
+    low, high = special.expit(special.logit(share) - half), special.expit(special.logit(share) + half)
+    return Interval(float(low), float(high)) if low < high else NO_INTERVAL

@@ -1,5 +1,6 @@
 """Rankings under noise: intervals of ranks, flips, overlap of the best, regret. The least value is the best."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,15 +15,21 @@ Z = 1.959963984540054
 """Standard errors on either side of a `LEVEL` interval."""
 
 
+@cache
+def surely_apart(n: int) -> float:
+    """Standard errors of a difference that no two of ``n`` equal values reach with `LEVEL`, n >= 2 (Tukey 1953)."""
+    return float(stats.studentized_range.ppf(LEVEL, n, np.inf) / np.sqrt(2))
+
+
 def rank_intervals(values: Floats, errors: Floats) -> tuple[Ints, Ints]:
     """Lowest and highest rank (1 = least value) that each of ``values`` (n,) may have; all hold together with `LEVEL`.
 
     ``errors`` (n,) are standard errors. A rank is bounded by how many others are surely better and how many surely
-    worse (Klein, Wright & Wieczorek 2020, J. R. Stat. Soc. A 183:1057); sure is a difference beyond the studentized
-    range of all (Tukey 1953; Kramer 1956 for unequal errors).
+    worse (Klein, Wright & Wieczorek 2020, J. R. Stat. Soc. A 183:1057); sure is a difference beyond `surely_apart`
+    (Kramer 1956 for unequal errors).
     """
     n = len(values)
-    apart = float(stats.studentized_range.ppf(LEVEL, n, np.inf)) / np.sqrt(2) if n > 1 else 0.0
+    apart = surely_apart(n) if n > 1 else 0.0
     low, high = np.empty(n, np.int64), np.empty(n, np.int64)
     for i in range(n):
         needed = apart * np.hypot(errors[i], errors)
@@ -70,7 +77,7 @@ def flips(x: Floats, y: Floats, x_noise: Noise, y_noise: Noise) -> Flips:
     if not known:
         return Flips(pairs, inverted, -1, -1)
     found = np.concatenate(distances)
-    return Flips(pairs, inverted, int((found > Z).sum()), _discoveries(special.ndtr(-found), pairs))
+    return Flips(pairs, inverted, int((found > Z).sum()), discoveries(special.ndtr(-found), pairs))
 
 
 def _apart(values: Floats, noise: Noise, i: int, others: Ints) -> Floats:
@@ -97,8 +104,11 @@ def _exact_apart(noise: Noise, i: int, others: Ints) -> Floats:
     return -np.asarray(special.ndtri(np.minimum(p, 0.5)))
 
 
-def _discoveries(p: Floats, tests: int) -> int:
-    """How many of ``tests`` are discoveries, of which ``p`` (m,) are given and the others are 1."""
+def discoveries(p: Floats, tests: int) -> int:
+    """How many of ``tests`` are discoveries, of which ``p`` (m,) are given and the others are 1.
+
+    The false-discovery rate is held at 1 - `LEVEL` (Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289).
+    """
     passed = np.flatnonzero(np.sort(p) <= (1 - LEVEL) * np.arange(1, len(p) + 1) / tests)
     return int(passed[-1]) + 1 if len(passed) else 0
 

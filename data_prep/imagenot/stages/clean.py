@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from data_prep.imagenot import options
 from data_prep.imagenot.build import Advance, Build, Counts, unseen, write, write_table
-from data_prep.imagenot.stages import download
+from data_prep.imagenot.legible import is_legible
+from data_prep.imagenot.stages import classes, download
 from data_prep.imagenot.states import SUCCESS
 from toolkit.errors import ToolkitError, UsageError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Hashes = NDArray[np.uint64]
 KEPT = "kept.parquet"
-REASONS = ("unreadable", "tiny", "flat", "placeholder", "in_other", "taken_down", "duplicate")
+REASONS = ("unreadable", "tiny", "flat", "legible", "placeholder", "in_other", "taken_down", "duplicate")
 COPIES = 5
 """URLs of one class that may have the very same file (our choice): of more, it stands for images that are gone."""
 
@@ -50,9 +51,10 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     import polars as pl
 
     tar = build.need("download", f"{shard}/00000.tar")
+    names = class_names(build, shard) if build.options.clean.legible == "drop" else {}
     looks = []
     for key, start, content in read_tar(tar):
-        looks.append(_look(key, start, content, build.options.clean))
+        looks.append(_look(key, start, content, build.options.clean, names.get(key)))
         advance(1)
     schema = {"key": pl.String, "start": pl.Int64, "size": pl.Int64, "reason": pl.String, "phash": pl.UInt64}
     output = build.room("clean") / f"{shard}.parquet"
@@ -134,15 +136,29 @@ def read_tar(path: Path) -> Iterator[tuple[str, int, bytes]]:
         ) from error
 
 
-def _look(key: str, start: int, content: bytes, section: options.Clean) -> Look:
+def class_names(build: Build, shard: str) -> dict[str, str]:
+    """The name of each image's class, by the image's key in the shard's tar."""
+    import polars as pl
+
+    names = {each.wnid: each.name for each in classes.load(build)}
+    table = pl.read_parquet(build.room("download") / shard / download.TABLE, columns=["key", "class"])
+    return {key: names[wnid] for key, wnid in table.drop_nulls("key").iter_rows()}
+
+
+def _look(key: str, start: int, content: bytes, section: options.Clean, name: str | None) -> Look:
+    """``name``: of the image's class, where an image in which it can be read is to be left out."""
     try:
         image = decode(content)
     except Exception:  # a decoder may raise anything on a damaged file; the reason says so
         return Look(key, start, len(content), "unreadable", 0)
     if min(image.size) < section.min_side:
         return Look(key, start, len(content), "tiny", 0)
-    flat = section.max_flat < 1 and flatness(image) > section.max_flat
-    return Look(key, start, len(content), "flat" if flat else None, perceptual_hash(image))
+    reason = None
+    if section.max_flat < 1 and flatness(image) > section.max_flat:
+        reason = "flat"
+    elif name and is_legible(name, image):
+        reason = "legible"
+    return Look(key, start, len(content), reason, perceptual_hash(image))
 
 
 def decode(content: bytes) -> "Image":

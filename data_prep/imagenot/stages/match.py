@@ -1,5 +1,6 @@
 """Stage match: rows of LAION's metadata whose caption holds a lemma of exactly one class."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import orjson
 
 from data_prep.imagenot import options
 from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, total, unseen, write
-from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, Found, check_filters, drop_reason, read_batches
+from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, check_filters, drop_reason, read_batches
 from data_prep.imagenot.lemmas import NONE, SEVERAL, Phrase, phrases
 from data_prep.imagenot.stages import classes
 from data_prep.wordnet import WordNet
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from data_prep.imagenot.matcher import Matcher
+
+GROUP = 20_000
+"""Candidates that are written at a time: as few as that, so that memory is bounded, and compress well all the same."""
 
 
 def shards(build: Build) -> list[str]:
@@ -42,21 +46,40 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     source = section.sources[int(shard)]
     matcher, wnids = load_matcher(build)
     output = build.room("match") / f"{shard}.parquet"
-    found: Found = {}
+    found: dict[str, Sequence[str]] = {}
     counts: list[Counts] = [dict.fromkeys(("rows", *REASONS, "no_class", "several", "matched"), 0)]
+
+    def matches() -> "Iterator[pl.DataFrame]":
+        for batch in read_batches(source, section.batch_rows):
+            check_filters(source, batch.has, section)
+            matched, counted = match_rows(shard, batch, section, matcher, wnids)
+            counts.append(counted)
+            found.update(batch.found)
+            advance(len(batch.rows))
+            yield matched
+
     try:
         with atomic(output) as temporary, pq.ParquetWriter(temporary, schema(), compression="zstd") as writer:
-            for batch in read_batches(source, section.batch_rows):
-                check_filters(source, batch.has, section)
-                matched, counted = match_rows(shard, batch, section, matcher, wnids)
-                writer.write_table(matched.to_arrow().cast(schema()))
-                counts.append(counted)
-                found = batch.found
-                advance(len(batch.rows))
+            for group in _grouped(matches()):
+                writer.write_table(group.to_arrow().cast(schema()))
     except OSError as error:
         raise cannot_write(output, error) from error
     write(build.room("match") / f"columns-{shard}.json", orjson.dumps(found))
     build.finish("match", shard, total(counts))
+
+
+def _grouped(frames: "Iterator[pl.DataFrame]") -> "Iterator[pl.DataFrame]":
+    """The rows of all frames, `GROUP` or somewhat more at a time."""
+    import polars as pl
+
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= GROUP:
+            yield pl.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
 
 
 def schema() -> "pa.Schema":
