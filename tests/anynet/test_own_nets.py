@@ -18,6 +18,7 @@ from toolkit.anynet.__main__ import main as anynet
 from toolkit.anynet.arguments import parse_arguments, spell_arguments
 from toolkit.errors import UsageError
 from toolkit.launching.request import LaunchRequest
+from toolkit.launching.selection import find_nets
 from toolkit.planning.request import WaveRequest
 from toolkit.planning.waves import make_waves
 from toolkit.study import Study
@@ -208,7 +209,14 @@ def test_a_controller_is_given_frozen_names(folder: Path) -> None:
     where = {"study": str(folder / "study"), "data": str(folder / "data"), "dataset": ("a", "b")}
     launch = LaunchRequest(array="0-7", population="mine.json", executor="debug", **where)
     kept = make_waves(WaveRequest(launch, "verdict", first=4)).request.launch
-    assert (kept.array, len(kept.models)) == (None, 8) and kept.models[3].startswith("mine@")
+    assert (kept.array, kept.population, len(kept.models)) == (None, "anynetx-500", 8)
+    assert kept.models[3].startswith("mine@")
+
+
+def test_a_population_without_array_is_meant_as_a_whole(folder: Path) -> None:
+    assert len(find_nets(None, "variants.toml", [], {}).names) == 5
+    assert find_nets("3", "variants.toml", ["timm/resnet18"], {}).names[1:] == ["timm/resnet18"]
+    assert find_nets(None, "anynetx-500", ["timm/resnet18"], {}).names == ["timm/resnet18"]
 
 
 def test_one_s_own_net_is_counted(folder: Path, capsys: pytest.CaptureFixture) -> None:
