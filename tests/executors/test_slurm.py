@@ -20,7 +20,9 @@ pytestmark = pytest.mark.cluster
 
 def test_the_script_line_by_line(tmp_path: Path) -> None:
     study = Study.create(tmp_path / 'it\'s "odd"')
-    submission = new_submission(study, "slurm", [["a" * 16], ["b" * 16]], Path("/data")).model_copy(update={"name": "name"})
+    submission = new_submission(study, "slurm", [[16 * "a"], [16 * "b"]], Path("/data")).model_copy(
+        update={"name": "name"}
+    )
     quoted = str(study.path).replace("'", "'\"'\"'")
     profile = Profile(partition="gpu", cpus=8, gpus=1, memory_gb=20.5, setup=("module load cuda",), max_requeues=3)
     assert SlurmExecutor(study, profile, Path("/data")).array(submission, throttle=1).script().splitlines() == [
