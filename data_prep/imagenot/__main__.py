@@ -78,6 +78,8 @@ def _add_stage(stages: Any, stage: str) -> None:
             help="tables (parquet, TSV, CSV), folders, patterns, URLs (hf://, s3://); default: Re-LAION-5B",
         )
         one.add_argument("--rule", choices=tuple(RULES), help="caption rule, encoder and threshold (default: broad)")
+    if stage == "all":
+        one.add_argument("--dry-run", action="store_true", help="tell what it would find, cost and fetch, and end")
     if stage in (*shards.SHARDED, "all"):
         one.add_argument("--jobs", type=int, default=1, metavar="N", help="shards at a time (default: 1)")
     if stage in shards.SHARDED:
@@ -139,7 +141,12 @@ def _single(build: Build, stage: str) -> dict[str, Any]:
     with Console(stderr=True).status(f"{stage} ..."):
         counts: Counts = shards.module(stage).run(build)
     build.finish(stage, "summary", counts)
-    return {stage: counts} | ({"empty": shards.module("match").unfillable(build)} if stage == "classes" else {})
+    return {stage: counts} | (_empty(build) if stage == "classes" else {})
+
+
+def _empty(build: Build) -> dict[str, list[str]]:
+    """The classes that will stay empty."""
+    return {"empty": shards.module("match").unfillable(shards.module("classes").load(build), build.options)}
 
 
 def _write(build: Build, args: argparse.Namespace) -> dict[str, Any]:
@@ -190,13 +197,15 @@ def _closed(build: Build, stage: str) -> dict[str, Any]:
     """The stage's counts; of clean, when all shards are there, the choice among all images."""
     if stage == "clean" and not shards.unfinished(build, stage):
         build.finish(stage, "summary", shards.module(stage).finish(build))
-    empty = {"empty": shards.module(stage).unfillable(build)} if stage == "match" else {}
-    return empty | {stage: shards.module("write").stage_counts(build, stage)}
+    return (_empty(build) if stage == "match" else {}) | {stage: shards.module("write").stage_counts(build, stage)}
 
 
 def _all(args: argparse.Namespace) -> dict[str, Any]:
     """Every stage; download and clean in turn until no class lacks images or no spares are left."""
     build = _all_options(args)
+    if args.dry_run:
+        return _projected(build)
+    build = build.save(build.options)
     build.options.download.user_agent_header()  # not to be asked for it after hours
     document: dict[str, Any] = {}
     for stage in ("classes", "match", "score", "select"):
@@ -217,7 +226,15 @@ def _all_options(args: argparse.Namespace) -> Build:
             raise UsageError(f"all takes --set STAGE.KEY=VALUE with a stage of {', '.join(STAGES)}, not {setting!r}")
         options = changed(options, stage, parse_changes(options, stage, [rest]))
     is_new = args.source or not options.match.sources
-    return build.save(changed(options, "match", {"sources": _sources(args.source)} if is_new else {}))
+    return Build(build.path, changed(options, "match", {"sources": _sources(args.source)} if is_new else {}))
+
+
+def _projected(build: Build) -> dict[str, Any]:
+    """What all stages would do; nothing is written."""
+    from data_prep.imagenot.projection import project
+
+    known = shards.module("classes").find(build.options.classes)
+    return {"empty": shards.module("match").unfillable(known, build.options), **project(known, build.options)}
 
 
 def _status(args: argparse.Namespace) -> dict[str, Any]:
