@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from toolkit.cli import pack_size, parser, positive, print_json, run, say
 from toolkit.errors import UsageError
-from toolkit.launching.request import ExecutorName, LaunchRequest, Retry
+from toolkit.launching.request import POPULATION, ExecutorName, LaunchRequest, Retry
 
 if TYPE_CHECKING:
     from toolkit.launching.reconcile import Plan
@@ -151,7 +151,10 @@ def _parser() -> argparse.ArgumentParser:
     what = p.add_argument_group("what to train")
     what.add_argument("--array", metavar="RANGES", help="nets of the population, such as 0-499 or 0-7,12")
     what.add_argument(
-        "--population", default="anynetx-500", metavar="NAME", help="what --array counts, or a file (%(default)s)"
+        "--population",
+        default=POPULATION,
+        metavar="NAME",
+        help="what --array counts (%(default)s), or a file; another one without --array is meant as a whole",
     )
     what.add_argument(
         "--models",

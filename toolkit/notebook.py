@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from toolkit.analysis.beside import with_others
-from toolkit.analysis.document import Report, analyse
+from toolkit.analysis.document import Report
 from toolkit.analysis.settings import Settings
-from toolkit.analysis.sources import load
-from toolkit.analysis.table_source import Reading
 from toolkit.errors import ToolkitError
 from toolkit.render.escape import html
 from toolkit.render.figures import figures
+from toolkit.reporting import ReportRequest, make_report
 from toolkit.study.scan import scan
 from toolkit.study.study import Study
 
@@ -38,13 +36,15 @@ def runs(study: str) -> "polars.DataFrame":
     return found.frame
 
 
-def report(*sources: str, others: Sequence[str] = (), **settings: Any) -> "NotebookReport":
+def report(
+    *sources: str, others: Sequence[str] = (), resamples: int | None = None, **settings: Any
+) -> "NotebookReport":
     """What ``python -m toolkit.report SOURCES --with OTHERS`` says; ``settings`` are the fields of `Settings`.
 
     Raises `UsageError` as the command does.
     """
-    data, _ = load(sources)
-    return NotebookReport(analyse(with_others(data, others, Reading()), Settings(**settings)))
+    request = ReportRequest(sources, tuple(others), settings=Settings(**settings), resamples=resamples, complete=True)
+    return NotebookReport(make_report(request)[0])
 
 
 @dataclass(frozen=True)

@@ -20,31 +20,18 @@ if TYPE_CHECKING:
     import argparse
 
     from toolkit.analysis.document import Report
-    from toolkit.analysis.settings import Settings
+    from toolkit.reporting import ReportRequest
 
 PROBLEMS_SHOWN = 20
-IN_TERMINAL, IN_FILES = 500, 10_000
-"""Resamples by default: fewer where somebody waits, enough for two stable digits in print. Our choice."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Load, analyse, print, write."""
     args = _parse(argv)
-    from toolkit.analysis.beside import with_others
-    from toolkit.analysis.document import analyse
-    from toolkit.analysis.families import with_cluster, with_families
-    from toolkit.analysis.sources import load
-    from toolkit.planning.advice import with_planning
+    from toolkit.reporting import make_report
 
-    said = reading(args)
-    of_source = all(Path(source).is_file() for source in args.source)
-    told = with_cluster(said, args.cluster) if of_source else said
-    data, home = load(args.source, told if of_source or not args.others else None)
-    data = with_families(with_others(data, args.others, said), args.cluster)
-    out = args.out or (home / "report" if home and not args.json else None)
-    report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
-    report = with_planning(report, args.source[0], home)
-    for line in _skipped(data.problems):
+    report, home = make_report(_request(args))
+    for line in _skipped(report.data.problems):
         say(line, to=sys.stderr)
     if args.json:
         print_json(report.document())
@@ -52,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         from toolkit.render.summary import summarise
 
         summarise(report)
-    if out:
+    if out := args.out or (home / "report" if home and not args.json else None):
         _write(report, Path(out), quiet=args.json)
     return 0
 
@@ -79,7 +66,7 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     add("--given", nargs="+", default=[], metavar="COLUMN", help="hold these fixed in partial correlations (flops)")
     add("--baseline", metavar="ARCH", help="improvement is relative to it (default: the worst on the reference)")
     add("--scale", choices=("raw", "ratio", "logit", "probit"), default="raw", help="of the linear fits")
-    add("--resamples", type=int, metavar="B", help=f"bootstrap resamples ({IN_FILES}; {IN_TERMINAL} without files)")
+    add("--resamples", type=int, metavar="B", help="bootstrap resamples (10000; 500 without files)")
     add("--seed", type=int, default=0, help="of all resampling (default 0)")
     add("--out", metavar="DIR", help="write page, tables and figures here (a study's default: STUDY/report)")
     add("--json", action="store_true", help="print one JSON document of everything instead")
@@ -91,11 +78,11 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     return args
 
 
-def _settings(args: "argparse.Namespace", resamples: int) -> "Settings":
+def _request(args: "argparse.Namespace") -> "ReportRequest":
     from toolkit.analysis.settings import Settings
+    from toolkit.reporting import IN_TERMINAL, ReportRequest
 
-    return Settings(
-        resamples=args.resamples or resamples,
+    settings = Settings(
         seed=args.seed,
         reference=args.reference,
         targets=tuple(args.targets),
@@ -103,6 +90,15 @@ def _settings(args: "argparse.Namespace", resamples: int) -> "Settings":
         given=tuple(args.given),
         baseline=args.baseline,
         scale=args.scale,
+    )
+    return ReportRequest(
+        tuple(args.source),
+        tuple(args.others),
+        reading(args),
+        args.cluster,
+        settings,
+        args.resamples or (IN_TERMINAL if args.json and not args.out else None),
+        complete=True if args.out or args.json else None,
     )
 
 

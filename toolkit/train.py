@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from toolkit.cli import pack_size, parser, positive, run
+from toolkit.cli import pack_size, parser, positive, run, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
 from toolkit.study.recipe import recipe_help
@@ -49,8 +49,7 @@ class _RecipeHelp(Action):
     """Prints the keys of a recipe and ends, like ``--help``."""
 
     def __call__(self, parser: ArgumentParser, *_: object) -> None:
-        print("Keys of a recipe (TOML), each with its type and default; --set KEY=VALUE changes one.\n")
-        print(recipe_help())
+        say(f"Keys of a recipe (TOML), each with its type and default; --set KEY=VALUE changes one.\n\n{recipe_help()}")
         parser.exit()
 
 

@@ -81,7 +81,9 @@ class RememberingResolver(AbstractResolver):
 
     def forget_failures(self) -> None:
         """Look up anew, next time, the names that had no address."""
-        self._asked = {key: task for key, task in self._asked.items() if not (task.done() and task.exception())}
+        ended = {key for key, task in self._asked.items() if task.done()}
+        failed = {key for key in ended if self._asked[key].cancelled() or self._asked[key].exception()}
+        self._asked = {key: task for key, task in self._asked.items() if key not in failed}
 
     async def close(self) -> None:
         """Nothing is held open."""

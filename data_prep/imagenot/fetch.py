@@ -125,6 +125,10 @@ class Client:
             raise Failed(LATER, f"took more than {self._section.total_s} s") from error
         except ValueError as error:  # a name that cannot be asked for, which the system's resolver alone knows
             raise Failed(DEAD, f"is no URL ({error})") from error
+        except Failed:
+            raise
+        except Exception as error:  # one server's strange answer shall not end the shard
+            raise Failed(LATER, f"{type(error).__name__}: {error}"[:100]) from error
 
     async def _follow(self, url: URL, most: int, is_image: bool) -> bytes:
         for _ in range(MOST_REDIRECTS + 1):
@@ -176,7 +180,7 @@ class Client:
 def _raise(error: aiohttp.ClientError) -> NoReturn:
     """What a failure of the connection means for the URL."""
     if isinstance(error, aiohttp.ClientSSLError):
-        raise Failed(DEAD, "no trusted TLS connection") from error
+        raise Failed(DEAD, "no trusted TLS connection", unreachable=True) from error
     if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
         if isinstance(cause, NotPublic):
@@ -235,7 +239,7 @@ def seconds_to_wait(retry_after: str) -> float | None:
         return float(retry_after)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -289,11 +289,11 @@ class _Run:
         if not dark or self.encoding.grey_bits < 16:
             return
         bits = max(dark)
-        print(
+        say(
             f"note: {sum(dark.values()):,} of {self.grey_bits.total():,} images of 16-bit grey have no value over "
             f"{(1 << bits) - 1:,} and become {max(1, 1 << bits >> 8)} levels of grey; if that is the range of all, "
             f"--grey-bits {bits} takes it for black to white",
-            file=sys.stderr,
+            to=sys.stderr,
         )
 
 

@@ -10,10 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.report.studies import make_result, make_task, write_study
+from tests.training.betons import write_dataset
+from toolkit.analysis.study_source import study_measurements
 from toolkit.anynet import Freezer, architecture, sample
 from toolkit.anynet.__main__ import main as anynet
 from toolkit.anynet.arguments import parse_arguments, spell_arguments
 from toolkit.errors import UsageError
+from toolkit.launching.request import LaunchRequest
+from toolkit.launching.selection import find_nets
+from toolkit.planning.request import WaveRequest
+from toolkit.planning.waves import make_waves
 from toolkit.study import Study
 
 SOURCE = """
@@ -122,10 +129,10 @@ def test_a_population_of_ones_own_holds_nets_names_and_variants(folder: Path) ->
         ("mynets.py:broken", "ZeroDivisionError: on purpose"),
         ("mynets.py:Net?depth=3", "unexpected keyword argument 'depth'"),
         ("mynets.py:Net?width", "'width' is no argument"),
-        ("timm/resnet18?depth=3", "cannot be built with depth=3"),
+        ("torchvision/alexnet?depth=3", "cannot be built with depth=3"),
         ("timm/resnet18?day=2020-01-01", "cannot be part of a name"),
         ("anynetx-500/3?depth=3", "takes no arguments"),
-        ("mynets@0123456789ab/Net", "has no nets/mynets@0123456789ab.py"),
+        ("mynets@0123456789ab/Net", "has no nets/mynets@0123456789ab.json"),
         ("odd.py:Net", "is no Python"),
         ("beside.py:Net", "imports mynets from its own folder"),
         ("failing.py:Net", "cannot be run: ModuleNotFoundError"),
@@ -183,6 +190,33 @@ def test_kept_texts_are_what_was_declared(folder: Path) -> None:
     path.write_text(SOURCE.replace("width=8", "width=9"))
     with pytest.raises(UsageError, match="has been changed since it was kept"):
         architecture(name, study.texts())
+
+
+def test_a_report_describes_nets_of_ones_own_population(folder: Path) -> None:
+    freezer = Freezer()
+    names = freezer.population("variants.toml")
+    study = write_study(folder / "runs", [make_result(make_task(name, "a"), wrong=10) for name in names])
+    study.keep(freezer.texts)
+    depths = dict(study_measurements(study).attributes.select("architecture", "depth").iter_rows())
+    assert [depths[name] for name in names] == [4.0, None, None, None, None]
+
+
+def test_a_controller_is_given_frozen_names(folder: Path) -> None:
+    """A later wave must not read a file again that may have changed."""
+    for name in "ab":
+        write_dataset(folder / "data" / name)
+    anynet(["sample", "8", "--out", "mine.json"])
+    where = {"study": str(folder / "study"), "data": str(folder / "data"), "dataset": ("a", "b")}
+    launch = LaunchRequest(array="0-7", population="mine.json", executor="debug", **where)
+    kept = make_waves(WaveRequest(launch, "verdict", first=4)).request.launch
+    assert (kept.array, kept.population, len(kept.models)) == (None, "anynetx-500", 8)
+    assert kept.models[3].startswith("mine@")
+
+
+def test_a_population_without_array_is_meant_as_a_whole(folder: Path) -> None:
+    assert len(find_nets(None, "variants.toml", [], {}).names) == 5
+    assert find_nets("3", "variants.toml", ["timm/resnet18"], {}).names[1:] == ["timm/resnet18"]
+    assert find_nets(None, "anynetx-500", ["timm/resnet18"], {}).names == ["timm/resnet18"]
 
 
 def test_one_s_own_net_is_counted(folder: Path, capsys: pytest.CaptureFixture) -> None:

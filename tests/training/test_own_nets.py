@@ -5,6 +5,7 @@ import json
 import pytest
 
 from toolkit.launch import main as launch
+from toolkit.launching.selection import find_nets
 from toolkit.study import Study
 from toolkit.train import train
 
@@ -45,11 +46,14 @@ def test_a_task_trains_the_text_it_was_declared_with(call, tmp_path, data):
     variant, own = sorted(params, key=params.get)
     assert (params[variant], params[own]) == (4 * 30 + 4 * 5, 6 * 30 + 4 * 7) and variant.endswith("/b")
     (tmp_path / "mynets.py").write_text(SOURCE.replace("3, 2)", "5, 2)"))
-    call("--models", own, "--seeds", "1")  # by its frozen name: the text that was kept
-    [later] = [i for i, task in study.tasks().items() if task.seed == 1]
-    assert study.result(later).params == params[own]
+    names, _ = find_nets(None, "anynetx-500", [own], study.texts())
+    [task] = [task for task in study.tasks().values() if task.architecture == own]
+    again = task.model_validate({**task.model_dump(), "architecture": names[0], "seed": 1})
+    study.declare([again])
+    train(study, [again.id], data=data, workers=1)  # by its frozen name: the text that was kept
+    assert study.result(again.id).params == params[own]
     [path] = study.room("nets").glob("*.py")
     path.unlink()
-    study.result_path(later).unlink()
-    assert train(study, [later], data=data, workers=1).failed == [later]
-    assert "launch it again with the file it came from" in study.result(later).failure.message
+    study.result_path(again.id).unlink()
+    assert train(study, [again.id], data=data, workers=1).failed == [again.id]
+    assert "launch it again with the file it came from" in study.result(again.id).failure.message

@@ -1,5 +1,7 @@
 """What a recipe can ask of training: repeatable by seed, epoch and sample, resumed bit-equal, in packs as alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from tests.training.conftest import TINY, changed, errors
 from toolkit.anynet import Freezer, architecture
 from toolkit.errors import UsageError
 from toolkit.study import Recipe, Task
+from toolkit.study.recipe import recipe_help
 from toolkit.train import main, train
 from toolkit.training.loader import Batch
 from toolkit.training.mixing import mixing, parts_of
@@ -31,13 +34,15 @@ ALL = {
     "warmup_epochs": 0.5,
     "drop_path": 0.2,
     "class_balanced": True,
-    "accumulate": 3,
+    "accumulate": 2,
+    "batch": 32,
     "clip_grad_norm": 5.0,
     "optimizer": "rmsprop",
     "lr": 0.003,
     "schedule": "step",
     "step_epochs": 0.5,
 }
+ROOT = Path(__file__).parents[2]
 NETS = ["anynetx-500/3", "anynetx-500/17"]
 
 
@@ -61,7 +66,7 @@ def test_everything_at_once_resumes_bit_equal_and_packs_as_alone(study, declare,
 
     def interrupt(self, images, labels):
         update(self, images, labels)
-        if (self.epoch, self.step) == (1, 3):
+        if (self.epoch, self.step) == (1, 2):
             stop.set("the test")
 
     monkeypatch.setattr(Trainer, "train_batch", interrupt)
@@ -201,3 +206,4 @@ def test_every_key_is_listed_with_type_default_and_meaning(capsys):
     listed = capsys.readouterr().out
     for name, field in Recipe.model_fields.items():
         assert f"\n{name} (" in listed and field.description, name
+    assert f"```text\n{recipe_help()}\n```" in (ROOT / "docs" / "training.md").read_text()

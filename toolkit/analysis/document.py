@@ -27,6 +27,9 @@ from toolkit.analysis.table import Table
 from toolkit.analysis.top import top
 from toolkit.analysis.variance import variance
 
+FEW = 12
+"""Datasets up to which the noise ceiling of every pair is told; of more, that of the pairs with the reference."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -71,13 +74,13 @@ def _main_tables(data: Measurements, who: Roles, settings: Settings, brief: bool
     yield coverage(data)
     yield ranking(data, settings)
     if len(data.datasets) > 1:
-        found = pairs(data, settings)
+        found = pairs(data, who, settings)
         yield found
         for statistic in STATISTICS:
             yield matrix(found, data.datasets, statistic)
         yield from subset_tables(data, who, settings)
         yield agreement(data, who, settings)
-        yield from noise_ceiling(data, settings, who.reference if brief else None)
+        yield from noise_ceiling(data, settings, who.reference if brief or len(data.datasets) > FEW else None)
         yield top(data, who)
         yield from variance(data, who, settings)
         yield from concordance_tables(data, who)

@@ -95,7 +95,7 @@ def _transfer(who: Roles, tables: Mapping[str, Table]) -> list[str]:
     groups = {verdict: [row for row in known if verdict_of(interval_of(row)) == verdict] for verdict in MEANING}
     lines = [_first(who, groups, len(rows))]
     lines += [f"{MEANING[name]}: {_listed(found, ceilings)}." for name, found in groups.items() if found]
-    lines += ["No noise is known, so that no ceiling can be given."] if groups["transfers"] and not ceilings else []
+    lines += [] if ceilings else ["Noise is not known, nor what it hides."]
     lines += _together(groups, len(known))
     without = [f"{row['target']} ({row['note'] or 'no interval'})" for row in rows if row["spearman_low"] is None]
     return [*lines, f"No verdict on {', '.join(without)}."] if without else lines
@@ -124,9 +124,11 @@ def _listed(rows: Sequence[Row], ceilings: Mapping[str, float]) -> str:
     for row in rows[:NAMED]:
         low, high = row["spearman_low"], row["spearman_high"]
         ceiling = f" (noise allows {ceilings[row['target']]:.2f})" if row["target"] in ceilings else ""
-        said.append(f"{row['target']} {row['spearman']:.2f} {bounds(low, high, 2)}{ceiling}, n = {row['n']}")
-    more = len(rows) - NAMED
-    return "; ".join(said) + (f"; and {more} more (table pairs)" if more > 0 else "")
+        said.append(f"{row['target']} {row['spearman']:.2f} {bounds(low, high, 2)}{ceiling}")
+    said += [f"and {len(rows) - NAMED} more (table pairs)"] * (len(rows) > NAMED)
+    nets = sorted({row["n"] for row in rows})
+    counted = f"n = {nets[0]}" + (f" to {nets[-1]}" if len(nets) > 1 else "")
+    return f"{', '.join(said)}; {counted}"
 
 
 def _ceilings(who: Roles, tables: Mapping[str, Table]) -> dict[str, float]:

@@ -19,7 +19,7 @@ def noise_ceiling(data: Measurements, settings: Settings, reference: str | None 
     """For every pair of known noise, or those with ``reference``: ceilings, and correlations without the noise."""
     noise = {name: standard_errors(data, name, settings) for name in data.datasets}
     known = [name for name in data.datasets if noise[name][1]]
-    chosen = [pair for pair in combinations(known, 2) if reference is None or reference in pair]
+    chosen = [pair for pair in combinations(known, 2) if reference in (None, *pair)]
     rows = [_ceiling(data, a, b, noise, settings) for a, b in chosen]
     if not rows:
         return []

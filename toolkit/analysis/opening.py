@@ -7,6 +7,9 @@ import io
 import json
 import lzma
 import re
+import struct
+import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,13 @@ from toolkit.files import read_regular
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LARGEST = 2**30
 """Bytes of a table's text beyond which it is refused. Our choice: results are small, a mistaken path need not be."""
+UNREADABLE = (
+    PolarsError, OSError, EOFError, ValueError, RecursionError, NotImplementedError, csv.Error, lzma.LZMAError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What damaged bytes raise, by format."""
+MOST_CELLS = 50_000_000
+"""Cells of the largest Parquet table that is read (our choice): they may be packed to next to nothing."""
 SAMPLE = 200
 """Lines from which the separator is judged."""
 
@@ -34,7 +44,7 @@ def open_table(path: Path) -> tuple[pl.DataFrame, list[str]]:
         frame, left_out = _read(path, _unpacked(read_regular(path, LARGEST)))
     except FileNotFoundError as error:
         raise UsageError(f"{path} is not there: give the path of a table or the name of a study") from error
-    except (PolarsError, OSError, EOFError, ValueError, RecursionError, csv.Error, lzma.LZMAError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path} cannot be read as a table: {(str(error) or 'no data').splitlines()[0]}") from error
     return frame, [f"{path}: {line}" for line in left_out]
 
@@ -43,7 +53,7 @@ def _read(path: Path, raw: bytes) -> tuple[pl.DataFrame, list[str]]:
     if len(raw) > LARGEST:
         raise ValueError(f"it has more than {LARGEST >> 20} MiB")
     if raw.startswith(b"PAR1"):
-        return pl.read_parquet(io.BytesIO(raw)), []
+        return _parquet(raw), []
     if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         return _excel(raw)
     text = _decode(raw).strip("\n\r\ufeff")
@@ -64,9 +74,35 @@ def _unpacked(raw: bytes) -> bytes:
     return lzma.open(packed).read(LARGEST + 1) if raw.startswith(b"\xfd7zXZ\x00") else raw
 
 
+def _parquet(raw: bytes) -> pl.DataFrame:
+    table = pl.scan_parquet(io.BytesIO(raw))
+    cells = table.select(pl.len()).collect().item() * max(1, len(table.collect_schema()))  # reads the file's end alone
+    if cells > MOST_CELLS:
+        raise ValueError(f"it has {cells:,} cells; at most {MOST_CELLS:,} are read")
+    return pl.read_parquet(io.BytesIO(raw))
+
+
+def _check_zip(raw: bytes) -> None:
+    """Raise ValueError when the members of a zip unpack to more than `LARGEST` bytes, whatever it says of them."""
+    left = LARGEST
+    for member in zipfile.ZipFile(io.BytesIO(raw)).infolist():
+        name, extra = struct.unpack_from("<HH", raw, member.header_offset + 26)
+        start = member.header_offset + 30 + name + extra
+        packed = raw[start : start + member.compress_size]
+        if member.compress_type == zipfile.ZIP_DEFLATED:
+            left -= len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, max(left, 1)))
+        if left <= 0:
+            raise ValueError(f"it unpacks to more than {LARGEST >> 20} MiB")
+
+
 def _excel(raw: bytes) -> tuple[pl.DataFrame, list[str]]:
     """The first sheet with cells; the others are named."""
-    sheets = pl.read_excel(io.BytesIO(raw), sheet_id=0, infer_schema_length=None, raise_if_empty=False)
+    if raw.startswith(b"PK"):
+        _check_zip(raw)
+    try:
+        sheets = pl.read_excel(io.BytesIO(raw), sheet_id=0, infer_schema_length=None, raise_if_empty=False)
+    except Exception as error:  # of damaged bytes the library raises errors of its own
+        raise ValueError(str(error)) from error
     filled = {name: sheet for name, sheet in sheets.items() if sheet.width and sheet.height}
     if not filled:
         raise ValueError("its sheets are empty")

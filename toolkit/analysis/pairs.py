@@ -1,6 +1,7 @@
 """Do two datasets rank the architectures alike? Correlations of all pairs, with intervals."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 from toolkit.analysis.families import draws
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.ranking import standard_errors
+from toolkit.analysis.roles import Roles
 from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import (
@@ -29,31 +31,44 @@ from toolkit.stats.scales import logit
 STATISTICS: tuple[Statistic, ...] = ("spearman", "kendall", "pearson")
 SPARSE_STEP = 0.1
 """Points within which two values count as tied where noise is not known (Yu et al. 2020)."""
+ALIKE, FEWEST = 200, 500
+"""Pairs up to which all have the same number of resamples, and the fewest that a pair has. Our choice."""
 
 Row = dict[str, Any]
 Pair = tuple[int, int]
 
 
-def pairs(data: Measurements, settings: Settings) -> Table:
+def pairs(data: Measurements, who: Roles, settings: Settings) -> Table:
     """Spearman, Kendall tau-b and Pearson (raw and logit) of every pair over the architectures that have both.
 
     Intervals by `correlation_interval`; p adjusted by Holm over all pairs of a statistic. A pair that has no
-    correlation has nulls and a note that says why.
+    correlation has nulls and a note that says why. Of many datasets, pairs without the reference have fewer resamples.
     """
     sparse = _sparse_tau(data, settings)
     rows: dict[Pair, Row] = {}
+    reference, others = data.datasets.index(who.reference), _of_others(len(data.datasets), settings)
     for mask, members in _by_common_rows(data.matrix):
-        rows |= _correlate(data, mask, members, settings)
+        main = [pair for pair in members if reference in pair or others == settings.resamples]
+        rest = sorted(set(members) - set(main))
+        rows |= _correlate(data, mask, main, settings) if main else {}
+        rows |= _correlate(data, mask, rest, replace(settings, resamples=others)) if rest else {}
     ordered = [rows[a, b] | {"sparse_tau": sparse[a, b]} for a, b in combinations(range(len(data.datasets)), 2)]
     for statistic in STATISTICS if ordered else ():
         adjusted = holm(np.array([row[f"{statistic}_p"] for row in ordered], float))
         for row, value in zip(ordered, adjusted, strict=True):
             row[f"{statistic}_p_holm"] = value
+    fewer = f", of pairs without {who.reference} B = {others}" if others < settings.resamples else ""
     note = (
-        f"95% intervals: {how_correlations(data, settings)}; "
+        f"95% intervals: {how_correlations(data, settings)}{fewer}; "
         f"p two-sided, Holm over {len(ordered)} pairs; sparse tau: differences within noise count as ties"
     )
     return table("pairs", f"Correlation of {data.quantity} between datasets", ordered, note)
+
+
+def _of_others(datasets: int, settings: Settings) -> int:
+    """Resamples of pairs without the reference: so many that all pairs together cost what `ALIKE` pairs do."""
+    count = datasets * (datasets - 1) // 2
+    return min(settings.resamples, max(FEWEST, settings.resamples * ALIKE // max(count, 1)))
 
 
 def _sparse_tau(data: Measurements, settings: Settings) -> Floats:

@@ -16,9 +16,9 @@ from toolkit.stats.resampling import Floats
 from toolkit.stats.variance import Split, bootstrap_split, split
 
 WORDS = {
-    "datasets": "some datasets are harder than others",
-    "nets": "a net is better on all datasets alike",
-    "particular": "a net is better on one dataset alone",
+    "datasets": "some datasets are harder",
+    "nets": "a net is better everywhere",
+    "particular": "a net is better on one alone",
     "noise": "another seed or other images",
 }
 
@@ -67,7 +67,7 @@ def _rows(
         row |= {"deviation": float(np.sqrt(getattr(found, source)[0])), "share": share}
         row |= {"share_low": low, "share_high": high}
         unknown = source == "particular" and not known
-        rows.append(row | {"note": "with the noise, which is not known" if unknown else ""})
+        rows.append(row | {"note": "noise included" if unknown else ""})
     return rows
 
 

@@ -184,8 +184,8 @@ def _frozen(name: str, group: str, member: str, arguments: Mapping[str, Any], te
         return OwnNet(name, group, member, source, arguments)
     if (text := kept_text(texts, group, ".json")) is None:
         raise UsageError(
-            f"{name}: the study has no nets/{group}.py or .json that only its owner can write: launch it again with "
-            "the file it came from"
+            f"{name}: the study has no nets/{group}.json, nor a .py there that is yours and that nobody else can "
+            "write: launch it again with the file it came from"
         )
     population = FrozenPopulation.of(text)
     _refuse(arguments, name)

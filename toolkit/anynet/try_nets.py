@@ -20,8 +20,7 @@ def main(argv: Sequence[str]) -> int:
     request = orjson.loads(sys.stdin.buffer.read())
     for name, classes, resolution, drop_path in request["nets"]:
         net = architecture(name, request["texts"])
-        if net.config is None:
-            net.build(classes, net.input_size(resolution), drop_path)
+        net.build(classes, net.input_size(resolution), drop_path)
     return 0
 
 

@@ -28,7 +28,7 @@ def check_builds(
     built = {
         (t.architecture, classes[t.dataset], t.recipe.resolution, t.recipe.drop_path)
         for t in tasks
-        if "?" in t.architecture or "@" in t.architecture or t.recipe.drop_path
+        if _is_to_try(t, texts)
     }
     if not built:
         return
@@ -36,6 +36,15 @@ def check_builds(
         log.info("%s%s", NOT_CHECKED, f"they may need image {image}" if image else "torch is not installed")
         return
     ask_torch("toolkit.anynet.try_nets", {"texts": dict(texts), "nets": sorted(built)})
+
+
+def _is_to_try(task: Task, texts: Mapping[str, str]) -> bool:
+    """Whether only building the net tells that it can be built: AnyNetX nets and plain models of libraries can."""
+    from toolkit.anynet import architecture
+
+    if not (task.recipe.drop_path or {"?", "@"} & set(task.architecture)):
+        return False
+    return architecture(task.architecture, texts).config is None
 
 
 def ask_torch(module: str, request: Mapping[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ def published_cost(name: str, request: LaunchRequest) -> dict[str, Any]:
         raise UsageError(f"--published {name}: the sizes of its datasets are not shipped; tuggener2022 has them")
     if request.dataset:
         raise UsageError("--published counts all datasets of that study: leave --dataset out")
-    array = request.array or ("" if request.models else "0-499")
+    array = request.array or (None if request.names_nets else "0-499")
     nets, texts = find_nets(array, request.population, request.models, {})
     recipes = {dataset: load_recipe(request.recipe or name, dataset, request.changes) for dataset in sizes}
     costs = {

@@ -9,7 +9,7 @@ from toolkit.errors import UsageError
 from toolkit.launching.builds import check_builds
 from toolkit.launching.dependencies import started_from
 from toolkit.launching.pretrained import names_weights, started_from_weights
-from toolkit.launching.request import LaunchRequest
+from toolkit.launching.request import POPULATION, LaunchRequest
 from toolkit.launching.tasks import make_tasks
 from toolkit.study import Dataset, Study, Task, find_dataset
 from toolkit.study.ranges import parse_ranges
@@ -41,7 +41,7 @@ def select(request: LaunchRequest, study: Study, data: Path) -> Selection:
 
     Raises `UsageError` for an unknown name, an index out of range, a recipe or dataset that does not do.
     """
-    if not (request.array or request.models):
+    if not request.names_nets:
         if request.recipe or request.changes or request.seeds or request.init_from:
             raise UsageError(
                 "--recipe, --set, --seeds and --init-from say how to train what --array or --models names: give one"
@@ -64,15 +64,16 @@ def select(request: LaunchRequest, study: Study, data: Path) -> Selection:
 def find_nets(array: str | None, population: str, models: Sequence[str], kept: Mapping[str, str]) -> Nets:
     """Members ``array`` of a population, then ``models``, each once. Raises `UsageError` for an unknown one.
 
-    A population is a shipped one or a file; a model is a name, a source file's callable, or a whole population.
+    A population is a shipped one or a file, and is meant as a whole without ``array`` unless it is `POPULATION`; a
+    model is a name, a source file's callable, or a whole population.
     ``kept``: the study's texts, for names such as ``mynets@9f86d081884c/Net``.
     """
     from toolkit.anynet import POPULATIONS, Freezer, architecture
     from toolkit.anynet.frozen import is_population_file
 
     freezer = Freezer(dict(kept))
-    members = freezer.population(population) if array else []
-    names = [members[i] for i in parse_ranges(array, "--array", len(members))] if array else []
+    names = freezer.population(population) if array or population != POPULATION else []
+    names = [names[i] for i in parse_ranges(array, "--array", len(names))] if array else names
     for word in models:
         whole = word in POPULATIONS or is_population_file(word)
         names += freezer.population(word) if whole else [freezer.model(word)]

@@ -14,7 +14,7 @@ from toolkit.errors import ToolkitError
 from toolkit.executors.local import Display
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.reconcile import Plan, carry_out, make_plan, no_display, preview
-from toolkit.launching.request import LaunchRequest
+from toolkit.launching.request import POPULATION, LaunchRequest
 from toolkit.planning.controller import controllers, submit_controller
 from toolkit.planning.goal import parse_goal
 from toolkit.planning.halving import best_of, halving_rule
@@ -69,10 +69,10 @@ def make_waves(request: WaveRequest) -> Waves:
 
 def _frozen(launch: LaunchRequest, plan: Plan) -> LaunchRequest:
     """The launch with nets of the user's own by their frozen names: a controller must not read their files again."""
-    if not (plan.texts and (launch.array or launch.models)):
+    if not (plan.texts and launch.names_nets):
         return launch
     names = dict.fromkeys(task.architecture for task in plan.tasks.values())
-    return replace(launch, array=None, models=tuple(names))
+    return replace(launch, array=None, population=POPULATION, models=tuple(names))
 
 
 def preview_wave(waves: Waves) -> dict[str, Any]:

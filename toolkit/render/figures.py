@@ -1,11 +1,11 @@
 """Figures as PNG and SVG. The same data gives the same bytes: no dates, no random ids.
 
 No figure grows without bound: what has more rows or panels than a sheet of paper takes goes on in further files
-(`correlations`, `correlations-2`, ...).
+(`correlations`, `correlations-2`, ...), and after `SHEETS` of them in the page alone, which draws what is looked at.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ VECTOR_POINTS = 20_000
 """Points up to which a scatter matrix stays vectors in the SVG."""
 MATRIX, GRID = 13, 60
 """Datasets up to which a figure sets each against each: as points, and as a number in a grid."""
+SHEETS = 3
+"""Files that one figure goes on in."""
 NUMBERED = 700
 """Cells of a grid up to which each has its number written in it."""
 ROWS, PANELS, GAIN_TARGETS = 60, 24, 12
@@ -83,11 +85,9 @@ def _overview(report: Report) -> Iterator[tuple[str, "Figure"]]:
 def _sheets(
     name: str, items: Sequence[Any], size: int, draw: "Callable[[Sequence[Any]], Figure]"
 ) -> Iterator[tuple[str, "Figure"]]:
-    """Figures of ``size`` items each."""
-    rest, number = iter(items), 1
-    while part := list(islice(rest, size)):
-        yield (name if number == 1 else f"{name}-{number}"), draw(part)
-        number += 1
+    """Figures of ``size`` items each, at most `SHEETS`."""
+    for number, start in enumerate(range(0, min(len(items), SHEETS * size), size), 1):
+        yield (name if number == 1 else f"{name}-{number}"), draw(items[start : start + size])
 
 
 def save(figure: "Figure", folder: Path, name: str) -> list[Path]:

@@ -8,7 +8,7 @@ import polars as pl
 from toolkit.analysis.document import Report
 from toolkit.errors import ToolkitError
 from toolkit.files import write_atomic
-from toolkit.render.export import spreadsheet, write_tables
+from toolkit.render.export import PRINTED, spreadsheet, write_tables
 from toolkit.render.figures import figures, save
 from toolkit.render.page import page
 
@@ -34,10 +34,17 @@ def _write(report: Report, folder: Path) -> list[str]:
     return [
         f"page:    {folder / 'index.html'}",
         *(f"figure:  {path}" for paths in drawn.values() for path in paths),
-        f"tables:  {folder / 'tables'}/ ({len(report.tables)} tables as CSV, Parquet, Markdown and LaTeX)",
+        f"tables:  {folder / 'tables'}/ ({len(report.tables)} tables as CSV and Parquet, {_printed(report)})",
         f"runs:    {folder / 'runs.csv'} (every run; toolkit.report reads it)",
         f"json:    {folder / 'report.json'}",
     ]
+
+
+def _printed(report: Report) -> str:
+    """How many of the tables are short enough to print."""
+    long = sum(len(item.frame) > PRINTED for item in report.tables.values())
+    shown = f"all but {long} of over {PRINTED:,} rows" if long else "all"
+    return f"{shown} as Markdown and LaTeX"
 
 
 def _runs(report: Report) -> pl.DataFrame:

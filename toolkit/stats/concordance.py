@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
-from toolkit.stats.resampling import LEVEL, Floats
+from toolkit.stats.ranking import surely_apart
+from toolkit.stats.resampling import Floats
 
 
 class Concordance(NamedTuple):
@@ -34,8 +35,7 @@ def concordance(values: Floats) -> Concordance:
     with np.errstate(divide="ignore"):
         f = (k - 1) * w / (1 - w) if w < 1 else np.inf
     p = float(special.fdtrc(n - 1, (n - 1) * (k - 1), f))
-    quantile = float(stats.studentized_range.ppf(LEVEL, n, np.inf)) / np.sqrt(2)
-    return Concordance(w, p, mean, quantile * float(np.sqrt(n * (n + 1) / (6 * k))))
+    return Concordance(w, p, mean, surely_apart(n) * float(np.sqrt(n * (n + 1) / (6 * k))))
 
 
 def mean_rank_bounds(found: Concordance) -> tuple[Floats, Floats]:

@@ -1,5 +1,6 @@
 """Rankings under noise: intervals of ranks, flips, overlap of the best, regret. The least value is the best."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,15 +15,21 @@ Z = 1.959963984540054
 """Standard errors on either side of a `LEVEL` interval."""
 
 
+@cache
+def surely_apart(n: int) -> float:
+    """Standard errors of a difference that no two of ``n`` equal values reach with `LEVEL`, n >= 2 (Tukey 1953)."""
+    return float(stats.studentized_range.ppf(LEVEL, n, np.inf) / np.sqrt(2))
+
+
 def rank_intervals(values: Floats, errors: Floats) -> tuple[Ints, Ints]:
     """Lowest and highest rank (1 = least value) that each of ``values`` (n,) may have; all hold together with `LEVEL`.
 
     ``errors`` (n,) are standard errors. A rank is bounded by how many others are surely better and how many surely
-    worse (Klein, Wright & Wieczorek 2020, J. R. Stat. Soc. A 183:1057); sure is a difference beyond the studentized
-    range of all (Tukey 1953; Kramer 1956 for unequal errors).
+    worse (Klein, Wright & Wieczorek 2020, J. R. Stat. Soc. A 183:1057); sure is a difference beyond `surely_apart`
+    (Kramer 1956 for unequal errors).
     """
     n = len(values)
-    apart = float(stats.studentized_range.ppf(LEVEL, n, np.inf)) / np.sqrt(2) if n > 1 else 0.0
+    apart = surely_apart(n) if n > 1 else 0.0
     low, high = np.empty(n, np.int64), np.empty(n, np.int64)
     for i in range(n):
         needed = apart * np.hypot(errors[i], errors)
@@ -144,11 +151,17 @@ class Measured(NamedTuple):
 
 
 def _without_noise(measured: Measured) -> Measured:
-    """The values by rising order, drawn in to the spread that they have beside their noise; the errors go along."""
+    """The values by rising order, drawn in to the spread that they have beside their noise; the errors go along.
+
+    All are one value where their spread is not beyond noise (chi-squared with n - 1): a spread that chance gives to
+    equal nets would leave a null with too few flips.
+    """
     order = _order_rows(measured.values)
     values, errors = (np.take_along_axis(v, order, axis=1) for v in measured)
     spread = values.var(axis=1, ddof=1, keepdims=True)
     noise = (errors**2).mean(axis=1, keepdims=True)
+    freedom = values.shape[1] - 1
+    spread = np.where(spread * freedom > noise * special.chdtri(freedom, 1 - LEVEL), spread, 0.0)
     kept = np.sqrt(np.maximum(spread - noise, 0) / np.where(spread > 0, spread, 1))
     mean = values.mean(axis=1, keepdims=True)
     return Measured(mean + kept * (values - mean), errors)

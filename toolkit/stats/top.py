@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from toolkit.stats.ranking import top_overlap
-from toolkit.stats.resampling import Floats
+from toolkit.stats.resampling import Floats, Ints
 
 PERSISTENCE = 0.9
 """Of `rank_biased_overlap`: the chance to look one rank further; the first ten ranks weigh 0.86."""
@@ -23,10 +22,17 @@ def rank_biased_overlap(x: Floats, y: Floats) -> float:
 
     1 for the same order, towards 0 for lists without a net in common. Ties by expectation.
     """
-    depth = min(len(x), DEEPEST)
-    overlaps = np.array([top_overlap(x, y, k) for k in range(1, depth + 1)])
-    weights = PERSISTENCE ** np.arange(1, depth + 1)
+    depths = np.arange(1, min(len(x), DEEPEST) + 1)
+    overlaps = (_chances(x, depths) * _chances(y, depths)).sum(axis=0) / depths
+    weights = PERSISTENCE**depths
     return float(overlaps[-1] * weights[-1] + (1 - PERSISTENCE) / PERSISTENCE * (overlaps @ weights))
+
+
+def _chances(values: Floats, depths: Ints) -> Floats:
+    """Chance of each of ``values`` (n,) to be among so many least ones, ties broken by lot; (n, depths)."""
+    below = stats.rankdata(values, "min") - 1
+    tied = stats.rankdata(values, "max") - below
+    return np.clip((depths - below[:, None]) / tied[:, None], 0, 1)
 
 
 def regret_of_best(x: Floats, y: Floats, k: int) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from toolkit.errors import UsageError
 
 MOST = 1_000_000
-"""Indices of the longest range that is read (our choice)."""
+"""Indices that one text may name (our choice)."""
 
 
 def parse_ranges(text: str, option: str, end: int | None = None) -> list[int]:
@@ -27,8 +27,8 @@ def parse_ranges(text: str, option: str, end: int | None = None) -> list[int]:
             raise UsageError(f"{option} {text!r}: the range {part!r} runs backwards")
         if end is not None and last >= end:
             raise UsageError(f"{option} {text!r}: index {last} is out of range, the last one is {end - 1}")
-        if last - first >= MOST:
-            raise UsageError(f"{option} {text!r}: the range {part!r} has more than {MOST:,} indices")
+        if len(indices) + last - first >= MOST:
+            raise UsageError(f"{option} {text[:80]!r}: more than {MOST:,} indices by {part!r}")
         indices |= dict.fromkeys(range(first, last + 1))
     return list(indices)
 

@@ -88,7 +88,7 @@ class Recipe(FrozenModel, use_attribute_docstrings=True):
     progressive: tuple[int, int] | None = None
     """(low, high): the resolution grows linearly over the epochs; none: ``resolution`` throughout."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """On a GPU; a CPU computes in float32."""
+    """On a GPU, where products of float32 are TF32 (10 bits of mantissa); a CPU computes in float32."""
     tune: Literal["all", "head"] = "all"
     """head: a linear probe, only the classifier learns."""
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -247,13 +248,19 @@ class Trainer:
                 f"{math.log(self.classes):.3f}, and its errors are those of guessing",
             )
 
+    @property
+    def arithmetic(self) -> Literal["float32", "tf32", "bfloat16"]:
+        """How products are computed: `toolkit.training.device.choose` lets a GPU take TF32 for float32."""
+        if self.device.type != "cuda":
+            return "float32"
+        return "bfloat16" if self.task.recipe.precision == "bfloat16" else "tf32"
+
     def _train_mode(self) -> None:
         """A linear probe keeps the statistics of its frozen part."""
         self.net.train(self.task.recipe.tune == "all")
 
     def _logits(self, net: nn.Module, images: Tensor) -> Tensor:
-        mixed = self.device.type == "cuda" and self.task.recipe.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
             return net(images).float()
 
 
