@@ -96,7 +96,7 @@ def _sample(known: Sequence[Class], options: Options) -> Sample:
         raise ToolkitError(f"{source} has no rows to tell the rest from; name another file first")
     check_filters(source, batch.has, options.match)
     matched, counts = match.match_rows("0", batch, options.match, *match.make_matcher(known, options))
-    texts = batch.rows["caption"].str.len_bytes().sum() + batch.rows["url"].str.len_bytes().sum()
+    texts = sum(int(batch.rows[column].str.len_bytes().sum()) for column in ("caption", "url"))
     counts = dict.fromkeys(("rows", *REASONS), 0) | counts
     rows = len(batch.rows)
     return Sample(rows, counts, matched, matched["class"].n_unique(), texts / rows + 2)
