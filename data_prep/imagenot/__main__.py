@@ -78,6 +78,10 @@ def _sources_and_rule(add: Any) -> None:
     add("--rule", choices=tuple(RULES), help="caption rule, encoder and threshold (default: broad)")
 
 
+def _dry_run(add: Any) -> None:
+    add("--dry-run", action="store_true", help="tell what it would find, cost, fetch and leave on the disk, and end")
+
+
 def _at_a_time(add: Any) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="shards at a time (default: 1)")
 
@@ -118,6 +122,7 @@ def _choice(add: Any) -> None:
 OPTIONS: tuple[tuple[Callable[[Any], None], tuple[str, ...]], ...] = (
     (_changes, (*STAGES, "all")),
     (_sources_and_rule, ("match", "all")),
+    (_dry_run, ("all",)),
     (_at_a_time, (*shards.SHARDED, "all")),
     (_executor, tuple(shards.SHARDED)),
     (_fetching, ("download",)),
@@ -168,7 +173,12 @@ def _single(build: Build, stage: str) -> dict[str, Any]:
     with Console(stderr=True).status(f"{stage} ..."):
         counts: Counts = shards.module(stage).run(build)
     build.finish(stage, "summary", counts)
-    return {stage: counts} | ({"empty": shards.module("match").unfillable(build)} if stage == "classes" else {})
+    return {stage: counts} | (_empty(build) if stage == "classes" else {})
+
+
+def _empty(build: Build) -> dict[str, list[str]]:
+    """The classes that will stay empty."""
+    return {"empty": shards.module("match").unfillable(shards.module("classes").load(build), build.options)}
 
 
 def _write(build: Build, args: argparse.Namespace) -> dict[str, Any]:
@@ -219,13 +229,15 @@ def _closed(build: Build, stage: str) -> dict[str, Any]:
     """The stage's counts; of clean, when all shards are there, the choice among all images."""
     if stage == "clean" and not shards.unfinished(build, stage):
         build.finish(stage, "summary", shards.module(stage).finish(build))
-    empty = {"empty": shards.module(stage).unfillable(build)} if stage == "match" else {}
-    return empty | {stage: shards.module("write").stage_counts(build, stage)}
+    return (_empty(build) if stage == "match" else {}) | {stage: shards.module("write").stage_counts(build, stage)}
 
 
 def _all(args: argparse.Namespace) -> dict[str, Any]:
     """Every stage; download and clean in turn until no class lacks images or no spares are left."""
     build = _all_options(args)
+    if args.dry_run:
+        return _projected(build)
+    build = build.save(build.options)
     build.options.download.user_agent_header()  # not to be asked for it after hours
     document: dict[str, Any] = {}
     for stage in ("classes", "match", "score", "select"):
@@ -246,7 +258,15 @@ def _all_options(args: argparse.Namespace) -> Build:
             raise UsageError(f"all takes --set STAGE.KEY=VALUE with a stage of {', '.join(STAGES)}, not {setting!r}")
         options = changed(options, stage, parse_changes(options, stage, [rest]))
     is_new = args.source or not options.match.sources
-    return build.save(changed(options, "match", {"sources": _sources(args.source)} if is_new else {}))
+    return Build(build.path, changed(options, "match", {"sources": _sources(args.source)} if is_new else {}))
+
+
+def _projected(build: Build) -> dict[str, Any]:
+    """What all stages would do; nothing is written."""
+    from data_prep.imagenot.projection import project
+
+    known = shards.module("classes").find(build.options.classes)
+    return {"empty": shards.module("match").unfillable(known, build.options), **project(known, build.options)}
 
 
 def _status(args: argparse.Namespace) -> dict[str, Any]:

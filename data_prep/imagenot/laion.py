@@ -143,7 +143,7 @@ def _parquet(source: str, file: IO[bytes], rows: int) -> "Iterator[tuple[Found, 
     import pyarrow.parquet as pq
 
     # Without a buffer, and side by side, whole columns of a row group would be held, however large it is.
-    with pq.ParquetFile(file, buffer_size=BUFFER) as parquet:
+    with pq.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False) as parquet:
         found = find_columns(source, parquet.schema_arrow.names, _empty(parquet.metadata))
         columns = [name for group in found.values() for name in group]
         for batch in parquet.iter_batches(batch_size=rows, columns=columns, use_threads=False):

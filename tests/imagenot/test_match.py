@@ -1,7 +1,9 @@
 """Matching: the vectorised matcher against a plain reading of the rule, the filters, and LAION's schemas."""
 
 import random
+import shutil
 import string
+import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -255,6 +257,21 @@ def test_a_rule_sets_encoder_and_threshold_and_other_options_stay(tmp_path: Path
     assert build.counts("match", "00000")["matched"] == 1
     with pytest.raises(UsageError, match="was made with other options"):
         main(["match", str(build.path), "--rule", "broad"])
+
+
+def test_a_build_of_version_0_1_opens_and_is_not_matched_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tarfile.open(Path(__file__).parents[1] / "fixtures" / "v0_1" / "build.tar.xz") as tar:
+        tar.extractall(tmp_path, filter="data")
+    build = tmp_path / "build-0.1"
+    assert main(["status", str(build)]) == main(["match", str(build)]) == 0
+    assert main(["select", str(build), "--set", "per_class=2", "--json"]) == 0
+    assert '"selected": 4' in capsys.readouterr().out
+    (build / "match" / "00000.json").unlink()  # as if a second file had been left to do
+    with pytest.raises(ToolkitError, match=r"match was made by version 0\.1, whose rule is no more; what is finished"):
+        main(["match", str(build)])
+    shutil.rmtree(build / "match")
+    with pytest.raises(UsageError, match="score was made with other options"):
+        main(["score", str(build)])
 
 
 def test_options_of_the_stage(tmp_path: Path) -> None:

@@ -65,9 +65,10 @@ def measure(folder: Path, rows: int, loop_rows: int, encoded: int, model: str) -
     _, stage_s = _timed(partial(match.run, build, "00000"))
     found, matcher_s = _timed(partial(matcher, pl.Series(captions)))
     expected = {row: label for row, label in enumerate(found[:loop_rows].tolist()) if label >= 0}
+    table = match.find_phrases(classes.load(build), build.options)
     peers = {}
     for peer in (dictionary, aho_corasick):
-        of_peer, peer_s = _timed(partial(peer, captions[:loop_rows], match.load_phrases(build)))
+        of_peer, peer_s = _timed(partial(peer, captions[:loop_rows], table))
         if of_peer != expected:
             raise ToolkitError(f"{peer.__name__} and the matcher do not find the same rows")
         peers[f"{peer.__name__}_rows_per_s"] = loop_rows / peer_s
@@ -75,7 +76,7 @@ def measure(folder: Path, rows: int, loop_rows: int, encoded: int, model: str) -
     matched = build.counts("match", "00000")["matched"]
     return {
         "rows": rows,
-        "phrases": len(match.load_phrases(build)),
+        "phrases": len(table),
         "stage_rows_per_s": rows / stage_s,
         "matcher_rows_per_s": rows / matcher_s,
         **peers,

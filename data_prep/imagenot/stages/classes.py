@@ -34,12 +34,16 @@ class ClassList(FrozenModel):
 
 def run(build: Build) -> Counts:
     """Look the classes up and write them."""
-    section = build.options.classes
-    synsets = find_classes(section, WordNet(Path(section.wordnet)))
-    classes = ClassList(classes=tuple(Class(wnid=s.wnid, lemmas=s.lemmas, definition=s.definition) for s in synsets))
+    known = find(build.options.classes)
     build.reset_stage("classes")
-    classes.write(build.room("classes") / "classes.json")
-    return {"classes": len(synsets), "lemmas": sum(len(s.lemmas) for s in synsets)}
+    ClassList(classes=known).write(build.room("classes") / "classes.json")
+    return {"classes": len(known), "lemmas": sum(len(each.lemmas) for each in known)}
+
+
+def find(section: options.Classes) -> tuple[Class, ...]:
+    """The classes that the options ask for."""
+    synsets = find_classes(section, WordNet(Path(section.wordnet)))
+    return tuple(Class(wnid=s.wnid, lemmas=s.lemmas, definition=s.definition) for s in synsets)
 
 
 def load(build: Build) -> tuple[Class, ...]:

@@ -123,30 +123,34 @@ def load_matcher(build: Build) -> "tuple[Matcher, pl.Series]":
 
 @lru_cache(maxsize=1)
 def _load_matcher(path: Path, _made_from: str) -> "tuple[Matcher, pl.Series]":
+    build = Build.open(path)
+    return make_matcher(classes.load(build), build.options)
+
+
+def make_matcher(known: Sequence[classes.Class], section: options.Options) -> "tuple[Matcher, pl.Series]":
+    """The matcher of these classes by these options, and the classes' wnids by label."""
     import polars as pl
 
     from data_prep.imagenot.matcher import Matcher  # brings numba, which no other stage needs
 
-    build = Build.open(path)
-    wnids = pl.Series([each.wnid for each in classes.load(build)], dtype=pl.String)
-    return Matcher(load_phrases(build), build.options.match.rule), wnids
+    wnids = pl.Series([each.wnid for each in known], dtype=pl.String)
+    return Matcher(find_phrases(known, section), section.match.rule), wnids
 
 
-def load_phrases(build: Build) -> dict[Phrase, set[int]]:
-    """What the build looks for."""
-    plurals = WordNet(Path(build.options.classes.wordnet)).plurals()
-    return phrases(classes.load(build), plurals, build.options.match)
+def find_phrases(known: Sequence[classes.Class], section: options.Options) -> dict[Phrase, set[int]]:
+    """What is looked for."""
+    return phrases(known, WordNet(Path(section.classes.wordnet)).plurals(), section.match)
 
 
-def unfillable(build: Build) -> list[str]:
-    """Every class that the build's rule finds in no caption by itself, one line each."""
+def unfillable(known: Sequence[classes.Class], section: options.Options) -> list[str]:
+    """Every class that the rule finds in no caption by itself, one line each."""
     import polars as pl
 
-    matcher, _ = load_matcher(build)
-    alone = set(matcher(pl.Series([" ".join(phrase) for phrase in load_phrases(build)], dtype=pl.String)).tolist())
+    captions = [" ".join(phrase) for phrase in find_phrases(known, section)]
+    alone = set(make_matcher(known, section)[0](pl.Series(captions, dtype=pl.String)).tolist())
     return [
         f"{each.wnid} ({', '.join(each.lemmas)}) will stay empty: no caption stands for it alone by rule "
-        f"{build.options.match.rule}"
-        for label, each in enumerate(classes.load(build))
+        f"{section.match.rule}"
+        for label, each in enumerate(known)
         if label not in alone
     ]
