@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.cluster import brake
 from toolkit.cluster.array import ArrayChunk, JobArray, Refused, array_size, split
 from toolkit.cluster.container import CODE, HOST, Container
 from toolkit.cluster.profile import Profile
@@ -38,6 +39,13 @@ class SlurmExecutor:
         Raises as `submit_recorded` does; arrays submitted before stay.
         """
         self._keep_code()
+        self._nodes.mkdir(exist_ok=True)
+        if (broken := self._sound_nodes().exclude) != self.profile.exclude:
+            log.info(
+                "note: left out: nodes %s, where elements ended early (%s; remove a file to try it)",
+                broken,
+                self._nodes,
+            )
         submitted: list[Submission] = []
         for chunk in split(elements, array_size(), self.profile.throttle):
             before = submitted[chunk.after].job if chunk.after is not None else None
@@ -66,11 +74,12 @@ class SlurmExecutor:
     def array(self, submission: Submission, throttle: int, after: Sequence[str] = ()) -> JobArray:
         """The job array of a submission."""
         record = str(record_path(self.study, submission).absolute())
-        container = self.container
+        container, setup = self.container, brake.lines(self._nodes, self.profile.exclude)
         if self._copies_code and submission.code:
-            container = container.with_code(snapshots(self.study).absolute() / submission.code, guard(self.study))
+            container = container.with_code(snapshots(self.study).absolute() / submission.code)
+            setup = [*setup, guard(self.study)]
         return JobArray(
-            self.profile,
+            self._sound_nodes(),
             container,
             submission.name,
             self.study.room("logs"),
@@ -78,6 +87,7 @@ class SlurmExecutor:
             len(submission.elements),
             throttle,
             after,
+            setup,
             saves=True,
         )
 
@@ -85,6 +95,17 @@ class SlurmExecutor:
         image, gpus = self.profile.image, self.profile.asks_for_gpus
         record = new_submission(self.study, "slurm", chunk.elements, self.data, self.pack, image, gpus, self.pause)
         return record.model_copy(update={"code": code_digest()})
+
+    @property
+    def _nodes(self) -> Path:
+        return self.study.path / "nodes"
+
+    def _sound_nodes(self) -> Profile:
+        """The profile, without the nodes on which elements of this study have ended early."""
+        broken = brake.broken_nodes(self._nodes, self.study.clock()) if self._nodes.is_dir() else []
+        return self.profile.model_copy(
+            update={"exclude": ",".join(filter(None, (self.profile.exclude, *broken))) or None}
+        )
 
     @property
     def _copies_code(self) -> bool:

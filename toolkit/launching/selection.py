@@ -1,7 +1,7 @@
 """From the words of a command line to tasks, with everything looked up and checked."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit.errors import UsageError
@@ -9,13 +9,14 @@ from toolkit.launching.dependencies import started_from
 from toolkit.launching.request import LaunchRequest
 from toolkit.launching.tasks import make_tasks
 from toolkit.study import Dataset, Study, Task, find_dataset
+from toolkit.study.declared import DeclaredTasks
 from toolkit.study.ranges import parse_ranges
 
 log = logging.getLogger(__name__)
 DEFAULT_RECIPE = "quick"
 
 
-def select(request: LaunchRequest, study: Study, data: Path) -> list[Task]:
+def select(request: LaunchRequest, study: Study, data: Path) -> Mapping[str, Task]:
     """The tasks a launch is about: those its options name, else those that the study has declared.
 
     Raises `UsageError` for an unknown name, an index out of range, a recipe or dataset that does not do.
@@ -32,7 +33,8 @@ def select(request: LaunchRequest, study: Study, data: Path) -> list[Task]:
     if request.recipe is None:
         log.info("recipe %s, for a first look (--recipe names another)", DEFAULT_RECIPE)
     tasks = make_tasks(nets, datasets, request.recipe or DEFAULT_RECIPE, request.changes, seeds)
-    return started_from(tasks, study, request.init_from) if request.init_from else tasks
+    tasks = started_from(tasks, study, request.init_from) if request.init_from else tasks
+    return {task.id: task for task in tasks}
 
 
 def architectures(array: str | None, population: str, models: Sequence[str]) -> list[str]:
@@ -63,15 +65,15 @@ def _datasets(names: Sequence[str], data: Path) -> list[Dataset]:
     return found
 
 
-def _declared(study: Study, names: Sequence[str], data: Path) -> list[Task]:
+def _declared(study: Study, names: Sequence[str], data: Path) -> DeclaredTasks:
     """Tasks declared before, on datasets that are still what they were."""
-    tasks = [task for task in study.tasks().values() if not names or task.dataset in names]
+    tasks = {task_id: label for task_id, label in study.labels().items() if not names or label.dataset in names}
     if not tasks:
         where = f" on {', '.join(names)}" if names else ""
         raise UsageError(f"study {study.path} has declared nothing{where}: give --array 0-499 or --models NAME ...")
-    hashes = {(task.dataset, task.dataset_hash) for task in tasks}
+    hashes = {(label.dataset, label.dataset_hash) for label in tasks.values()}
     for name, content_hash in sorted(hashes):
         dataset = find_dataset(name, data)
         if dataset.manifest.content_hash != content_hash:
             raise UsageError(f"{dataset.path} is not what study {study.path} was declared on: restore that dataset")
-    return tasks
+    return DeclaredTasks(study.room("tasks"), tasks)

@@ -144,6 +144,6 @@ def _document(waves: Waves, wave: Wave, failed: int, note: str) -> dict[str, Any
         "targets": wave.standing.frame.to_dicts(),
         "how": wave.standing.note,
         "waiting_for": note or None,
-        "states": dict(Counter("done" if i in study.finished() else "declared" for i in study.tasks())),
+        "states": dict(Counter("done" if i in study.finished() else "declared" for i in study.labels())),
         "failed_here": failed,
     }

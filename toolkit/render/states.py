@@ -13,12 +13,15 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from toolkit.launching.snapshot import StudySnapshot
-from toolkit.study import Study, Task
+from toolkit.study import Study
 from toolkit.study import progress as heartbeat
+from toolkit.study.declared import Label, several_seeds
 from toolkit.study.logs import task_log
-from toolkit.study.states import STATES, State, read_outcome
+from toolkit.study.outcomes import read_outcome
+from toolkit.study.states import STATES, State
 
 LOG_TAIL = 3  # lines
+NODES_SHOWN = 8
 STYLES: Mapping[State, str] = {
     "done": "green",
     "failed": "red",
@@ -41,6 +44,9 @@ def overview(look: StudySnapshot) -> Group:
         Text(f"{count} tasks {reason}: squeue and scontrol show job say more", style="yellow")
         for reason, count in look.stuck().items()
     ]
+    if nodes := look.by_node():
+        named = ", ".join(f"{count} on {node}" for node, count in list(nodes.items())[:NODES_SHOWN])
+        parts.append(Text(f"failed or lost: {named}", style="yellow"))
     if look.warning:
         parts.append(Text(f"warning: {look.warning}", style="yellow"))
     return Group(*parts)
@@ -74,7 +80,8 @@ def _retry(look: StudySnapshot) -> str:
 def _failure(look: StudySnapshot, task_id: str) -> list[Text]:
     """Who, what and why; for a task that could not say why itself, also the end of its log."""
     task, state = look.tasks[task_id], look.states[task_id]
-    head = Text.assemble(task_id, " ", _styled(state.state), f" {task.architecture} on {task.column}")
+    named = task.named(several_seeds(look.tasks.values()))
+    head = Text.assemble(task_id, " ", _styled(state.state), f" {named}")
     log = task_log(look.study, task_id).splitlines()[-LOG_TAIL:] if state.state == "lost" else []
     return [head, Text(f"    {state.reason}"), *(Text(f"    {line}", style="dim") for line in log)]
 
@@ -104,10 +111,15 @@ def _running_table(look: StudySnapshot) -> Table:
 
 def _range_lines(look: StudySnapshot) -> list[str]:
     """Where each net stands, unless everything is done."""
-    return [f"{column} {state}: {group} {names}" for column, state, group, names in look.ranges() if state != "done"]
+    said = several_seeds(look.tasks.values())
+    return [
+        f"{column} {state}: {group} {names}" + (f", seed {seeds}" if said else "")
+        for column, state, group, names, seeds in look.ranges()
+        if state != "done"
+    ]
 
 
-def running_cells(task: Task, progress: heartbeat.Progress) -> list[str]:
+def running_cells(task: Label, progress: heartbeat.Progress) -> list[str]:
     """The cells of a running task."""
     share = progress.step / progress.steps if progress.steps else 0.0
     where = progress.job or f"{progress.host}:{progress.pid}"
@@ -136,7 +148,8 @@ class PoolDisplay:
 
     def __init__(self, study: Study, total: int) -> None:
         self.study = study
-        self.tasks = study.tasks()
+        self.tasks = study.labels()
+        self.several_seeds = several_seeds(self.tasks.values())
         self.console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), auto_refresh=False
@@ -173,11 +186,11 @@ class PoolDisplay:
         return [Text(f"  {net} on {data}: {epoch}  {rate} images/s  {left}") for net, data, epoch, rate, left in cells]
 
     def _line(self, task_id: str) -> Text:
-        state, reason = read_outcome(self.study.result_path(task_id))
+        state, reason, _ = read_outcome(self.study.result_path(task_id))
         task = self.tasks[task_id]
         return Text.assemble(
             (f"{state:9}", STYLES.get(state, "")),
-            f" {task.architecture} on {task.column}",
+            f" {task.named(self.several_seeds)}",
             f": {reason}" if reason else "",
         )
 

@@ -1,7 +1,9 @@
 """Recipe: all that decides training, in one TOML file."""
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -67,6 +69,12 @@ class Recipe(FrozenModel):
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} leaves nothing of {self.epochs} epochs")
         return self
+
+    @cached_property
+    def identity(self) -> str:
+        """What differs from the defaults, as JSON: two recipes that train alike have the same."""
+        differing = self.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(differing, sort_keys=True, separators=(",", ":"))
 
     @property
     def resolution_at_evaluation(self) -> int:

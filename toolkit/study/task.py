@@ -3,7 +3,6 @@
 import hashlib
 import json
 from functools import cached_property
-from typing import Any
 
 from pydantic import Field
 
@@ -41,24 +40,17 @@ class Task(FrozenModel):
         """16 hex digits of the SHA-256 over the scientific fields that differ from their defaults.
 
         So a field added later keeps the ids of old tasks as long as its default keeps the old behaviour, and
-        neither names, nor hosts, nor worker counts touch an id.
+        neither names, nor hosts, nor worker counts touch an id. They are hashed as JSON with sorted keys and no spaces.
         """
-        canonical = json.dumps(self._identity(), sort_keys=True, separators=(",", ":"))
+        seed = f',"seed":{self.seed}' if self.seed else ""
+        start = f',"start":{json.dumps(self.start.task)}' if self.start else ""
+        canonical = (
+            f'{{"architecture":{json.dumps(self.architecture)},"dataset":{json.dumps(self.dataset_hash)},'
+            f'"recipe":{self.recipe.identity}{seed}{start}}}'
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
 
     @property
     def column(self) -> str:
         """The dataset column a report files this task under: ``NAME``, or ``NAME<-START`` after a transfer."""
         return f"{self.dataset}<-{self.start.dataset}" if self.start else self.dataset
-
-    def _identity(self) -> dict[str, Any]:
-        identity: dict[str, Any] = {
-            "architecture": self.architecture,
-            "dataset": self.dataset_hash,
-            "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
-        }
-        if self.seed:
-            identity["seed"] = self.seed
-        if self.start:
-            identity["start"] = self.start.task
-        return identity

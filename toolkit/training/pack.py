@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -38,6 +39,8 @@ from toolkit.training.stop import StopFlag
 from toolkit.training.trainer import Diverged, Trainer
 from toolkit.training.trial import PackedTrial, note
 
+PATIENCE_S = 300.0
+"""How long a result that cannot be written is tried again (seconds; our choice)."""
 SAVE_EVERY_S = 300.0
 """Within a long epoch a checkpoint is written this often (seconds); every epoch ends with one anyway."""
 
@@ -256,8 +259,8 @@ class Pack:
         failure = failure_of(error) if error else None
         device, pack = describe(self.place.device), len(self.tasks)
         result = result_of(trial.trainer, status, failure, device=device, pack=pack, started=self._started)
-        self._leave(trial)
         self._record(result)
+        self._leave(trial)
         if status != "failed" and self.place.team.is_main:  # a failure may pass, and then the task goes on from here
             checkpoint.drop(self.place.study, trial.task.id)
 
@@ -301,12 +304,26 @@ class Pack:
         if path.exists():  # Slurm gave the task to another node, for it thought this one dead
             note(result.task, "has its result already: another run of it came first")
             return
-        try:
-            result.write(path)
-        except ToolkitError as error:
-            raise Unwritable(str(error)) from error
+        self._write_patiently(result, path)
         outcome = result.failure.message if result.failure else f"error {result.error:.2%}"
         note(result.task, f"{result.status}, {outcome}")
+
+    def _write_patiently(self, result: Result, path: Path) -> None:
+        """Write a result; where that fails, again and again for minutes: hours of training are in it.
+
+        Raises `Unwritable` at the end, and when somebody asks to stop.
+        """
+        until, said = time.monotonic() + PATIENCE_S, False
+        while True:
+            try:
+                return result.write(path)
+            except ToolkitError as error:
+                if self.place.stop or time.monotonic() > until:
+                    raise Unwritable(str(error)) from error
+                if not said:
+                    complain(f"{error}: tried again for {PATIENCE_S / 60:.0f} minutes")
+                said = True
+                time.sleep(1)
 
     def _leave(self, trial: PackedTrial) -> None:
         self.alive.remove(trial)
