@@ -30,7 +30,11 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     p = parser("toolkit.logs", __doc__)
     p.add_argument("study", metavar="STUDY", help="folder runs/NAME, or a path")
-    p.add_argument("task", metavar="TASK", help="its id, a unique beginning of it, or a net such as anynetx-500/0")
+    p.add_argument(
+        "task",
+        metavar="TASK",
+        help="its id, a unique beginning of it, or a net such as anynetx-500/0; status --failed lists ids",
+    )
     p.add_argument("--dataset", metavar="NAME", help="of a net that was trained on several, as status names it")
     p.add_argument("--seed", type=int, metavar="N", help="of a net that was trained with several")
     p.add_argument("--files", action="store_true", help="print the paths of the logs instead")

@@ -115,15 +115,14 @@ class StudySnapshot:
         return rows
 
     def document(self) -> dict[str, Any]:
-        """The JSON document of ``status --json``."""
+        """The JSON document of ``status --json``; ranges name seeds where there are several."""
+        columns = ("dataset", "state", "group", "members", "seeds")[: 5 if several_seeds(self.tasks.values()) else 4]
         return {
             "study": str(self.study.path),
             "tasks": len(self.tasks),
             "states": dict(Counter(state.state for state in self.states.values())),
             "ids": self.ids(),
-            "ranges": [
-                dict(zip(("dataset", "state", "group", "members", "seeds"), row, strict=True)) for row in self.ranges()
-            ],
+            "ranges": [dict(zip(columns, row, strict=False)) for row in self.ranges()],
             "running": {
                 task_id: state.progress.model_dump()
                 for task_id, state in self.states.items()
