@@ -13,7 +13,7 @@ from toolkit.cluster.container import CODE
 from toolkit.cluster.profile import Profile, load_profile
 from toolkit.executors.slurm import SlurmExecutor
 from toolkit.study import Study
-from toolkit.study.submission import new_submission
+from toolkit.study.submission import new_submission, submissions
 
 pytestmark = pytest.mark.cluster
 
@@ -179,11 +179,22 @@ def test_the_submit_limit_leaves_the_rest_for_later(
     profile.write_text(profile.read_text() + "submit_limit = 3\n")
     call = ["--array", "0-4", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--profile", profile]
     first = launch(study, data, *call)
-    assert (first["to_run"], first["states"]) == (3, {"queued": 3, "waiting": 2})
-    assert "2 tasks exceed submit_limit 3" in first["stderr"]
+    assert (first["to_run"], first["states"]) == (2, {"queued": 2, "waiting": 3})
+    assert "3 tasks exceed submit_limit 3: a small job launches them later" in first["stderr"]
     full = verb("toolkit.launch", "--study", study, "--data", data, "--executor", "slurm", "--profile", profile)
     assert full.returncode == 1
     assert "3 jobs are in the queue" in full.stderr
+
+
+def test_a_small_job_launches_what_exceeded_the_limit(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "it's a study"
+    profile.write_text(profile.read_text() + "submit_limit = 3\n")
+    launch(study, data, "--array", "0-3", "--dataset", "tiny", "--executor", "slurm", "--profile", profile)
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 300, "an empty queue")
+    assert len(errors(study)) == 4
+    assert sum(len(s.elements) for s in submissions(Study(study))) == 4  # each was submitted once
 
 
 def test_doctor_tries_a_job_that_trains(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:

@@ -15,7 +15,7 @@ from toolkit.cluster.container import CODE, HOST, Container
 from toolkit.cluster.profile import Profile
 from toolkit.cluster.queue import queue_of
 from toolkit.executors.base import Elements
-from toolkit.executors.code import code_digest, collect, guard, keep_code, others, snapshots, why_no_snapshot
+from toolkit.executors.code import code_digest, collect, keep_code, others, why_no_snapshot, with_snapshot
 from toolkit.study import Study
 from toolkit.study.submission import Submission, new_submission, record_path, submissions
 
@@ -74,10 +74,9 @@ class SlurmExecutor:
     def array(self, submission: Submission, throttle: int, after: Sequence[str] = ()) -> JobArray:
         """The job array of a submission."""
         record = str(record_path(self.study, submission).absolute())
-        container, setup = self.container, brake.lines(self._nodes, self.profile.exclude)
-        if self._copies_code and submission.code:
-            container = container.with_code(snapshots(self.study).absolute() / submission.code)
-            setup = [*setup, guard(self.study)]
+        digest = submission.code if self.profile.code == "snapshot" else None
+        container, guards = with_snapshot(self.study, self.container, digest)
+        setup = [*brake.lines(self._nodes, self.profile.exclude), *guards]
         return JobArray(
             self._sound_nodes(),
             container,
@@ -107,15 +106,11 @@ class SlurmExecutor:
             update={"exclude": ",".join(filter(None, (self.profile.exclude, *broken))) or None}
         )
 
-    @property
-    def _copies_code(self) -> bool:
-        return self.profile.code == "snapshot" and not why_no_snapshot(self.study)
-
     def _keep_code(self) -> None:
-        if self._copies_code:
-            keep_code(self.study)
+        if self.profile.code == "snapshot" and (why := why_no_snapshot(self.study)):
+            log.info("note: %s: tasks run %s, and refuse when it changes", why, CODE)
         elif self.profile.code == "snapshot":
-            log.info("note: %s: tasks run %s, and refuse when it changes", why_no_snapshot(self.study), CODE)
+            keep_code(self.study)
 
     def _collect_code(self) -> None:
         """Remove copies that no job in the queue runs; none while the queue is not known."""

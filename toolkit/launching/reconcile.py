@@ -157,14 +157,15 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
             submitted = _submit(plan, executor, stages)
     taken = sum(len(submission.tasks) for submission in submitted)
     log.info("study %s: %d tasks, %d to run", plan.study.path, len(plan.tasks), taken)
-    if taken < len(tasks):
-        log.info("%d tasks exceed submit_limit %s: launch again later", len(tasks) - taken, _limit(plan.profile))
+    beyond = len(tasks) - taken
+    if beyond:
+        log.info("%d tasks exceed submit_limit %s: a small job launches them later", beyond, _limit(plan.profile))
     try:
         for submission in submitted:
             executor.run(submission)
     except KeyboardInterrupt:
         raise Interrupted(_progress_made(plan, tasks)) from None
-    return _outcome(plan, submitted, _states(plan) if submitted else states)
+    return _outcome(plan, submitted, _states(plan) if submitted else states) | {"beyond_limit": beyond}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -264,6 +265,8 @@ def _submit(plan: Plan, executor: Executor, stages: DependencyStages) -> list[Su
     """Hand over what the user's limit leaves room for, ``second`` to start when its starts have been trained."""
     first, second = plan.elements(stages.first), plan.elements(stages.second)
     room = _room(plan.profile) if plan.executor == "slurm" and first + second else None
+    if room is not None and 1 < room < len(first + second):
+        room -= 1  # for the job that launches the rest
     submitted = executor.submit(first[:room]) if first[:room] else []
     if second := second[: room and room - len(first[:room])]:
         after = _awaited(plan, submitted, stages.after)
