@@ -49,8 +49,10 @@ def test_the_script_line_by_line(tmp_path: Path) -> None:
         '    echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $1" >> "$node"',
         '    if [ "$(wc -l < "$node")" -lt 3 ]; then return; fi',
         '    echo "error: 3 elements ended early on $SLURMD_NODENAME: the rest of the array leaves it out" >&2',
-        '    scontrol update "JobId=$SLURM_ARRAY_JOB_ID" "ExcNodeList=$(cd "$nodes" && '
-        'wc -l * | awk \'$2 != "total" && $1 >= 3 {print $2}\' | paste -sd,)" || sleep 300',
+        '    told=$(scontrol update "JobId=$SLURM_ARRAY_JOB_ID" "ExcNodeList=$(cd "$nodes" && '
+        'wc -l * | awk \'$2 != "total" && $1 >= 3 {print $2}\' | paste -sd,)" 2>&1)',
+        '    if [ $? -ne 0 ] && ! echo "$told" | grep -qE "No error|no longer pending|already finished"; then '
+        'echo "$told" >&2; sleep 300; fi',
         "}",
         "trap 'brake $?' EXIT",
         "module load cuda",

@@ -18,6 +18,8 @@ PAUSE_S = 300
 """How long an element holds a broken node's place where Slurm does not let it leave the node out. Our choice."""
 REMEMBERED_S = 24 * 3600
 """How long the next submissions leave a broken node out. Our choice."""
+DONE = "No error|no longer pending|already finished"
+"""scontrol's words where it has changed what still waits of an array, or nothing waits."""
 SOME_FAILED = 3
 """Exit status of an element whose tasks have their results, some of them failures."""
 THROUGH = (0, SOME_FAILED, os.EX_TEMPFAIL)
@@ -41,7 +43,8 @@ def lines(folder: Path, exclude: str | None = None) -> list[str]:
         '    echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $1" >> "$node"',
         f'    if [ "$(wc -l < "$node")" -lt {STRIKES} ]; then return; fi',
         f'    echo "{said}" >&2',
-        f'    scontrol update "JobId=$SLURM_ARRAY_JOB_ID" "ExcNodeList=$({listed} | paste -sd,)" || sleep {PAUSE_S}',
+        f'    told=$(scontrol update "JobId=$SLURM_ARRAY_JOB_ID" "ExcNodeList=$({listed} | paste -sd,)" 2>&1)',
+        f'    if [ $? -ne 0 ] && ! echo "$told" | grep -qE "{DONE}"; then echo "$told" >&2; sleep {PAUSE_S}; fi',
         "}",
         "trap 'brake $?' EXIT",
     ]

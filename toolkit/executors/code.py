@@ -95,7 +95,7 @@ def guard(study: Study) -> str:
 
 
 def with_snapshot(study: Study, container: Container, digest: str | None) -> tuple[Container, list[str]]:
-    """``container`` with the snapshot ``digest`` in place of the checkout, and the line of a batch script that guards it."""
+    """``container`` with the snapshot ``digest`` in place of the checkout, and the batch script line that guards it."""
     if digest is None or why_no_snapshot(study):
         return container, []
     return container.with_code(snapshots(study).absolute() / digest), [guard(study)]

@@ -16,6 +16,7 @@ from toolkit.cluster.profile import Profile
 from toolkit.cluster.queue import queue_of
 from toolkit.executors.base import Elements
 from toolkit.executors.code import code_digest, collect, keep_code, others, why_no_snapshot, with_snapshot
+from toolkit.files import make_folder
 from toolkit.study import Study
 from toolkit.study.submission import Submission, new_submission, record_path, submissions
 
@@ -39,7 +40,7 @@ class SlurmExecutor:
         Raises as `submit_recorded` does; arrays submitted before stay.
         """
         self._keep_code()
-        self._nodes.mkdir(exist_ok=True)
+        make_folder(self._nodes)
         if (broken := self._sound_nodes().exclude) != self.profile.exclude:
             log.info(
                 "note: left out: nodes %s, where elements ended early (%s; remove a file to try it)",

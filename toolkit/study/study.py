@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, temporary_name
+from toolkit.files import TEMPORARY, make_folder, temporary_name
 from toolkit.names import unknown
 from toolkit.study import declared
 from toolkit.study.progress import Progress
@@ -70,7 +70,7 @@ class Study:
         study = cls(study_path(path))
         try:
             for name in DIRECTORIES:
-                study.room(name).mkdir(parents=True, exist_ok=True)
+                make_folder(study.room(name))
         except OSError as error:
             raise ToolkitError(f"study {study.path} cannot be made ({error.strerror}: {error.filename})") from error
         for name in ("results", "submissions"):
