@@ -7,7 +7,7 @@ UV := $(VENV)/bin/uv
 COMPILE := $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock'
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup setup-ffcv demo demo-data test test-fast test-cluster test-long lint types lock clean
+.PHONY: help setup setup-ffcv demo demo-data test test-fast test-cluster test-long lint types lock audit clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
@@ -43,10 +43,10 @@ demo-data: setup
 
 test: setup-ffcv ## all tests but the long ones (what CI runs), fast ones first
 	containers/install-system.sh tests/apt-packages.txt
-	$(PY) -m pytest -m "not long"
+	$(PY) -m pytest -m "not long" -n 2 --dist loadgroup --no-loadscope-reorder --durations 40
 
 test-fast: setup ## the tests that need neither Slurm nor a container
-	$(PY) -m pytest -m "not long and not cluster" -x -q
+	$(PY) -m pytest -m "not long and not cluster" -x -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-cluster: setup-ffcv ## the long fault run on the one-machine Slurm
 	containers/install-system.sh tests/apt-packages.txt
@@ -64,7 +64,7 @@ types: setup    ## mypy, strict
 	$(VENV)/bin/mypy
 
 lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for building, for the image
-	$(COMPILE) --extra train --extra imagenot --extra dev --overrides containers/overrides.txt pyproject.toml \
+	$(COMPILE) --extra train --extra imagenot --extra ocr --extra dev --overrides containers/overrides.txt pyproject.toml \
 	  -o containers/requirements.lock
 	$(COMPILE) --extra ffcv --constraints containers/requirements.lock --overrides containers/overrides.txt \
 	  pyproject.toml -o containers/ffcv.lock
@@ -73,6 +73,13 @@ lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for b
 	  --overrides containers/image-overrides.txt pyproject.toml -o containers/image.lock
 	echo setuptools | $(COMPILE) --constraints containers/requirements.lock - -o containers/build.lock
 	echo uv | $(COMPILE) - -o containers/uv.lock
+	printf 'cyclonedx-bom\npip-audit\n' | $(COMPILE) - -o containers/tools.lock
+
+audit: setup    ## known weaknesses of what setup and the image install (asks the package index for its advisories)
+	$(UV) venv --quiet --clear --python $(PY) $(VENV)/tools
+	$(UV) pip install --quiet --require-hashes --python $(VENV)/tools -r containers/tools.lock
+	for lock in requirements ffcv image build uv tools; do \
+	  $(VENV)/tools/bin/pip-audit --disable-pip --require-hashes -r containers/$$lock.lock || status=1; done; exit $${status:-0}
 
 clean:          ## remove what setup and demo made
 	rm -rf $(VENV) data/demo-* runs/demo

@@ -2,9 +2,11 @@
 # Build the images without a daemon: the Dockerfile by buildah, then toolkit.sif from its archive by Apptainer.
 # Usage: build.sh [--slim] [--output FILE.sif] [--base IMAGE] [--mirror URL] [--suite NAME]
 #   --slim     only Python and system libraries; a virtual environment of the host is bound in (a minute, 3 GB less)
-#   --output   the image's file (default: toolkit.sif, or slim.sif); the Docker archive stays beside it as FILE.tar
+#   --output   the image's file (default: toolkit.sif, or slim.sif); the Docker archive stays beside it as FILE.tar, and
+#              the bill of materials (CycloneDX: every package of Python and Debian) as FILE.cdx.json
 #   --base     the Dockerfile's base image (default: a Debian made here from the mirror, so no registry is needed)
-#   --mirror   Debian mirror (default: the one this machine's own apt uses)
+#   --mirror   Debian mirror (default: the one this machine's own apt uses: Debian as it is today; a snapshot's address,
+#              .../20261101T000000Z, gives that day's)
 #   --suite    Debian release of a base made here (default: bookworm)
 # Needs root. A site's package index and certificate are taken from PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_CERT;
 # they are used for the build and are not in the image.
@@ -30,6 +32,7 @@ output=$(realpath --canonicalize-missing "${output:-$variant.sif}")
 archive=${output%.sif}.tar
 version=$(sed --quiet 's/^__version__ = "\(.*\)"/\1/p' "$root/toolkit/__init__.py")
 revision=$(git -C "$root" describe --always --dirty --abbrev=40 2>/dev/null || echo unknown)
+made=$(date --utc +%Y-%m-%dT%H:%M:%SZ)
 runtime=$(paste --serial --delimiters=, "$here/apt-runtime.txt")
 
 work=$(mktemp --directory "$(dirname "$output")/.build-XXXXXX")
@@ -45,6 +48,16 @@ make_base() { # prints the name of an image with a bare Debian in it
     rm -rf "$work/base" "$work/base.tar"
 }
 
+base_name() { # what the base is, without naming a site's mirror
+    if [ -n "$base" ]; then
+        echo "$base"
+    elif [[ $mirror =~ /([0-9]{8}T[0-9]{6}Z)/?$ ]]; then
+        echo "Debian $suite, snapshot ${BASH_REMATCH[1]}"
+    else
+        echo "Debian $suite as it was on ${made%T*}"
+    fi
+}
+
 make_pip_conf() { # a certificate keeps its content, at a path of its own in the build
     echo "[global]"
     [ -z "${PIP_INDEX_URL:-}" ] || echo "index-url = $PIP_INDEX_URL"
@@ -57,28 +70,41 @@ build_archive() {
     [ -z "${PIP_CERT:-}" ] || certificate=(--volume "$PIP_CERT:/run/build-ca.crt:ro")
     make_pip_conf >"$work/pip.conf"
     buildah bud --isolation chroot --network host "${certificate[@]}" --secret "id=pip.conf,src=$work/pip.conf" \
-        --build-arg "BASE=$base" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
+        --build-arg "BASE=$base" --build-arg "BASE_NAME=$base_name" --build-arg "VERSION=$version" \
+        --build-arg "REVISION=$revision" \
         --file "$here/Dockerfile" --ignorefile "$here/Dockerfile.dockerignore" --tag "imagenot-toolkit:$version" "$root"
     rm -f "$archive"
     buildah push --quiet "imagenot-toolkit:$version" "docker-archive:$archive:imagenot-toolkit:$version"
 }
 
 build_sif() { # DEFINITION [BUILD_ARGUMENT...]; %test runs afterwards, in a user namespace: root may lack capabilities
-    printf '%s\n' "${@:2}" "VERSION=$version" "REVISION=$revision" >"$work/arguments" # a file: values may have commas
+    printf '%s\n' "${@:2}" "VERSION=$version" "REVISION=$revision" "BASE_NAME=$base_name" "MADE=$made" \
+        >"$work/arguments" # a file: values may have commas
     "$apptainer" build --notest --build-arg-file "$work/arguments" \
         --mksquashfs-args '-comp zstd -Xcompression-level 3' "$work/image.sif" "$1"
     "$apptainer" test --userns "$work/image.sif"
     mv "$work/image.sif" "$output"
 }
 
+make_sbom() { # [LOCK...]; what the image has, by its own dpkg, and what was installed of the locks
+    python3 -m venv "$work/tools"
+    "$work/tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$here/tools.lock"
+    "$apptainer" exec --userns "$output" dpkg-query --show --showformat '${Package} ${Version} ${Architecture}\n' \
+        | "$work/tools/bin/python" "$here/sbom.py" "imagenot-toolkit-$variant" "$version" "$@" >"$work/sbom"
+    mv "$work/sbom" "${output%.sif}.cdx.json"
+}
+
 apptainer=$("$here/install-apptainer.sh")
 mirror=${mirror:-$("$here/mirror.sh")}
+base_name=$(base_name)
 if [ "$variant" = slim ]; then
     build_sif "$here/slim.def" "MIRROR=$mirror" "SUITE=$suite" "PACKAGES=$runtime"
+    make_sbom
 else
     "$here/install-system.sh" "$here/apt-build.txt"
     base=${base:-$(make_base)}
     build_archive
     build_sif "$here/toolkit.def" "FROM=$archive"
+    make_sbom "$here/build.lock" "$here/image.lock"
 fi
 echo "$output: $(stat --format %s "$output" | numfmt --to=iec), built and tested"

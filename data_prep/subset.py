@@ -19,7 +19,7 @@ from pathlib import Path
 
 from data_prep.subsets.subset_spec import all_plans
 from data_prep.writing import options as cli
-from toolkit.cli import parser, run
+from toolkit.cli import parser, run, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root, find_dataset
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _say_what_is_no_draw(args: argparse.Namespace, classes: int) -> None:
     if args.draws > 1 and classes in (args.classes or []) and args.per_class is None and not args.label_noise:
-        print(f"note: --classes {classes} takes all classes: the {args.draws} draws are the same", file=sys.stderr)
+        say(f"note: --classes {classes} takes all classes: the {args.draws} draws are the same", to=sys.stderr)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -13,6 +13,18 @@ import pytest
 from slurm.cluster import Cluster, missing_parts
 from tests.containers.slim import apptainer, site_bind, slim_image
 
+SLOW_ROOMS = ("training", "containers", "imagenot", "executors", "security")
+"""Folders whose tests run last, in this order: a slip in a noun need not wait for a cluster."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast folders first. With several workers (`-n`) a file stays with one, and so do all tests of the one cluster."""
+    rank = {room: number for number, room in enumerate(SLOW_ROOMS)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(Path(__file__).parent).parts[0], -1))
+    for item in items:
+        group = "cluster" if item.get_closest_marker("cluster") else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 def real_part(missing: str, remedy: str = "containers/install-system.sh tests/apt-packages.txt") -> NoReturn:
     """A real part that is not installed: a failure where everything must be, a skip on other machines."""

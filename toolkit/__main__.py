@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from toolkit import __version__
-from toolkit.cli import Main, run
+from toolkit.cli import Main, run, say
 from toolkit.names import unknown
 
 VERBS = {
@@ -42,10 +42,10 @@ SOURCES = {
 def main(argv: Sequence[str]) -> int:
     """Hand the arguments after the verb to its module. Raises `UsageError` for an unknown verb or source."""
     if argv[:1] == ["--version"]:
-        print(f"imagenot-toolkit {__version__}")
+        say(f"imagenot-toolkit {__version__}")
         return 0
     if not argv or argv[0] in ("-h", "--help"):
-        print(_help())
+        say(_help())
         return 0 if argv else 2
     found, rest = _module(argv)
     return found(rest)

@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.visible import visible, visible_json, visible_lines
 
 Main = Callable[[Sequence[str]], int]
 
@@ -37,15 +38,28 @@ def run(main: Main) -> NoReturn:
 
 
 def _show_notes() -> None:
-    """Print what our own modules log for the user on stderr, line by line as it was written."""
-    logging.basicConfig(format="%(message)s")
+    """Print what our own modules log for the user on stderr, line by line."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Notes("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     for package in ("toolkit", "data_prep"):
         logging.getLogger(package).setLevel(logging.INFO)
 
 
+class _Notes(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's text, whose names may be strangers'."""
+        return visible_lines(super().format(record))
+
+
+def say(*texts: object, end: str = "\n", to: TextIO | None = None) -> None:
+    """Print for a person, on stdout or where said; control characters in names of strangers are spelled out."""
+    print(visible_lines(" ".join(map(str, texts))), end=end, file=to, flush=True)
+
+
 def complain(message: object) -> None:
     """Print one ``error:`` line on stderr; line breaks inside the message are folded."""
-    print("error: " + " ".join(str(message).split()), file=sys.stderr, flush=True)
+    say("error:", visible(str(message)), to=sys.stderr)
 
 
 def print_json(document: Any) -> None:
@@ -53,7 +67,7 @@ def print_json(document: Any) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    sys.stdout.write(orjson.dumps(document, default=str, option=options).decode() + "\n")
+    sys.stdout.write(visible_json(orjson.dumps(document, default=str, option=options).decode()) + "\n")
 
 
 def pack_size(text: str) -> int:

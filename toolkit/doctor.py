@@ -10,7 +10,7 @@ that looks for the data from a node, writes a tiny dataset, reads it and trains 
 import argparse
 from collections.abc import Sequence
 
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import parser, print_json, run, say
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     for finding in examine(profile, data_root(given.data).absolute(), given.wait):
         findings.append(finding)
         if not given.json:
-            print(f"{'ok ' if finding.good else 'FIX'} {finding.part:13}{finding.text}", flush=True)
+            say(f"{'ok ' if finding.good else 'FIX'} {finding.part:13}{finding.text}")
     if given.json:
         print_json([finding.document() for finding in findings])
     return int(not all(finding.good for finding in findings))

@@ -7,6 +7,7 @@ through a link, which could name any file of the user's.
 
 import errno
 import os
+import pwd
 import secrets
 import stat
 from collections.abc import Iterator
@@ -27,15 +28,21 @@ class NotRegular(OSError):
     """A FIFO, a device or a folder where a file is meant."""
 
 
+def open_regular(path: str | Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file. Raises `NotRegular` for anything else, at once."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegular(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
+
+
 @contextmanager
 def regular(path: str | Path) -> Iterator[tuple[int, int]]:
     """A descriptor of a regular file, and its size in bytes. Raises `NotRegular` for anything else."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = open_regular(path)
     try:
-        seen = os.fstat(descriptor)
-        if not stat.S_ISREG(seen.st_mode):
-            raise NotRegular(errno.EINVAL, "it is no regular file", str(path))
-        yield descriptor, seen.st_size
+        yield descriptor, os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
 
@@ -113,6 +120,39 @@ def write_private(path: Path, content: bytes) -> None:
     with atomic(path, shared=False) as temporary:
         temporary.touch(0o644)
         temporary.write_bytes(content)
+
+
+def of_another(path: Path) -> str | None:
+    """What another user than this one and root may do with a file, folder or link, in words; None: nothing."""
+    seen = path.lstat()
+    if seen.st_uid not in (0, os.geteuid()):
+        return f"belongs to {_name(seen.st_uid)}"
+    if not stat.S_ISLNK(seen.st_mode) and seen.st_mode & stat.S_IWOTH:
+        return "may be written by anybody"
+    return None
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether nobody else can change what lies in a folder: neither there, nor by another folder under its name.
+
+    Every folder from the root down belongs to this user or to root, and others may write to none of them, but to those
+    above it whose entries only their owners can rename (sticky, as /tmp).
+    """
+    return not any(_changeable(step, step != folder) for step in (folder, *folder.parents))
+
+
+def _changeable(folder: Path, above: bool) -> bool:
+    seen = folder.lstat()
+    sticky = above and seen.st_mode & stat.S_ISVTX
+    open_ = seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky
+    return bool(open_) or seen.st_uid not in (0, os.geteuid()) or not stat.S_ISDIR(seen.st_mode)
+
+
+def _name(uid: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
 
 
 def is_private(path: Path) -> bool:

@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
 
-from toolkit.cli import pack_size, parser, positive, print_json, run
+from toolkit.cli import pack_size, parser, positive, print_json, run, say
 from toolkit.errors import UsageError
-from toolkit.launching.request import ExecutorName, LaunchRequest, Retry
+from toolkit.launching.request import POPULATION, ExecutorName, LaunchRequest, Retry
 
 if TYPE_CHECKING:
     from toolkit.launching.reconcile import Plan
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     if given.profile_help:
         from toolkit.cluster.profile import profile_help
 
-        print(profile_help())
+        say(profile_help())
         return 0
     request = _request(given)
     if given.published:
@@ -65,9 +65,9 @@ def main(argv: Sequence[str]) -> int:
     if given.json:
         print_json(document)
     else:
-        print(", ".join(f"{count} {state}" for state, count in document["states"].items()))
+        say(", ".join(f"{count} {state}" for state, count in document["states"].items()))
         over = document["states"].keys() <= {"done", "diverged"}
-        print(f"see: python -m toolkit.{'report' if over else 'status'} {shlex.quote(document['study'])}")
+        say(f"see: python -m toolkit.{'report' if over else 'status'} {shlex.quote(document['study'])}")
     return int(document["failed_here"] > 0)
 
 
@@ -107,7 +107,7 @@ def _in_waves(request: "WaveRequest", dry_run: bool, as_json: bool) -> int:
     item = waves.next().standing
     show(console(), item.title, item.frame, note=item.note)
     if document["waiting_for"]:
-        print(f"waiting for: {document['waiting_for']}")
+        say(f"waiting for: {document['waiting_for']}")
     return int(document["failed_here"] > 0)
 
 
@@ -119,8 +119,8 @@ def _show(plan: "Plan", as_json: bool) -> int:
         print_json(document)
         return 0
     script = document.pop("script", "")
-    print("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
-    print(f"\n{script}" if script else "", end="")
+    say("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
+    say(f"\n{script}" if script else "", end="")
     return 0
 
 
@@ -134,11 +134,11 @@ def _show_published(name: str, request: LaunchRequest, dry_run: bool, as_json: b
         print_json(document)
         return 0
     rows = document.pop("datasets")
-    print("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
-    print(f"\n{'dataset':14}{'images':>10}{'epochs':>8}{'images seen':>16}{'multiply-adds':>15}{'hours':>12}")
+    say("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
+    say(f"\n{'dataset':14}{'images':>10}{'epochs':>8}{'images seen':>16}{'multiply-adds':>15}{'hours':>12}")
     for name, row in rows.items():
         counts = f"{row['train']:>10,}{row['epochs']:>8}{row['images']:>16,}{row['flops']:>15.2e}{row['hours']:>12,.1f}"
-        print(f"{name:14}{counts}")
+        say(f"{name:14}{counts}")
     return 0
 
 
@@ -146,7 +146,7 @@ def _tell_cancelled(document: Mapping[str, Any], as_json: bool) -> int:
     if as_json:
         print_json(document)
     else:
-        print(f"cancelled: {', '.join(document['jobs'] or document['cancelled']) or 'nothing was queued or running'}")
+        say(f"cancelled: {', '.join(document['jobs'] or document['cancelled']) or 'nothing was queued or running'}")
     return 0
 
 
@@ -154,8 +154,19 @@ def _parser() -> argparse.ArgumentParser:
     p = parser("toolkit.launch", __doc__)
     what = p.add_argument_group("what to train")
     what.add_argument("--array", metavar="RANGES", help="nets of the population, such as 0-499 or 0-7,12")
-    what.add_argument("--population", default="anynetx-500", metavar="NAME", help="what --array counts (%(default)s)")
-    what.add_argument("--models", nargs="+", default=[], metavar="NAME", help="named models, or a whole population")
+    what.add_argument(
+        "--population",
+        default=POPULATION,
+        metavar="NAME",
+        help="what --array counts (%(default)s), or a file; another one without --array is meant as a whole",
+    )
+    what.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="named models ('timm/resnet18?drop_path_rate=0.1'), ./mynets.py:Net, or a whole population (a file, too)",
+    )
     what.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="folders in the data root (the demo's)")
     what.add_argument("--data", metavar="DIR", help="data root (TOOLKIT_DATA, or ./data)")
     what.add_argument("--seeds", metavar="RANGES", help="such as 0-2 (0)")
@@ -163,7 +174,11 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--set", nargs="+", default=[], dest="changes", metavar="FIELD=VALUE", help="fields of the recipe to change"
     )
-    what.add_argument("--init-from", metavar="DATASET", help="start from the same nets trained on it in this study")
+    what.add_argument(
+        "--init-from",
+        metavar="DATASET",
+        help="start from the same nets trained on it in this study; or 'pretrained', or a file of weights",
+    )
     what.add_argument(
         "--published", metavar="STUDY", help="cost of a shipped study on its own datasets (with --dry-run)"
     )

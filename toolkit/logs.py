@@ -8,7 +8,7 @@ python -m toolkit.logs NAME 3f2a --files         # only say where the logs are
 import argparse
 from collections.abc import Sequence
 
-from toolkit.cli import parser, run
+from toolkit.cli import parser, run, say
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     files = log_files(study, task_id)
     if not files:
         raise ToolkitError(f"task {task_id} has no log in {study.room('logs')}: it has not run yet")
-    print("\n".join(map(str, files)) if given.files else task_log(study, task_id))
+    say("\n".join(map(str, files)) if given.files else task_log(study, task_id))
     return 0
 
 

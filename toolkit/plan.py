@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from toolkit.analysis.options import reading, reading_options
-from toolkit.cli import parser, positive, print_json, run
+from toolkit.cli import parser, positive, print_json, run, say
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
             columns = tuple(name for name in item.frame.columns if name != IN_WORDS)
             show(console(), item.title, item.frame.select(columns), note=item.note)
             if IN_WORDS in item.frame.columns:
-                print("\n".join(f"{row[0]}: {row[1]}" for row in item.frame.select("target", IN_WORDS).iter_rows()))
+                say("\n".join(f"{row[0]}: {row[1]}" for row in item.frame.select("target", IN_WORDS).iter_rows()))
     if args.out:
         _write(Path(args.out), tables, drawn, quiet=args.json)
     return 0
@@ -65,7 +65,7 @@ def _write(folder: Path, tables: Sequence["Table"], drawn: Mapping[str, "Figure"
     except OSError as error:
         raise ToolkitError(f"{folder} cannot be written ({error.strerror}); name another --out") from error
     if not quiet:
-        print(f"tables and figures: {folder}")
+        say(f"tables and figures: {folder}")
 
 
 def _replay(args: "argparse.Namespace") -> Answer:

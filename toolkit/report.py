@@ -13,44 +13,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.analysis.options import reading, reading_options
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import parser, print_json, run, say
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
 
     from toolkit.analysis.document import Report
-    from toolkit.analysis.settings import Settings
+    from toolkit.reporting import ReportRequest
 
 PROBLEMS_SHOWN = 20
-IN_TERMINAL, IN_FILES = 500, 10_000
-"""Resamples by default: fewer where somebody waits, enough for two stable digits in print. Our choice."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Load, analyse, print, write."""
     args = _parse(argv)
-    from toolkit.analysis.beside import with_others
-    from toolkit.analysis.document import analyse
-    from toolkit.analysis.sources import load
-    from toolkit.planning.advice import with_planning
+    from toolkit.reporting import make_report
 
-    said = reading(args)
-    of_source = all(Path(source).is_file() for source in args.source) or not args.others
-    data, home = load(args.source, said if of_source else None)
-    data = with_others(data, args.others, said)
-    out = args.out or (home / "report" if home and not args.json else None)
-    report = analyse(data, _settings(args, IN_FILES if out else IN_TERMINAL), brief=not (out or args.json))
-    report = with_planning(report, args.source[0], home)
-    for line in _skipped(data.problems):
-        print(line, file=sys.stderr)
+    report, home = make_report(_request(args))
+    for line in _skipped(report.data.problems):
+        say(line, to=sys.stderr)
     if args.json:
         print_json(report.document())
     else:
         from toolkit.render.summary import summarise
 
         summarise(report)
-    if out:
+    if out := args.out or (home / "report" if home and not args.json else None):
         _write(report, Path(out), quiet=args.json)
     return 0
 
@@ -70,11 +59,14 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     add("--reference", metavar="DATASET", help="whose ranking should transfer (default: imagenet, else the first)")
     add("--targets", nargs="+", default=[], metavar="DATASET", help="to which (default: all but its subsets)")
     reading_options(options)
+    add(
+        "--cluster", metavar="COLUMN", help="nets' families, drawn together (default: by their names; none: net by net)"
+    )
     add("--noise", type=float, metavar="SD", help="standard error of a value, where neither seeds nor counts tell it")
     add("--given", nargs="+", default=[], metavar="COLUMN", help="hold these fixed in partial correlations (flops)")
     add("--baseline", metavar="ARCH", help="improvement is relative to it (default: the worst on the reference)")
     add("--scale", choices=("raw", "ratio", "logit", "probit"), default="raw", help="of the linear fits")
-    add("--resamples", type=int, metavar="B", help=f"bootstrap resamples ({IN_FILES}; {IN_TERMINAL} without files)")
+    add("--resamples", type=int, metavar="B", help="bootstrap resamples (10000; 500 without files)")
     add("--seed", type=int, default=0, help="of all resampling (default 0)")
     add("--out", metavar="DIR", help="write page, tables and figures here (a study's default: STUDY/report)")
     add("--json", action="store_true", help="print one JSON document of everything instead")
@@ -86,11 +78,11 @@ def _parse(argv: Sequence[str]) -> "argparse.Namespace":
     return args
 
 
-def _settings(args: "argparse.Namespace", resamples: int) -> "Settings":
+def _request(args: "argparse.Namespace") -> "ReportRequest":
     from toolkit.analysis.settings import Settings
+    from toolkit.reporting import IN_TERMINAL, ReportRequest
 
-    return Settings(
-        resamples=args.resamples or resamples,
+    settings = Settings(
         seed=args.seed,
         reference=args.reference,
         targets=tuple(args.targets),
@@ -98,6 +90,15 @@ def _settings(args: "argparse.Namespace", resamples: int) -> "Settings":
         given=tuple(args.given),
         baseline=args.baseline,
         scale=args.scale,
+    )
+    return ReportRequest(
+        tuple(args.source),
+        tuple(args.others),
+        reading(args),
+        args.cluster,
+        settings,
+        args.resamples or (IN_TERMINAL if args.json and not args.out else None),
+        complete=True if args.out or args.json else None,
     )
 
 
@@ -114,7 +115,7 @@ def _write(report: "Report", folder: Path, quiet: bool) -> None:
     written = write_report(report, folder)
     if not quiet:
         for line in written:
-            print(line)
+            say(line)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import parser, print_json, run, say
 
 if TYPE_CHECKING:
     from toolkit.launching.snapshot import StudySnapshot
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     if given.json:
         print_json(look.document())
     elif given.ids is not None:
-        print("\n".join(look.listed(given.ids)))
+        say("\n".join(look.listed(given.ids)))
     else:
         _print(look, given.failed)
     return 0

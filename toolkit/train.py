@@ -8,14 +8,15 @@ Tasks that have a result are skipped. Exit status: 0 all done; 1 some failed or 
 (SIGTERM, SIGINT, SIGUSR2), with a checkpoint of what was begun.
 """
 
-from argparse import Namespace
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from toolkit.cli import pack_size, parser, positive, run
+from toolkit.cli import pack_size, parser, positive, run, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
+from toolkit.study.recipe import recipe_help
 from toolkit.study.study import Study
 from toolkit.training.request import Outcome, TrainRequest, exit_status, open_session
 from toolkit.training.stop import StopFlag, on_signals
@@ -44,8 +45,17 @@ def train(
         return session(task_ids)
 
 
+class _RecipeHelp(Action):
+    """Prints the keys of a recipe and ends, like ``--help``."""
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> None:
+        say(f"Keys of a recipe (TOML), each with its type and default; --set KEY=VALUE changes one.\n\n{recipe_help()}")
+        parser.exit()
+
+
 def _arguments(argv: Sequence[str]) -> Namespace:
     arguments = parser("toolkit.train", __doc__)
+    arguments.add_argument("--recipe-help", action=_RecipeHelp, nargs=0, help="list the keys of a recipe")
     arguments.add_argument("study", help="a study's folder, or the name of one under runs/")
     arguments.add_argument("tasks", nargs="+", metavar="TASK_ID", help="ids, or unique beginnings of ids")
     arguments.add_argument("--data", type=Path, help="folder of datasets (TOOLKIT_DATA, else ./data)")

@@ -9,6 +9,7 @@
     python -m data_prep.imagenot write    BUILD --data DATA
     python -m data_prep.imagenot all      BUILD --source ... --data DATA
     python -m data_prep.imagenot status   BUILD
+    python -m data_prep.imagenot takedown BUILD --listed FILE --data DATA
 
 A stage that was stopped goes on where it was: finished shards are not done again. ``STAGE --help`` lists its options;
 they stay in BUILD/build.json. match, score, download and clean work by shards: one by one, in ``--jobs`` processes, or
@@ -22,8 +23,8 @@ from typing import Any
 
 from data_prep.imagenot import shards
 from data_prep.imagenot.build import Build, Counts
-from data_prep.imagenot.options import STAGES, changed, options_help, parse_changes
-from toolkit.cli import parser, print_json, run
+from data_prep.imagenot.options import RULES, STAGES, changed, options_help, parse_changes, with_rule
+from toolkit.cli import parser, print_json, run, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
 
@@ -42,14 +43,19 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     options = parser("data_prep.imagenot", __doc__)
     stages = options.add_subparsers(required=True, metavar="STAGE")
-    for stage in (*STAGES, "all", "status", "choose"):
+    for stage in (*STAGES, "all", "status", "choose", "takedown"):
         _add_stage(stages, stage)
     return options
 
 
 def _add_stage(stages: Any, stage: str) -> None:
     epilog = options_help(stage) if stage in STAGES else None
-    help_ = {"all": "all stages, one after another", "status": "what is done", "choose": "new classes from a pool"}
+    help_ = {
+        "all": "all stages, one after another",
+        "status": "what is done",
+        "choose": "new classes from a pool",
+        "takedown": "remove images and their copies from tars, tables and the dataset",
+    }
     one = stages.add_parser(
         stage, help=help_.get(stage, ""), epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -65,15 +71,28 @@ def _add_stage(stages: Any, stage: str) -> None:
             help="change an option; with all: STAGE.KEY=VALUE",
         )
     if stage in ("match", "all"):
-        one.add_argument("--source", nargs="+", default=[], help="parquet files, folders, patterns, fsspec URLs")
+        one.add_argument(
+            "--source",
+            nargs="+",
+            default=[],
+            help="tables (parquet, TSV, CSV), folders, patterns, URLs (hf://, s3://); default: Re-LAION-5B",
+        )
+        one.add_argument("--rule", choices=tuple(RULES), help="caption rule, encoder and threshold (default: broad)")
     if stage in (*shards.SHARDED, "all"):
         one.add_argument("--jobs", type=int, default=1, metavar="N", help="shards at a time (default: 1)")
     if stage in shards.SHARDED:
         one.add_argument("--executor", choices=("local", "slurm"), default="local", help="(default: local)")
         one.add_argument("--profile", metavar="FILE", help="cluster profile, as for toolkit.launch")
         one.add_argument("--shard", type=int, metavar="I", help="do this shard alone")
-    if stage in ("write", "all"):
+    if stage == "download":
+        one.add_argument("--retry", action="store_true", help="first ask again for what failed for passing reasons")
+        one.add_argument("--block", metavar="FILE", help="URLs, SHA-256, MD5 and ids that are not to be fetched")
+        one.add_argument("--allow-private", action="store_true", help="also ask this machine and private networks")
+    if stage == "takedown":
+        one.add_argument("--listed", required=True, metavar="FILE", help="ids, URLs, SHA-256 and MD5, one a line")
+    if stage in ("write", "all", "takedown"):
         one.add_argument("--data", type=Path, help="folder of datasets (default: TOOLKIT_DATA, else ./data)")
+    if stage in ("write", "all"):
         one.add_argument("--overwrite", action="store_true", help="replace the dataset if it is there")
     if stage == "select":
         one.add_argument("--sweep", type=float, nargs="+", metavar="T", help="show what thresholds would give, no more")
@@ -93,18 +112,24 @@ def _stage(args: argparse.Namespace) -> dict[str, Any]:
 
 def _with_options(build: Build, args: argparse.Namespace) -> Build:
     changes = parse_changes(build.options, args.stage, args.set)
-    if args.stage == "match" and args.source:
-        changes["sources"] = _sources(args.source)
-    build = Build(build.path, changed(build.options, args.stage, changes))
+    options = build.options
+    if args.stage == "match":
+        options = with_rule(options, args.rule) if args.rule else options
+        if args.source or not options.match.sources:
+            changes["sources"] = _sources(args.source)
+    if args.stage == "download":
+        changes |= {"block": args.block} if args.block else {}
+        changes |= {"allow_private": True} if args.allow_private else {}
+    build = Build(build.path, changed(options, args.stage, changes))
     if args.stage in shards.SHARDED:
         build.check_fingerprint(args.stage)  # options that do not fit what is there are not kept
     return build.save(build.options)
 
 
 def _sources(patterns: Sequence[str]) -> list[str]:
-    from data_prep.imagenot.laion import find_sources
+    from data_prep.imagenot.laion import RELAION, find_sources
 
-    return find_sources(patterns)
+    return find_sources(patterns or [RELAION])
 
 
 def _single(build: Build, stage: str) -> dict[str, Any]:
@@ -114,7 +139,7 @@ def _single(build: Build, stage: str) -> dict[str, Any]:
     with Console(stderr=True).status(f"{stage} ..."):
         counts: Counts = shards.module(stage).run(build)
     build.finish(stage, "summary", counts)
-    return {stage: counts}
+    return {stage: counts} | ({"empty": shards.module("match").unfillable(build)} if stage == "classes" else {})
 
 
 def _write(build: Build, args: argparse.Namespace) -> dict[str, Any]:
@@ -125,6 +150,8 @@ def _sharded(build: Build, args: argparse.Namespace) -> dict[str, Any]:
     """A stage that works by shards: one of them, or those that are missing, here or on the cluster."""
     if args.jobs < 1:
         raise UsageError(f"--jobs is at least 1, not {args.jobs}")
+    if args.stage == "download" and args.retry:
+        shards.module("download").plan_again(build)
     if args.shard is not None:
         shards.run_shard(str(build.path), args.stage, args.shard)
         return _closed(build, args.stage)
@@ -163,12 +190,14 @@ def _closed(build: Build, stage: str) -> dict[str, Any]:
     """The stage's counts; of clean, when all shards are there, the choice among all images."""
     if stage == "clean" and not shards.unfinished(build, stage):
         build.finish(stage, "summary", shards.module(stage).finish(build))
-    return {stage: shards.module("write").stage_counts(build, stage)}
+    empty = {"empty": shards.module(stage).unfillable(build)} if stage == "match" else {}
+    return empty | {stage: shards.module("write").stage_counts(build, stage)}
 
 
 def _all(args: argparse.Namespace) -> dict[str, Any]:
     """Every stage; download and clean in turn until no class lacks images or no spares are left."""
     build = _all_options(args)
+    build.options.download.user_agent_header()  # not to be asked for it after hours
     document: dict[str, Any] = {}
     for stage in ("classes", "match", "score", "select"):
         document |= _work(build, stage, args.jobs) if stage in shards.SHARDED else _single(build, stage)
@@ -181,13 +210,14 @@ def _all(args: argparse.Namespace) -> dict[str, Any]:
 
 def _all_options(args: argparse.Namespace) -> Build:
     build = Build.open_or_create(args.build)
-    options = build.options
+    options = with_rule(build.options, args.rule) if args.rule else build.options
     for setting in args.set:
         stage, dot, rest = setting.partition(".")
         if not dot or stage not in STAGES:
             raise UsageError(f"all takes --set STAGE.KEY=VALUE with a stage of {', '.join(STAGES)}, not {setting!r}")
         options = changed(options, stage, parse_changes(options, stage, [rest]))
-    return build.save(changed(options, "match", {"sources": _sources(args.source)} if args.source else {}))
+    is_new = args.source or not options.match.sources
+    return build.save(changed(options, "match", {"sources": _sources(args.source)} if is_new else {}))
 
 
 def _status(args: argparse.Namespace) -> dict[str, Any]:
@@ -200,6 +230,20 @@ def _status(args: argparse.Namespace) -> dict[str, Any]:
     return document
 
 
+def _takedown(args: argparse.Namespace) -> dict[str, Any]:
+    """Remove images from the build; write the dataset anew, and name what else was made from it."""
+    from data_prep.imagenot.takedown import made_from, take_down
+
+    build, data = Build.open(args.build), data_root(args.data)
+    document: dict[str, Any] = {"takedown": take_down(build, args.listed)}
+    if (data / build.options.write.name).exists():
+        document |= {"write": shards.module("write").run(build, data, overwrite=True)}
+    else:
+        document |= {"note": f"there is no {build.options.write.name} in {data}: write it anew where it lies"}
+    parts = made_from(build.options.write.name, data)
+    return document | ({"note": f"to be made anew, as parts of it: {', '.join(parts)}"} if parts else {})
+
+
 def _choose(args: argparse.Namespace) -> dict[str, Any]:
     return {"wnids": shards.module("select").choose_classes(Build.open(args.build), args.classes, args.seed)}
 
@@ -208,6 +252,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "all": _all,
     "status": _status,
     "choose": _choose,
+    "takedown": _takedown,
 }
 
 
@@ -215,9 +260,9 @@ def _print(document: dict[str, Any]) -> None:
     """Counts as aligned lines; lists as lines of their own."""
     for stage, counts in document.items():
         if isinstance(counts, list):
-            print("\n".join(_line(row) for row in counts))
+            say("\n".join(map(_line, counts)), end="\n" if counts else "")
         else:
-            print(f"{stage}: {_line(counts)}")
+            say(f"{stage}: {_line(counts)}")
 
 
 def _line(row: Any) -> str:

@@ -16,15 +16,19 @@ import orjson
 
 from data_prep.imagenot.options import STAGES, Options, read_options
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, atomic, write_atomic
+from toolkit.files import TEMPORARY, atomic, read_regular, write_atomic
 
 if TYPE_CHECKING:
     import polars as pl
 
 OPTIONS = "build.json"
+RULES_VERSION = 2
+"""Counts on when a rule of the stage match finds other captions than before."""
 ORIGIN = "made-from.json"
-HARMLESS = {("match", "batch_rows"), ("score", "batch"), ("download", "threads"), ("download", "shard_urls")}
-"""Options that say how the work is done, not what comes out."""
+POLITE = ("threads", "per_host", "patience_s", "contact", "probe", "max_unreachable", "allow_private", "block")
+HARMLESS = {("match", "batch_rows"), ("score", "batch"), ("download", "shard_urls")}
+HARMLESS |= {("download", option) for option in POLITE}
+"""Options that say how the work is done, not what comes out; and what was blocked, which may grow at any time."""
 
 Counts = dict[str, int]
 Advance = Callable[[int], None]
@@ -79,18 +83,29 @@ class Build:
 
         Those at their defaults are left out, so that an option added later does not make a build's shards foreign.
         """
+        if "match" in STAGES[: STAGES.index(stage) + 1] and not self.is_of_old_rule():
+            return self._hash(stage, rules=RULES_VERSION)
+        return self._hash(stage)
+
+    def _hash(self, stage: str, **more: int) -> str:
         upto = STAGES[: STAGES.index(stage) + 1]
-        sections = self.options.model_dump(mode="json", include=set(upto), exclude_defaults=True)
+        sections = self.options.model_dump(mode="json", include=set(upto), exclude_defaults=True) | more
         for name, option in HARMLESS:
             sections.get(name, {}).pop(option, None)
         return hashlib.sha256(orjson.dumps(sections, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def is_of_old_rule(self) -> bool:
+        """Whether the captions were matched by version 0.1, whose one rule is no more: nothing can be added to them."""
+        origin = self.room("match") / ORIGIN
+        has_shards = any(self.room("match").glob("[!.]*.parquet")) and origin.exists()
+        return has_shards and orjson.loads(origin.read_bytes()) == self._hash("match")
 
     def check_fingerprint(self, stage: str) -> None:
         """Enter a stage's room. Raises `UsageError` when other options filled it."""
         origin = self.room(stage) / ORIGIN
         if not any(self.room(stage).glob("[!.]*.parquet")):
             write(origin, orjson.dumps(self.fingerprint(stage)))
-        if orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
+        if orjson.loads(read_regular(origin)) != self.fingerprint(stage):
             raise UsageError(
                 f"{self.room(stage)} was made with other options of this stage or one before; remove that folder to "
                 "make it anew, or take another build folder"
@@ -99,7 +114,7 @@ class Build:
     def reset_stage(self, stage: str) -> None:
         """Enter the room of a stage that is one step: what other options, or a killed run, left there is removed."""
         origin = self.room(stage) / ORIGIN
-        if origin.exists() and orjson.loads(origin.read_bytes()) != self.fingerprint(stage):
+        if origin.exists() and orjson.loads(read_regular(origin)) != self.fingerprint(stage):
             shutil.rmtree(self.room(stage))
         self.remove_leftovers(stage)
         self.check_fingerprint(stage)
@@ -114,7 +129,7 @@ class Build:
 
     def counts(self, stage: str, shard: str) -> Counts:
         """The counts of a finished shard."""
-        return orjson.loads((self.room(stage) / f"{shard}.json").read_bytes())
+        return orjson.loads(read_regular(self.room(stage) / f"{shard}.json"))
 
     def need(self, stage: str, name: str) -> Path:
         """A file that an earlier stage has made. Raises `UsageError` when it is not there."""

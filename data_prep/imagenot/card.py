@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import orjson
+
 from data_prep.imagenot.build import Build
 from data_prep.imagenot.stages.classes import Class
 from toolkit.study.dataset import Manifest
@@ -29,19 +31,21 @@ def render(manifest: Manifest, build: Build, classes: Sequence[Class]) -> str:
         "## From rows to images",
         "\n".join(_funnel_table(funnel)),
         "## Filters",
+        "\n".join(_columns_table(build)),
         _filters(build),
         "## Known risks",
         "- Labels come from captions: some images do not show their class, and how many is not known.\n"
-        "- LAION's safety tags are a classifier's guess: images that offend, or that show people, may be among these.\n"
+        "- Safety tags are a classifier's guess: images that offend, that show people, or that are unlawful where you "
+        "are may be among these.\n"
         "- The web is not the world: languages, regions and kinds of picture are as uneven here as there.\n"
         "- Links die, so a later build of the same options differs; the content hash says which one this is.",
         "## Licence",
         "Each image keeps the licence of the page it comes from; `urls.csv` has what LAION says of it. The images are "
         "not to be passed on; the options and the URLs may be.",
         "## Takedown",
-        "`urls.csv` gives the URL of every sample id. To leave images out, put their ids or URLs into a file, one a "
-        f"line, and write the set again: `python -m data_prep.imagenot write {build.path.name} --set exclude=FILE "
-        "--overwrite`.",
+        "`urls.csv` gives the URL and the hash of every sample id. To take images down, put their ids, URLs or hashes "
+        f"into a file, one a line. `python -m data_prep.imagenot takedown {build.path.name} --listed FILE` removes "
+        "them and their copies from the build, and writes this set anew.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -51,6 +55,30 @@ def _funnel_table(funnel: "Mapping[str, Mapping[str, int]]") -> "Iterator[str]":
     for stage, counts in funnel.items():
         for name, count in counts.items():
             yield f"| {stage} | {name.replace('_', ' ')} | {count:,} |"
+
+
+def _columns_table(build: Build) -> "Iterator[str]":
+    """What was filtered by which columns of the sources, and which filters had none."""
+    section, found = build.options.match, _found(build)
+    yield "| filter | keeps | by the columns | in |\n|---|---|---|---|"
+    filters = {
+        "safety tag": (("nsfw",), ", ".join(section.safe)),
+        "unsafe score": (("punsafe",), f"at most {section.max_punsafe}" if section.max_punsafe < 1 else ""),
+        "language": (("language",), ", ".join(section.languages)),
+        "size": (("width", "height"), f"{section.min_side} pixels" if section.min_side else ""),
+        "same file as in the metadata": (("sha256", "md5"), "equal" if build.options.download.verify else ""),
+    }
+    for name, (columns, keeps) in filters.items():
+        having = [source for source in found if any(column in source for column in columns)]
+        own = sorted({each for source in having for column in columns for each in source.get(column, ())})
+        share = f"{len(having)} of {len(found)} sources" if having else "**none: nothing was filtered by it**"
+        shown = f"{', '.join(own)} | {share}" if keeps else "| not asked for"
+        yield f"| {name} | {keeps or 'all'} | {shown if found else '| not recorded: version 0.1 matched'} |"
+
+
+def _found(build: Build) -> "list[Mapping[str, Sequence[str]]]":
+    """Of each source the columns that were gone by, as the stage match kept them."""
+    return [orjson.loads(path.read_bytes()) for path in sorted(build.room("match").glob("columns-*.json"))]
 
 
 def _filters(build: Build) -> str:

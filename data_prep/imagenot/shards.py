@@ -10,18 +10,19 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
-from contextlib import nullcontext
-from pathlib import Path
+from contextlib import closing, nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from data_prep.imagenot.build import ORIGIN, Build, write
-from toolkit.cli import complain, run
+from data_prep.imagenot.outage import Outage
+from toolkit.cli import complain, run, say
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import read_regular
 
 if TYPE_CHECKING:
     from toolkit.cluster.container import Container
@@ -33,10 +34,11 @@ SHARDED = {"match": "rows", "score": "captions", "download": "kB", "clean": "ima
 NEEDS = {
     "match": ("polars", "pyarrow", "fsspec"),
     "score": ("polars", "torch", "sentence_transformers"),
-    "download": ("polars", "img2dataset"),
+    "download": ("polars", "aiohttp", "protego", "cv2"),
     "clean": ("polars", "imagehash"),
 }
 """The modules that an image must have for a stage."""
+Outcomes = Generator["ToolkitError | None", None, None]
 SPAWN = multiprocessing.get_context("spawn")
 _through: Any = SimpleNamespace(value=0, get_lock=nullcontext)
 """How many units are done: a number that the workers of a pool share, or, without a pool, just a number."""
@@ -74,9 +76,9 @@ def unfinished(build: Build, stage: str) -> list[int]:
 
 
 def run_local(build: Build, stage: str, indices: Sequence[int], jobs: int) -> None:
-    """Do these shards, ``jobs`` at a time. A shard that fails does not stop the others.
+    """Do these shards, ``jobs`` at a time. A shard that fails does not stop the others, unless the network is down.
 
-    Raises `ToolkitError` with the first failure when all others are done.
+    Raises `ToolkitError` with the first failure when all others are done, `Outage` at once.
     """
     from data_prep.imagenot.shard_bar import shard_bar
 
@@ -86,8 +88,10 @@ def run_local(build: Build, stage: str, indices: Sequence[int], jobs: int) -> No
     outcomes = _pooled(build, stage, indices, jobs) if jobs > 1 else _in_turn(build, stage, indices)
     _through.value = 0
     failures = []
-    with shard_bar(stage, len(indices), SHARDED[stage], lambda: _through.value) as one_more:
+    with closing(outcomes), shard_bar(stage, len(indices), SHARDED[stage], lambda: _through.value) as one_more:
         for error in outcomes:
+            if isinstance(error, Outage):
+                raise error
             if error is not None:
                 failures.append(error)
             one_more()
@@ -95,7 +99,7 @@ def run_local(build: Build, stage: str, indices: Sequence[int], jobs: int) -> No
         raise ToolkitError(f"{stage}: {len(failures)} of {len(indices)} shards failed; the first: {failures[0]}")
 
 
-def _in_turn(build: Build, stage: str, indices: Iterable[int]) -> Iterator[ToolkitError | None]:
+def _in_turn(build: Build, stage: str, indices: Iterable[int]) -> Outcomes:
     for index in indices:
         try:
             run_shard(str(build.path), stage, index)
@@ -104,14 +108,17 @@ def _in_turn(build: Build, stage: str, indices: Iterable[int]) -> Iterator[Toolk
             yield error
 
 
-def _pooled(build: Build, stage: str, indices: Sequence[int], jobs: int) -> Iterator[ToolkitError | None]:
+def _pooled(build: Build, stage: str, indices: Sequence[int], jobs: int) -> Outcomes:
     global _through
     share = str(max(1, len(os.sched_getaffinity(0)) // jobs))
     os.environ.update(POLARS_MAX_THREADS=share, OMP_NUM_THREADS=share)  # the workers read them
     _through = SPAWN.Value("q", 0)
     with ProcessPoolExecutor(min(jobs, len(indices)), SPAWN, _begin, (_through,)) as pool:
         futures = [pool.submit(run_shard, str(build.path), stage, index) for index in indices]
-        yield from map(_outcome, as_completed(futures))
+        try:
+            yield from map(_outcome, as_completed(futures))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # of an outage the others need not hear one by one
 
 
 def _begin(through: Any) -> None:
@@ -182,11 +189,13 @@ def _dealt(indices: Sequence[int], most: int) -> list[list[int]]:
 
 def main(argv: Sequence[str]) -> int:
     """Do the shards of one array element; a failed one does not stop the others."""
+    from toolkit.cluster.image_file import check_image
     from toolkit.training.provenance import host, image_digest
 
-    record = orjson.loads(Path(argv[0]).read_bytes())
+    check_image()
+    record = orjson.loads(read_regular(argv[0]))
     shards = record["elements"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
-    print(f"{record['stage']}: {len(shards)} shards on {host()}, image {image_digest()}", flush=True)
+    say(f"{record['stage']}: {len(shards)} shards on {host()}, image {image_digest()}")
     failures = [error for error in _in_turn(Build.open(record["build"]), record["stage"], shards) if error is not None]
     for error in failures:
         complain(error)

@@ -25,7 +25,7 @@ from toolkit.files import read_regular
 
 if TYPE_CHECKING:
     from data_prep.storage.samples import Sample
-    from toolkit.imagefile.images import Pixels
+    from toolkit.imagefile.format import Pixels
 
 T = TypeVar("T")
 

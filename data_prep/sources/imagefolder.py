@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from data_prep.sources.source import complain_of_test
 from data_prep.storage.names import split_named
 from data_prep.writing import options as cli
-from toolkit.cli import parser
+from toolkit.cli import parser, say
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _about(root: Path, classes: Sequence[str], rule: str, images: int, passed_ov
     if not passed_over:
         return about
     seen, endings = images + passed_over.total(), ", ".join(f"{n} {kind}" for kind, n in sorted(passed_over.items()))
-    print(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({endings})", file=sys.stderr)
+    say(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({endings})", to=sys.stderr)
     return replace(about, provenance={"files_seen": seen, "passed_over": dict(passed_over)})
 
 

@@ -25,7 +25,7 @@ from toolkit.errors import UsageError
 from toolkit.texts import read_text
 
 if TYPE_CHECKING:
-    from toolkit.imagefile.images import Pixels
+    from toolkit.imagefile.format import Pixels
 
 CLASSES = {
     "CCA": "crustose coralline algae",

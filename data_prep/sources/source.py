@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_prep.storage.names import SPLIT, SPLITS
 from data_prep.writing import options as cli
-from toolkit.cli import parser
+from toolkit.cli import parser, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import Metric
 from toolkit.texts import read_text
@@ -183,7 +183,7 @@ def by_split(folder: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
 
 def complain_of_test(folder: Path, test: str) -> None:
     """Say that a third split, ``test``, is left alone: nothing is trained or judged on it."""
-    print(f"note: {folder} has a split for validation and one for testing: {test} is not used", file=sys.stderr)
+    say(f"note: {folder} has a split for validation and one for testing: {test} is not used", to=sys.stderr)
 
 
 def labels_of(

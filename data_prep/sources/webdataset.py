@@ -12,7 +12,6 @@ numbers' values or the names' order. The images are read where they lie, nothing
 """
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -28,7 +27,6 @@ from toolkit.files import LARGEST_RECORD
 if TYPE_CHECKING:
     from data_prep.storage.tar_entries import Spans, TarEntry
 
-FIRST_DOT = re.compile(r"\.(?=[^/]*$)")
 SOURCE = Source(name="the folder's", title="", origin="")
 
 
@@ -83,12 +81,17 @@ def _grouped(shard: Path) -> "Iterator[tuple[str, dict[str, TarEntry]]]":
     from data_prep.storage.tar_entries import members
 
     own = (member for member in members(shard) if not any(map(is_foreign, member.name.removeprefix("./").split("/"))))
-    for key, group in groupby(own, key=lambda member: FIRST_DOT.split(member.name)[0]):
+    for key, group in groupby(own, key=_key):
         files: dict[str, TarEntry] = {}
         for member in group:
             if files.setdefault(member.name[len(key) + 1 :].lower(), member) is not member:
                 raise UsageError(f"{shard}: {member.name} is there twice, one after the other: which is meant?")
         yield key, files
+
+
+def _key(member: "TarEntry") -> str:
+    folder, slash, file = member.name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
 
 
 def _class_of(shard: Path, key: str, files: "dict[str, TarEntry]", field: str | None) -> str:

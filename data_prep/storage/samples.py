@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol, overload
 
 import numpy as np
 
-from toolkit.files import NotRegular, regular
-from toolkit.imagefile.images import BadImage, Pixels
+from toolkit.files import NotRegular, open_regular, regular
+from toolkit.imagefile.format import Pixels
+from toolkit.imagefile.images import BadImage
 
 LARGEST_IMAGE = 1 << 30
 """Bytes of an image file that are read (our choice): more than the largest image read takes uncompressed."""
@@ -131,7 +132,7 @@ class _Descriptor:
     """An open file, closed when nobody holds it any more: the cache may let go of it while another thread reads."""
 
     def __init__(self, path: str) -> None:
-        self.number = os.open(path, os.O_RDONLY)
+        self.number = open_regular(path)
 
     def __del__(self) -> None:
         if hasattr(self, "number"):

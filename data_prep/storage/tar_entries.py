@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from rich.console import Console
+from rich.text import Text
 
 from data_prep.storage.samples import Sample, Samples, Span
 from toolkit.errors import ToolkitError
+from toolkit.files import open_regular
+from toolkit.visible import visible
 
 
 class TarEntry(NamedTuple):
@@ -62,7 +65,7 @@ def members(tar: Path, start: int = 0) -> Iterator[TarEntry]:
     Raises `ToolkitError` when it is compressed, truncated or no tar at all.
     """
     try:
-        with tar.open("rb") as file:
+        with os.fdopen(open_regular(tar), "rb") as file:
             file.seek(start)
             with tarfile.open(fileobj=cast(IO[bytes], _Bounded(file, LARGEST_HEADER)), mode="r:") as archive:
                 yield from (TarEntry(info.name, info.offset_data, info.size) for info in archive if info.isfile())
@@ -80,7 +83,7 @@ def content_of(archive: Path, name: str) -> bytes:
     Raises `ToolkitError` when it is not there, is damaged, or the archive unpacks to more than `LARGEST_ARCHIVE` bytes.
     """
     try:
-        with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
+        with os.fdopen(open_regular(archive), "rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
             is_packed = packed.read(2) == GZIP
             packed.seek(0)
             bounded = _Bounded(cast(IO[bytes], unpacked) if is_packed else packed, LARGEST_ARCHIVE, LARGEST_ARCHIVE)
@@ -124,5 +127,5 @@ class Spans(Samples):
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Show that the headers of ``path`` are being read: 60,000 a second from a disk, fewer from a network."""
-    with Console(stderr=True).status(f"reading the headers of {path.name}"):
+    with Console(stderr=True).status(Text(f"reading the headers of {visible(path.name)}")):
         yield

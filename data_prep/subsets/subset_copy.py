@@ -3,7 +3,6 @@
 import itertools
 import mmap
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.subsets.subset_spec import Plan, take
-from data_prep.writing.dataset import ChannelStats, DatasetInfo, every, finish_dataset
+from data_prep.writing.dataset import ChannelStats, DatasetInfo, every, finish_dataset, tolerated
 from data_prep.writing.process_pool import available_cores, in_threads
 from data_prep.writing.progress import progress
 from data_prep.writing.staging import new_folder
 from toolkit.errors import UsageError
 from toolkit.imagefile.digests import written
 from toolkit.imagefile.format import PAGE_SIZE, broken, digest
-from toolkit.imagefile.images import BadImage, decode_reduced
+from toolkit.imagefile.images import BadImage, decode
 from toolkit.imagefile.reader import Beton
 from toolkit.imagefile.writer import BetonWriter
 from toolkit.study.dataset import Dataset, Manifest, Metric, Parent
@@ -64,7 +63,7 @@ def write_subset(
                 copier = _Copier(parents[name], beton, records[name], measures=name == "train")
                 colours += copier.copy(*taken[name], workers or available_cores(), advance)
             about = _about(parent.manifest, plan, metric)
-            return finish_dataset(folder, path.name, about, parent.manifest.encoding, betons, colours)
+            return finish_dataset(folder, path.name, about, parent.manifest.encoding, betons, colours, tolerated(total))
 
 
 class _Part(NamedTuple):
@@ -99,11 +98,10 @@ class _Copier:
     ) -> ChannelStats:
         """Copy these samples, in ascending order, under other labels; the colours of some of them, evenly spread."""
         colours = ChannelStats.none()
-        with warnings.catch_warnings(action="ignore"):  # an image that the parent has was let through
-            for part, of_some in in_threads(self._copy, self._parts(numbers, labels), threads):
-                colours += of_some
-                self.child.flush()
-                advance(len(part.numbers))
+        for part, of_some in in_threads(self._copy, self._parts(numbers, labels), threads):
+            colours += of_some
+            self.child.flush()
+            advance(len(part.numbers))
         return colours
 
     def _parts(self, numbers: NDArray[np.int64], labels: NDArray[np.int64]) -> Iterator[_Part]:
@@ -127,7 +125,7 @@ class _Copier:
         if digest(image.data) != self.written["digest"][number].tobytes():  # costs little beside the decoding
             raise broken(self.parent.path, f"the image of sample {number} is not the one that was written")
         try:
-            return ChannelStats.of(decode_reduced(image))
+            return ChannelStats.of(decode(image))
         except BadImage as reason:
             raise broken(self.parent.path, f"sample {number} cannot be decoded ({reason})") from reason
 

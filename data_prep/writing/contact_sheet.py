@@ -1,6 +1,5 @@
 """The contact sheet: some images of each class, read from the finished file, so that a person can check the labels."""
 
-import warnings
 from functools import partial
 
 import numpy as np
@@ -36,9 +35,8 @@ def contact_sheet(beton: Beton, manifest: Manifest) -> Image.Image:
         draw.text((MARGIN, top), _caption(manifest, label), fill="black")
         for column, number in enumerate(_evenly(np.flatnonzero(beton.labels == label))):
             places[number] = NAME_WIDTH + column * step, top
-    with warnings.catch_warnings(action="ignore"):  # the images are those that were let through
-        for number, picture in in_threads(partial(_thumbnail, beton), places, available_cores()):
-            sheet.paste(picture, places[number])
+    for number, picture in in_threads(partial(_thumbnail, beton), places, available_cores()):
+        sheet.paste(picture, places[number])
     return sheet
 
 

@@ -9,7 +9,7 @@ a temporary name, whose files get their headers, and then itself its name, when 
 import itertools
 import os
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,10 +25,11 @@ from data_prep.writing.process_pool import Workers, available_cores
 from data_prep.writing.process_pool import workers as open_workers
 from data_prep.writing.progress import progress
 from data_prep.writing.staging import new_folder
+from toolkit.cli import say
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.digests import write_digests
-from toolkit.imagefile.format import Encoded, content_hash, content_of
-from toolkit.imagefile.images import BadImage, Pixels, decode, encode, fitting, sums
+from toolkit.imagefile.format import Encoded, Pixels, content_hash, content_of
+from toolkit.imagefile.images import BadImage, decode, encode, fitting, sums
 from toolkit.imagefile.reader import Beton
 from toolkit.imagefile.writer import BetonWriter, put
 from toolkit.study.dataset import MANIFEST, Encoding, Manifest, Metric, Parent, Skipped, Split
@@ -43,6 +44,8 @@ AS_IT_IS = Encoding()
 """JPEG, at the source's size."""
 FEW, ENOUGH = 10, 1_000
 """Bad images that a small dataset may have unasked, and those above the limit after which a run looks no further."""
+DARK = 14
+"""Bits of 16-bit grey at which a run wonders whether there are any more: scanners and cameras have 10 to 14."""
 GOLDEN = 0.618033988749895
 
 
@@ -129,11 +132,12 @@ def write_dataset(
         betons = {
             name: files.enter_context(BetonWriter(folder / f"{name}.beton", len(of))) for name, of in splits.items()
         }
-        run = _Run(pool, encoding, _tolerated(total) if max_bad is None else max_bad, advance)
+        run = _Run(pool, encoding, tolerated(total) if max_bad is None else max_bad, advance)
         for name, samples in splits.items():
             run.write(betons[name], samples)
         run.check()
-        return finish_dataset(folder, path.name, about, encoding, betons, run.colours, run.skipped)
+        run.wonder()
+        return finish_dataset(folder, path.name, about, encoding, betons, run.colours, run.max_bad, run.skipped)
 
 
 def finish_dataset(
@@ -143,6 +147,7 @@ def finish_dataset(
     encoding: Encoding,
     betons: Mapping[str, BetonWriter],
     colours: ChannelStats,
+    max_bad: int,
     skipped: Sequence[Skipped] = (),
 ) -> Manifest:
     """Finish the files, add contact sheet and manifest, and seal the files last.
@@ -168,10 +173,11 @@ def finish_dataset(
         metric=about.metric,
         content_hash=content_hash({split: beton.content for split, beton in betons.items()}),
         skipped=tuple(skipped),
+        max_bad=max_bad,
         split_rule=about.split_rule,
         parent=about.parent,
         provenance=dict(about.provenance),
-    )
+    ).sealed()
     first = next(iter(betons.values()))
     with Beton.open(first.path, "layout", first.header) as written:
         contact_sheet(written, manifest).save(folder / "contact-sheet.png", compress_level=1)
@@ -181,8 +187,8 @@ def finish_dataset(
     return manifest
 
 
-def _tolerated(samples: int) -> int:
-    """Bad images that may be left out where nobody says how many."""
+def tolerated(samples: int) -> int:
+    """Bad images that may be left out of so many where nobody says how many."""
     return max(samples // 1000, min(samples // 20, FEW))
 
 
@@ -221,6 +227,8 @@ class _Made(NamedTuple):
     sizes: NDArray[np.int64]
     skipped: Sequence[Skipped]
     colours: ChannelStats
+    grey_bits: Sequence[int]
+    """`Encoded.grey_bits` of those that have any."""
 
 
 class _Places(NamedTuple):
@@ -236,6 +244,7 @@ class _Run:
     def __init__(self, pool: Workers, encoding: Encoding, max_bad: int, advance: Callable[[int], None]) -> None:
         self.pool, self.encoding, self.max_bad, self.advance = pool, encoding, max_bad, advance
         self.skipped: list[Skipped] = []
+        self.grey_bits: Counter[int] = Counter()
         self.colours = ChannelStats.none()
 
     def write(self, beton: BetonWriter, samples: Sequence[Sample]) -> None:
@@ -259,6 +268,7 @@ class _Run:
     def _note(self, made: _Made) -> None:
         self.colours += made.colours
         self.skipped += made.skipped
+        self.grey_bits.update(made.grey_bits)
         if len(self.skipped) > self.max_bad + ENOUGH:
             self.check("; gave up there")
 
@@ -267,10 +277,23 @@ class _Run:
         if len(self.skipped) <= self.max_bad:
             return
         named = [" ".join(f"{bad.source}: {bad.reason}".split()) for bad in self.skipped]
-        print(*(f"bad: {line}" for line in named), sep="\n", file=sys.stderr)
+        say("\n".join(f"bad: {line}" for line in named), to=sys.stderr)
         raise ToolkitError(
             f"{len(named)} bad images, at most {self.max_bad} may be left out (--max-bad){more}; "
             f"the first is {named[0]}"
+        )
+
+    def wonder(self) -> None:
+        """Say on stderr that 16-bit grey uses a small part of its range, as that of many cameras and scanners does."""
+        dark = {bits: count for bits, count in self.grey_bits.items() if bits <= DARK}
+        if not dark or self.encoding.grey_bits < 16:
+            return
+        bits = max(dark)
+        say(
+            f"note: {sum(dark.values()):,} of {self.grey_bits.total():,} images of 16-bit grey have no value over "
+            f"{(1 << bits) - 1:,} and become {max(1, 1 << bits >> 8)} levels of grey; if that is the range of all, "
+            f"--grey-bits {bits} takes it for black to white",
+            to=sys.stderr,
         )
 
 
@@ -290,7 +313,8 @@ def _encode(task: _Task) -> _Made:
             colours += ChannelStats.of(decode(image))
     _kept.append([image.data for image in images])
     sizes = np.array([len(image.data) for image in images], np.int64)
-    return _Made(content_of(labels, images), sizes, skipped, colours)
+    grey_bits = [image.grey_bits for image in images if image.grey_bits]
+    return _Made(content_of(labels, images), sizes, skipped, colours, grey_bits)
 
 
 def _images(task: _Task) -> Iterator[Encoded | Exception]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.cli import print_json
+from toolkit.cli import print_json, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import Encoding, Manifest, data_root
 
@@ -39,13 +39,20 @@ def writing_options(
         "--side", choices=("longest", "shortest"), default="longest", help="which side that is (default: %(default)s)"
     )
     how.add_argument("--quality", type=int, default=90, metavar="Q", help="of JPEG, 1 to 100 (default: 90)")
+    how.add_argument(
+        "--grey-bits",
+        type=int,
+        default=16,
+        metavar="N",
+        help="bits that 16-bit grey uses: the largest number of so many is white (default: 16)",
+    )
     work = options.add_argument_group("work")
     work.add_argument("--workers", type=int, metavar="N", help="processes (default: the cores this process may use)")
     work.add_argument(
         "--max-bad",
         type=int,
         metavar="N",
-        help="images that may be left out (default: one in 1000, or one in 20 up to 10)",
+        help="images that may be left out, now and as corrupt in training (default: one in 1000, or one in 20 to 10)",
     )
     work.add_argument("--json", action="store_true", help="print the manifest on stdout")
 
@@ -54,6 +61,8 @@ def encoding_of(args: argparse.Namespace) -> Encoding:
     """The encoding that the options ask for. Raises `UsageError` when they make no sense."""
     if not 1 <= args.quality <= 100:
         raise UsageError(f"--quality is 1 to 100, not {args.quality}")
+    if not 1 <= args.grey_bits <= 16:
+        raise UsageError(f"--grey-bits is 1 to 16, not {args.grey_bits}")
     if args.max_resolution is not None and args.max_resolution < 1:
         raise UsageError(f"--max-resolution is a number of pixels, not {args.max_resolution}")
     if args.raw_proportion is not None and args.write_mode != "proportion":
@@ -67,6 +76,7 @@ def encoding_of(args: argparse.Namespace) -> Encoding:
         side=args.side,
         jpeg_quality=args.quality,
         raw_proportion=share,
+        grey_bits=args.grey_bits,
     )
 
 
@@ -112,4 +122,4 @@ def announce(written: Mapping[Path, Manifest], as_json: bool) -> None:
         left_out = f", {len(manifest.skipped)} left out (see dataset.json)" if manifest.skipped else ""
         part = f" ({said})" if (said := shown(len(manifest.classes))) else ""
         sheet = path / "contact-sheet.png"
-        print(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {sheet}{part}")
+        say(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {sheet}{part}")

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, temporary_name
+from toolkit.files import TEMPORARY, NotRegular, regular, temporary_name
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h and stdio.h
 LOCK = "lock"  # held by the process that writes the folder; a killed one lets go
@@ -50,7 +50,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _is_held(folder: Path) -> bool:
-    with suppress(FileNotFoundError), (folder / LOCK).open() as lock:
+    with suppress(FileNotFoundError, NotRegular), regular(folder / LOCK) as (lock, _):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

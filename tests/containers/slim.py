@@ -9,7 +9,7 @@ from pathlib import Path
 
 CONTAINERS = Path(__file__).parents[2] / "containers"
 CACHE = Path.home() / ".cache" / "imagenot-toolkit"
-INGREDIENTS = ("slim.def", "build.sh", "apt-runtime.txt")
+INGREDIENTS = ("slim.def", "build.sh", "sbom.py", "tools.lock", "apt-runtime.txt")
 """What decides the slim image; a change of one builds a new image."""
 
 

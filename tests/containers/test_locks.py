@@ -58,10 +58,19 @@ LOCKS = sorted(path.name for path in CONTAINERS.glob("*.lock"))
 
 def test_everything_that_setup_installs_is_hashed():
     """The installer itself and what builds source packages included."""
-    assert LOCKS == ["build.lock", "ffcv.lock", "image.lock", "requirements.lock", "uv.lock"]
+    assert LOCKS == ["build.lock", "ffcv.lock", "image.lock", "requirements.lock", "tools.lock", "uv.lock"]
     commands = (CONTAINERS.parent / "Makefile").read_text().replace("\\\n", " ").splitlines()
     installs = [line for line in commands if re.search(r"pip install(?!.* -e \.)", line)]
     assert installs and all("--require-hashes" in line for line in installs), installs
+
+
+def test_the_notice_names_every_package_of_nvidia():
+    """They are proprietary; the label of the image says so too."""
+    notice = (CONTAINERS.parent / "NOTICE").read_text()
+    named = {name for name in pins(CONTAINERS / "image.lock") if name.startswith("nvidia-")}
+    assert named and {name for name in named if not re.search(rf"\b{name}\b(?!-)", notice)} == set()
+    for file in ("Dockerfile", "toolkit.def"):
+        assert re.search(r"licenses\W+MIT AND LicenseRef-NVIDIA-Proprietary", (CONTAINERS / file).read_text()), file
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import toolkit
+from tests.conftest import real_part
 from tests.containers.slim import CONTAINERS, apptainer, site_bind, slim_image
 
 REPOSITORY = CONTAINERS.parent
@@ -36,8 +38,24 @@ def test_labels_say_what_the_image_is():
     inspected = json.loads(call("inspect", "--json", "--labels", slim_image()).stdout)
     labels = inspected["data"]["attributes"]["labels"]
     assert labels["org.opencontainers.image.version"] == toolkit.__version__
-    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    assert labels["org.opencontainers.image.licenses"] == "MIT AND LicenseRef-Debian-copyright-files"
+    assert re.fullmatch(
+        r"Debian bookworm(, snapshot \w+| as it was on [\d-]{10})", labels["org.opencontainers.image.base.name"]
+    )
     assert len(labels["org.opencontainers.image.revision"]) >= 7
+
+
+def test_a_bill_of_materials_beside_it_lists_what_is_in_it():
+    bill = json.loads(slim_image().with_suffix(".cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    listed = {(component["name"], component["version"]) for component in bill["components"]}
+    shown = inside("dpkg-query", "--show", "--showformat", "${Package} ${Version}\n").splitlines()
+    assert {tuple(line.split()) for line in shown} == listed and "python3" in {name for name, _ in listed}
+    assert all(component["purl"].startswith("pkg:deb/debian/") for component in bill["components"])
+
+
+def test_the_licences_of_debians_packages_are_in_it():
+    assert "Python" in inside("cat", "/usr/share/doc/python3.11/copyright")
 
 
 def test_help_names_the_binds():
@@ -58,13 +76,31 @@ def test_environment_keeps_the_host_out():
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment["NUMBA_CACHE_DIR"].endswith("/.cache/imagenot-toolkit/numba")
     assert environment["SLURM_JOB_ID"] == "7"
+    assert environment["PYTHONSAFEPATH"] == "1"
     assert not environment.get("PYTHONPATH")
     assert user_site is False
 
 
-def test_numba_finds_a_cache_where_the_users_own_cannot_be_written():
-    program = 'touch "$NUMBA_CACHE_DIR/x" && echo "$NUMBA_CACHE_DIR"'
-    assert "/proc" not in inside("sh", "-c", program, XDG_CACHE_HOME="/proc/1")
+NUMBA = 'touch "$NUMBA_CACHE_DIR/x" && echo "$NUMBA_CACHE_DIR"'
+
+
+def test_numba_finds_a_cache_where_the_users_own_cannot_be_written(tmp_path):
+    (tmp_path / ".cache").write_text("no folder")
+    assert str(tmp_path) not in inside("sh", "-c", NUMBA, options=("--home", str(tmp_path)))
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(0, 0o777), (0, 0o775), (12345, 0o755)])
+def test_a_cache_of_compiled_code_that_others_may_write_is_not_used(tmp_path, owner, mode):
+    if os.geteuid():
+        real_part("another user", "run as root")
+    folder, home = tmp_path / ".cache" / "imagenot-toolkit" / "numba", ("--home", str(tmp_path))
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    os.chown(folder, owner, owner)
+    assert str(tmp_path) not in inside("sh", "-c", NUMBA, options=home)
+    folder.chmod(0o700)
+    os.chown(folder, 0, 0)
+    assert inside("sh", "-c", NUMBA, options=home).strip() == str(folder)
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'say "x"', "comma,colon:", "new\nline", "$HOME", "ü"])

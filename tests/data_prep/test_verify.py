@@ -13,7 +13,7 @@ from data_prep.verification import verify
 from data_prep.verify import main
 from data_prep.writing.dataset import DatasetInfo, write_dataset
 from tests.data_prep.pictures import photo, samples
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.format import HEADER, METADATA_START
 from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import MANIFEST, Encoding, Manifest
@@ -145,3 +145,32 @@ def test_a_manifest_that_tells_of_other_files_is_found(damaged):
 def test_what_is_no_dataset_is_a_wrong_call(tmp_path):
     with pytest.raises(UsageError, match="is no dataset"):
         main(["nothing", "--data", str(tmp_path)])
+
+
+def test_a_manifest_whose_claims_were_changed_is_refused(damaged):
+    folder, _ = damaged
+    written = json.loads((folder / MANIFEST).read_text())
+    changes = {
+        "metric": "top5",
+        "classes": written["classes"][::-1],
+        "class_names": ["x", "y", "z"],
+        "mean": [0.9, 0.9, 0.9],
+        "std": [0.9, 0.9, 0.9],
+        "content_hash": "0" * 64,
+    }
+    for name, value in changes.items():
+        (folder / MANIFEST).write_text(json.dumps(written | {name: value}))
+        with pytest.raises(ToolkitError, match="not those that were written"):
+            verify(folder, decode=0)
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_mean_and_deviation_are_measured_again(damaged, name):
+    """Whoever can write the manifest can hash it again."""
+    folder, _ = damaged
+    manifest = Manifest.read(folder / MANIFEST)
+    moved = tuple(value + 0.002 for value in getattr(manifest, name))
+    manifest.model_copy(update={name: moved}).sealed().write(folder / MANIFEST)
+    assert verify(folder, decode=0) == []
+    (problem,) = verify(folder)
+    assert f"{name} of the training images is" in problem

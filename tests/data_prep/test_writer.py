@@ -19,7 +19,7 @@ from data_prep.writing.contact_sheet import contact_sheet
 from data_prep.writing.dataset import ChannelStats, DatasetInfo, write_dataset
 from data_prep.writing.options import announce
 from data_prep.writing.staging import new_folder
-from tests.data_prep.pictures import jpeg, photo, samples
+from tests.data_prep.pictures import file_bytes, jpeg, photo, samples
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.images import decode, sums
 from toolkit.imagefile.reader import Beton
@@ -47,6 +47,18 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
     assert manifests[0].mean == manifests[1].mean and manifests[0].std == manifests[2].std
 
 
+def test_grey_that_uses_few_of_its_16_bits_is_wondered_about_once(tmp_path, capsys):
+    bright, dark = (np.full((4, 4), value, np.uint16) for value in (60_000, 3_000))
+    given = [Sample(str(i), 0, file_bytes(dark if i else bright, "PNG")) for i in range(9)]
+    write_dataset(tmp_path / "a", {"train": given, "val": given[:3]}, DatasetInfo("a"), workers=1)
+    said = "note: 10 of 12 images of 16-bit grey have no value over 4,095 and become 16 levels of grey"
+    assert capsys.readouterr().err.count(said) == 1
+    few = Encoding(grey_bits=12)
+    write_dataset(tmp_path / "b", {"train": given[1:], "val": given[1:]}, DatasetInfo("a"), few, workers=1)
+    assert "note" not in capsys.readouterr().err
+    assert find_dataset("b", tmp_path).manifest.encoding.grey_bits == 12
+
+
 def test_the_manifest_says_what_is_in_the_folder(odd_path):
     pictures = [photo(i, 30 + i, 60) for i in range(20)]
     given = [Sample(str(i), i % 2, picture) for i, picture in enumerate(pictures)]
@@ -58,6 +70,7 @@ def test_the_manifest_says_what_is_in_the_folder(odd_path):
     assert (manifest.classes, manifest.class_names, manifest.metric) == (("n01", "n02"), ("cat", "dog"), "top5")
     assert manifest.splits["val"].class_counts == (2, 1)
     assert manifest.image_size == (60, 49)
+    assert manifest.max_bad == manifest.losable("train") == 1  # one in 20
     pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures]) / 255
     assert manifest.mean == pytest.approx(pixels.mean(0), abs=1e-5)
     assert manifest.std == pytest.approx(pixels.std(0), abs=1e-5)

@@ -1,8 +1,13 @@
-"""JPEGs of many kinds by four real encoders, all of one size that no coding unit divides."""
+"""The test images of public decoders, and JPEGs of many kinds by four real encoders.
+
+The first come with Debian packages (tests/apt-packages.txt); many of them are damaged on purpose. The encoders' are all
+of one size that no coding unit divides, and all valid.
+"""
 
 import io
 import itertools
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +17,35 @@ from PIL import Image
 from torchvision.io import encode_jpeg
 
 HEIGHT, WIDTH = 83, 61
-SUITES = ("opencv", "pillow", "torchvision", "turbojpeg")
+ENCODERS = ("opencv", "pillow", "torchvision", "turbojpeg")
+DECODERS = {
+    "gdk-pixbuf": "usr/libexec/installed-tests/gdk-pixbuf/test-images",
+    "go": "usr/share/go-*/src/image",
+    "go-x-image": "usr/share/gocode/src/golang.org/x/image",
+    "image-rs": "usr/share/cargo/registry/*",
+    "sdl-image": "usr/libexec/installed-tests/SDL2_image",
+    "odd": str(Path(__file__).relative_to("/").parent / "odd"),
+}
+"""Where the packages put their images; last, those that lie here, three of them from Pillow's tests."""
+UNREAD = {".qoi", ".tga", ".xpm"}
+"""Endings of formats that `toolkit.imagefile.images.FORMATS` leaves out."""
+ENDINGS = UNREAD | {
+    ".avif", ".bmp", ".gif", ".ico", ".jpeg", ".jpg", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"
+}  # fmt: skip
+
+
+class File(NamedTuple):
+    suite: str
+    name: str
+    content: bytes
+
+    @property
+    def base(self) -> str:
+        return Path(self.name).name
+
+    @property
+    def ending(self) -> str:
+        return Path(self.name).suffix.lower()
 
 
 def pictures(count: int) -> list[np.ndarray]:
@@ -52,15 +85,20 @@ def with_oddities(data: bytes, i: int) -> bytes:
     return kinds[i // 6 % 4]
 
 
-def write_corpus(root: Path, of_each: int) -> dict[str, list[Path]]:
-    """Write ``of_each`` JPEGs by each encoder to ``root``/train/SUITE, and two to ``root``/val/SUITE."""
-    found: dict[str, list[Path]] = {}
-    encoders = (by_opencv, by_pillow, by_torchvision, by_turbojpeg)
-    for (suite, encode), (i, image) in itertools.product(
-        zip(SUITES, encoders, strict=True), enumerate(pictures(of_each + 2))
-    ):
-        path = root / ("train" if i < of_each else "val") / suite / f"{i:03}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(with_oddities(encode(image, i), i))
-        found.setdefault(suite, []).append(path)
-    return found
+def by_encoders(of_each: int) -> list[File]:
+    encoders = zip(ENCODERS, (by_opencv, by_pillow, by_torchvision, by_turbojpeg), strict=True)
+    return [
+        File(suite, f"{i:03}.jpg", with_oddities(encode(image, i), i))
+        for (suite, encode), (i, image) in itertools.product(encoders, enumerate(pictures(of_each)))
+    ]
+
+
+def of_decoders() -> list[File]:
+    """Those of the packages that are installed."""
+    return [
+        File(suite, str(path.relative_to(folder)), path.read_bytes())
+        for suite, pattern in DECODERS.items()
+        for folder in sorted(Path("/").glob(pattern))
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in ENDINGS and path.is_file()
+    ]

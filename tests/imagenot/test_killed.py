@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -37,23 +37,34 @@ def finished(room: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for s in shards for path in (room / f"{s}.json", *room.glob(f"{s}.parquet"))}
 
 
-def run_and_kill(arguments: list[str], room: Path, check: Callable[[], None] = lambda: None) -> int:
+@pytest.fixture(scope="module")
+def builders() -> Iterator["subprocess.Popen[str]"]:
+    """Runs builders that die; see `dying`."""
+    command = [sys.executable, "-m", "tests.imagenot.dying"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+def run_and_kill(builders: "subprocess.Popen[str]", arguments: list[str], room: Path) -> int:
     """Kill before the second rename, start again, kill before the third, and so on; how often it was killed."""
     for renames in count(1):
         before = finished(room)
-        done = subprocess.run([sys.executable, "-m", "tests.imagenot.dying", str(renames), *arguments], timeout=500)
+        print(json.dumps([renames, *arguments]), file=builders.stdin, flush=True)
+        status = int(builders.stdout.readline())
         assert {path: path.stat().st_mtime_ns for path in before} == before
-        check()
-        if done.returncode != -signal.SIGKILL:
-            assert done.returncode == 0
+        if status != -signal.SIGKILL:
+            assert status == 0
             return renames - 1
     raise AssertionError
 
 
 @pytest.mark.parametrize(("stage", "kills"), [("classes", 1), ("match", 2), ("select", 1), ("clean", 3)])
-def test_killed_at_every_rename(built: Path, tmp_path: Path, stage: str, kills: int) -> None:
+def test_killed_at_every_rename(
+    builders: "subprocess.Popen[str]", built: Path, tmp_path: Path, stage: str, kills: int
+) -> None:
     build = copy_before(built, stage, tmp_path)
-    assert run_and_kill([stage, str(build)], build / stage) >= kills
+    assert run_and_kill(builders, [stage, str(build)], build / stage) >= kills
     for path in (built / stage).glob("*"):
         again = build / stage / path.name
         same = pl.read_parquet(again).equals(pl.read_parquet(path)) if path.suffix == ".parquet" else None
@@ -73,9 +84,9 @@ def test_workers_end_with_the_stage(tmp_path: Path) -> None:
     assert sum(json.loads(path.read_bytes())["rows"] for path in (build / "match").glob("0*.json")) == 8 * 3000
 
 
-def test_no_caption_is_encoded_twice(built: Path, tmp_path: Path) -> None:
+def test_no_caption_is_encoded_twice(builders: "subprocess.Popen[str]", built: Path, tmp_path: Path) -> None:
     build = copy_before(built, "score", tmp_path)
-    assert run_and_kill(["score", str(build)], build / "score") >= 2
+    assert run_and_kill(builders, ["score", str(build)], build / "score") >= 2
     for path in (built / "score").glob("*.parquet"):
         assert pl.read_parquet(build / "score" / path.name).equals(pl.read_parquet(path))
     # The counts too: what a killed run had scored in finished shards came from them, and the rest was encoded once.
@@ -113,11 +124,10 @@ def test_killed_while_it_fetches(built: Path, tmp_path: Path, site: tuple[str, l
     build = copy_before(built, "download", tmp_path)
     room, (_, asked) = build / "download", site
     start, first = len(asked), room / "00-00000"
-    below = start_and_kill(
+    start_and_kill(
         command("download", build, "--set", "shard_urls=24"),
         lambda: first.with_suffix(".json").exists() and len(seeds(asked[start:]) - seeds(urls(first))) > 2,
     )
-    assert len(below) >= 2 and not psutil.wait_procs(below, timeout=20)[1]
     before, restart = finished(room), len(asked)
     subprocess.run(command("download", build, "--set", "shard_urls=10000"), check=True)
     assert {path: path.stat().st_mtime_ns for path in before} == before

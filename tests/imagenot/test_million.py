@@ -11,6 +11,7 @@ import pytest
 from data_prep.imagenot.__main__ import main
 from data_prep.imagenot.build import Build
 from data_prep.imagenot.lemmas import phrases, words
+from data_prep.imagenot.options import Match
 from data_prep.imagenot.stages.classes import Class
 from tests.imagenot.laion import IMAGENOT, WORDNET, gloss_captions, rows
 
@@ -44,7 +45,7 @@ def base_captions() -> list[str]:
 def classes_in(captions: list[str]) -> list[set[int]]:
     """The labels of the classes of which each caption holds a phrase, by the rule, word by word."""
     known = [Class(wnid=s.wnid, lemmas=s.lemmas, definition=s.definition) for s in IMAGENOT]
-    table = phrases(known, WORDNET.plurals(), 3)
+    table = phrases(known, WORDNET.plurals(), Match())
     longest = max(map(len, table))
     found = []
     for caption in captions:

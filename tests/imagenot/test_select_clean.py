@@ -1,15 +1,18 @@
 """Selection and cleaning: laws on random tables and hashes."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_prep.imagenot.options import Select, Write
+from data_prep.imagenot.build import Build
+from data_prep.imagenot.options import Options, Select, Write, with_rule
 from data_prep.imagenot.stages.clean import duplicates, flatness, near_any, near_pairs
 from data_prep.imagenot.stages.download import next_round
-from data_prep.imagenot.stages.select import select, wanted_per_class
+from data_prep.imagenot.stages.select import reaches, select, wanted_per_class
 from data_prep.imagenot.stages.write import split_by_class
 
 TABLES = st.lists(
@@ -27,17 +30,25 @@ def scored(table: list[tuple[int, int, str, int]]) -> pl.DataFrame:
 @settings(max_examples=40, deadline=None)
 @given(TABLES, st.sampled_from(["threshold", "top"]), st.integers(0, 3))
 def test_selection(table: list[tuple[int, int, str, int]], rule: str, seed: int) -> None:
-    section = Select(per_class=2, spare=0.5, rule=rule, threshold=0.4, seed=seed)
+    section = Select(per_class=2, spare=0.5, rule=rule, seed=seed)
     frame = scored(table)
     chosen = select(frame, section)
     rows = chosen.join(frame, on="id")
     assert rows["url_hash"].is_unique().all() and rows["caption_hash"].is_unique().all()
-    assert (chosen["score"] >= 0.4).all()
     for _, of in chosen.group_by("class"):
         assert of["rank"].sort().to_list() == list(range(len(of)))
         assert len(of) == min(of["unique"][0], wanted_per_class(section))
         assert rule == "threshold" or of.sort("rank")["score"].is_sorted(descending=True)
     assert select(frame.reverse(), section).equals(chosen)
+
+
+def test_laionet_takes_what_is_above_the_threshold_and_we_what_is_at_it(tmp_path: Path) -> None:
+    for rule, taken in (("broad", {"at", "above"}), ("laionet", {"above"})):
+        build = Build(tmp_path / rule, with_rule(Options(), rule))
+        least = build.options.select.threshold
+        scores = pl.Series([least - 1e-4, least, least + 1e-4], dtype=pl.Float32)
+        frame = pl.DataFrame({"id": ["below", "at", "above"], "score": scores})
+        assert set(frame.filter(reaches(build, least))["id"]) == taken
 
 
 def test_spares_follow_the_dead() -> None:

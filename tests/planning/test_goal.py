@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolkit.analysis.finding import verdict_of
 from toolkit.errors import UsageError
-from toolkit.planning.goal import Goal, chance_of_verdict, judge, looks, parse_goal, verdict_of
+from toolkit.planning.goal import Goal, chance_of_verdict, judge, looks, parse_goal
 from toolkit.stats.resampling import NO_INTERVAL, Interval
 from toolkit.stats.sequential import Estimate, spearman_estimate
 

@@ -77,41 +77,6 @@ def test_intervals_share_a_cell_with_their_estimate():
     assert r"0.500 [0.250, 0.750] & \textless{}0.001 & 7 &  \\" in latex(item)
 
 
-def browse(page, script: str, tmp_path) -> str:
-    """The page's text after ``script`` ran in it, in a real Chromium."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    assert browser, "chromium is not installed (tests/apt-packages.txt)"
-    probe = tmp_path / "probe.html"
-    probe.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run([*command, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120)
-    return done.stdout
-
-
-def test_the_page_sorts_and_hovers_in_a_browser_and_asks_nobody(folder, tmp_path):
-    script = """
-    const head = [...document.querySelectorAll('#improvement ~ .scroll th')][1];
-    const column = () => [...head.closest('table').tBodies[0].rows].map(r => r.cells[1].textContent);
-    head.click(); const up = column(); head.click(); const down = column();
-    const dot = document.querySelector('circle');
-    dot.dispatchEvent(new MouseEvent('mouseover', {bubbles: true}));
-    document.title = JSON.stringify({
-      sorted: up.every((v, i) => i === 0 || +up[i - 1] <= +v), reversed: down.join() === up.reverse().join(),
-      tip: document.getElementById('tip').textContent, same: document.querySelectorAll('circle.same').length,
-      markup: document.querySelectorAll('td b').length, requests: performance.getEntriesByType('resource').length});
-    """
-    title = re.search(r"<title>(.*?)</title>", browse(folder / "out/index.html", script, tmp_path))[1]
-    assert '"sorted":true,"reversed":true' in title
-    assert "n0" in title and "imagenet 20.00" in title
-    assert '"same":2,"markup":0,"requests":0' in title
-
-
-def test_the_page_needs_nothing_from_elsewhere(folder):
-    text = (folder / "out/index.html").read_text()
-    links = re.findall(r"""(?:src|href)=["']([^"'#][^"']*)""", text)
-    assert all(link.startswith("data:") for link in links)
-
-
 def test_a_folder_that_cannot_be_made(folder):
     with pytest.raises(ToolkitError, match="name another --out"):
         report.main(

@@ -1,5 +1,6 @@
 """Attacks of somebody who can write to a study's folder, or who made the archive that it came from."""
 
+import json
 import os
 import signal
 import socket
@@ -7,19 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_prep.imagenot.card import without_secrets
+from data_prep.storage.tar_entries import content_of, members
+from data_prep.writing.staging import remove_leftovers
 from tests.conftest import real_part
+from tests.study.strategies import manifest
 from tests.study.strategies import task as make_task
 from toolkit.cluster.container import folders
 from toolkit.errors import ToolkitError
+from toolkit.imagefile.digests import as_recorded
+from toolkit.imagefile.format import CONTENT
+from toolkit.imagefile.reader import Beton
+from toolkit.launch import main as launch
 from toolkit.launching.reconcile import cancel
-from toolkit.study import Study
+from toolkit.study import Manifest, Study, Task
 from toolkit.study.logs import task_log
 from toolkit.study.scan import scan
 from toolkit.study.states import task_states
-from toolkit.study.submission import launch_lock, launcher_lives, new_submission, record_path
+from toolkit.study.submission import launch_lock, launcher_lives, new_submission, record_path, submissions
 from toolkit.training.provenance import revision_of
 
 SECRET = "a file of the user's"
@@ -75,6 +84,71 @@ def test_a_log_that_is_a_fifo_is_not_waited_for(study: Study) -> None:
     submission.write(record_path(study, submission))
     os.mkfifo(study.room("logs") / f"{submission.name}.worker0.log")
     assert task_log(study, make_task().id) == ""
+
+
+def test_an_id_that_leads_elsewhere_moves_no_file(study: Study, data: Path, tmp_path: Path) -> None:
+    """The result of a task that is tried again is put aside: RESULTS/ID.json, whatever the id says."""
+    (tmp_path / "home").mkdir()
+    victim = tmp_path / "home" / "precious.json"
+    victim.write_text('{"status": "failed", "id": "precious"}')
+    (study.room("results") / "evil").symlink_to(tmp_path / "home")
+    (study.room("logs") / "evil").mkdir()
+    line = {"id": "evil/precious", "task": make_task(dataset="stripes").model_dump(mode="json")}
+    line["task"]["dataset_hash"] = "hash-of-stripes"
+    (study.room("tasks") / "0000-0.jsonl").write_text(json.dumps(line) + "\n")
+    call = ["--study", str(study.path), "--data", str(data), "--executor", "debug", "--retry", "all"]
+    with pytest.raises(ToolkitError, match="'evil/precious' is no id of a task"):
+        launch(call)
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("id_", ["../../x", "/etc/passwd", "", "A" * 16, "0" * 16 + "\n", "0" * 15])
+def test_a_record_whose_names_lead_elsewhere_is_no_record(study: Study, id_: str) -> None:
+    task, submission = make_task(), new_submission(study, "local", [[make_task().id]], study.path)
+    for change in ({"elements": [[id_]]}, {"job": id_}, {"name": id_ or "../x"}, {"name": ".x"}):
+        path = study.room("submissions") / "x.json"
+        path.write_text(json.dumps({**submission.model_dump(), **change}))
+        with pytest.raises(ToolkitError, match=r"x\.json is "):
+            submissions(study)
+    with pytest.raises(ValueError, match="pattern"):
+        Task.model_validate({**task.model_dump(), "start": {"task": id_, "dataset": "d"}})
+
+
+@pytest.mark.parametrize("file", ["../../etc/passwd", "/dev/zero", ""])
+def test_a_manifest_names_files_of_its_folder_alone(tmp_path: Path, file: str) -> None:
+    document = manifest("a", b"1", b"2").model_dump(mode="json")
+    document["splits"]["val"]["file"] = file
+    (tmp_path / "dataset.json").write_text(json.dumps(document))
+    with pytest.raises(ToolkitError, match=r"splits\.val\.file"):
+        Manifest.read(tmp_path / "dataset.json")
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["train.beton", "train.digests", "shard.tar", "archive.tgz", "lock"])
+def test_what_is_no_file_in_a_datasets_folder_is_not_waited_for(tmp_path: Path, plant, name: str) -> None:
+    path = tmp_path / name
+    if name == "lock":
+        path = tmp_path / ".tmp-1-x-set" / "lock"
+        path.parent.mkdir()
+    plant(path)
+    if name == "lock":
+        remove_leftovers(tmp_path / "set")
+        assert not path.parent.exists()
+        return
+    read = {
+        "train.beton": lambda: Beton.open(path),
+        "train.digests": lambda: as_recorded(path.with_suffix(".beton"), np.zeros(3, CONTENT)),
+        "shard.tar": lambda: list(members(path)),
+        "archive.tgz": lambda: content_of(path, "x"),
+    }[name]
+    with pytest.raises(ToolkitError, match=name):
+        read()
+
+
+@pytest.mark.parametrize("name", ["/usr", "/usr/lib", "/etc", "/proc/self", "/lib", "/dev/shm"])
+def test_a_link_covers_nothing_that_the_image_brings(study: Study, name: str) -> None:
+    (study.path / "link").symlink_to(name)
+    assert not [path for path in folders([study.path]) if path == Path(name).resolve()]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from toolkit.stats.correlation import (
     p_value,
     sparse_kendall,
 )
-from toolkit.stats.resampling import blocks, percentile_interval
+from toolkit.stats.resampling import Draws, blocks, percentile_interval
 
 PAIRS = np.array([[0, 1], [0, 2], [2, 1]])
 SCIPY = {
@@ -47,8 +47,8 @@ def test_estimates_equal_scipys(statistic, levels, n):
 @pytest.mark.parametrize("levels", [None, 4])
 def test_resamples_equal_scipy_on_the_drawn_rows(statistic, levels):
     values = sample(3, 40, levels)
-    found = getattr(bootstrap_correlations(values, PAIRS, 20, seed=5), statistic)
-    (weights,) = blocks(40, 20, seed=5)
+    found = getattr(bootstrap_correlations(values, PAIRS, Draws(20, 5)), statistic)
+    (weights,) = blocks(40, Draws(20, 5))
     for b, drawn in enumerate(weights):
         rows = np.repeat(np.arange(40), drawn)
         expected = [SCIPY[statistic](values[rows, i], values[rows, j])[0] for i, j in PAIRS]
@@ -100,22 +100,22 @@ def test_turning_one_column_round_turns_signs_and_both_nothing(rows):
 
 def test_same_draws_whether_all_statistics_are_asked_or_one():
     values = sample(1, 30, 5)
-    found = bootstrap_correlations(values, PAIRS, 300, seed=2)
-    np.testing.assert_array_equal(bootstrap_spearman(values, PAIRS, 300, seed=2), found.spearman)
-    np.testing.assert_allclose(bootstrap_pearson(values, PAIRS, 300, seed=2), found.pearson, atol=1e-12)
+    found = bootstrap_correlations(values, PAIRS, Draws(300, 2))
+    np.testing.assert_array_equal(bootstrap_spearman(values, PAIRS, Draws(300, 2)), found.spearman)
+    np.testing.assert_allclose(bootstrap_pearson(values, PAIRS, Draws(300, 2)), found.pearson, atol=1e-12)
 
 
 def test_a_seed_gives_the_same_numbers_whatever_the_cores(monkeypatch):
     values = sample(1, 30, None)
-    before = bootstrap_correlations(values, PAIRS, 600, seed=2)
+    before = bootstrap_correlations(values, PAIRS, Draws(600, 2))
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
-    np.testing.assert_array_equal(np.stack(before), np.stack(bootstrap_correlations(values, PAIRS, 600, seed=2)))
+    np.testing.assert_array_equal(np.stack(before), np.stack(bootstrap_correlations(values, PAIRS, Draws(600, 2))))
 
 
 @pytest.mark.parametrize("values", [np.ones((10, 3)), np.zeros((3, 3)), np.empty((0, 3))])
 def test_what_has_no_correlation_is_nan(values):
     assert np.isnan(np.stack(correlations(values, PAIRS))).all()
-    samples = bootstrap_correlations(values, PAIRS, 100, seed=0) if len(values) else None
+    samples = bootstrap_correlations(values, PAIRS, Draws(100, 0)) if len(values) else None
     assert samples is None or np.isnan(percentile_interval(samples.spearman[0])).all()
 
 
@@ -124,11 +124,25 @@ def test_midranks_equal_scipys():
     np.testing.assert_array_equal(midranks(values), scipy_stats.rankdata(values))
 
 
-def test_sparse_tau_counts_differences_within_a_step_as_ties():
-    x = np.array([10.0, 11, 12, 13, 14])
-    y = np.array([5.02, 5.01, 7.0, 8.0, 9.0])
-    assert correlations(np.stack([x, y], 1), PAIRS[:1]).kendall[0] == pytest.approx(0.8)
-    assert sparse_kendall(x, y, 1, 1) == pytest.approx(scipy_stats.kendalltau(x, [5, 5, 7, 8, 9])[0])
+def test_sparse_tau_ties_pairs_within_noise_wherever_they_lie():
+    values = np.array([[10.0, 5.02], [11, 5.01], [12, 7.0], [13, 8.0], [14, 9.0]])
+    errors = np.full((5, 2), 0.1)
+    assert correlations(values, PAIRS[:1]).kendall[0] == pytest.approx(0.8)
+    expected = scipy_stats.kendalltau(values[:, 0], [5, 5, 7, 8, 9])[0]
+    for shift in np.linspace(0, 1, 7):
+        found = sparse_kendall(values + shift, errors, 1.96)
+        assert found[0, 1] == found[1, 0] == pytest.approx(expected) and found[0, 0] == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(*[st.one_of(st.integers(0, 9), st.just(np.nan))] * 3), min_size=4, max_size=12))
+def test_sparse_tau_without_noise_is_tau_over_the_rows_of_both(rows):
+    values = np.array(rows, float)
+    found = sparse_kendall(values, np.zeros(values.shape), 1.96)
+    for a, b in ((0, 1), (1, 2)):
+        both = np.isfinite(values[:, [a, b]]).all(axis=1)
+        expected = scipy_stats.kendalltau(*values[both][:, [a, b]].T)[0] if both.sum() > 1 else np.nan
+        assert found[a, b] == pytest.approx(expected, nan_ok=True)
 
 
 def test_holm_equals_a_worked_example_and_leaves_gaps():

@@ -5,7 +5,7 @@ import pytest
 
 from toolkit.stats.correlation import bootstrap_correlations, correlations
 from toolkit.stats.fits import ols
-from toolkit.stats.resampling import Interval, percentile_interval
+from toolkit.stats.resampling import Draws, Interval, percentile_interval
 
 STUDIES, N, B = 2000, 200, 500
 RHO_A, RHO_B, RHO_AB = 0.6, 0.35, 0.5
@@ -28,7 +28,7 @@ def test_correlations_and_their_differences_cover_the_truth():
     hits = dict.fromkeys([*TRUTH, "difference"], 0)
     gap = TRUTH["spearman"] - 6 / np.pi * np.arcsin(RHO_B / 2)
     for study in range(STUDIES):
-        samples = bootstrap_correlations(rng.multivariate_normal([0, 0, 0], normal, size=N), pairs, B, seed=study)
+        samples = bootstrap_correlations(rng.multivariate_normal([0, 0, 0], normal, size=N), pairs, Draws(B, study))
         for name, truth in TRUTH.items():
             hits[name] += covered(percentile_interval(getattr(samples, name)[0]), truth)
         hits["difference"] += covered(percentile_interval(samples.spearman[0] - samples.spearman[1]), gap)

@@ -6,7 +6,7 @@ import pytest
 from toolkit.stats.correlation import bootstrap_spearman, correlations
 from toolkit.stats.dependent import honest_best, steiger_p
 from toolkit.stats.partial import partial_spearman
-from toolkit.stats.resampling import percentile_interval
+from toolkit.stats.resampling import Draws, percentile_interval
 
 
 def three(rng: np.random.Generator, n: int, to_a: float, to_b: float, a_b: float) -> np.ndarray:
@@ -40,7 +40,7 @@ def test_choosing_the_best_of_equals_is_not_rewarded():
         shared = rng.standard_normal((60, 1))
         values = np.concatenate([shared, shared + rng.standard_normal((60, 7))], axis=1)
         rho = correlations(values, pairs).spearman
-        samples = bootstrap_spearman(values, pairs, 250, seed=study)
+        samples = bootstrap_spearman(values, pairs, Draws(250, study))
         choice = honest_best(rho[1:] - rho[0], samples[1:] - samples[0])
         naive.append((rho[1:] - rho[0]).max())
         honest.append(choice.estimate)
@@ -62,7 +62,7 @@ def test_partial_correlation_equals_the_one_of_residuals():
     rng = np.random.default_rng(3)
     size = rng.standard_normal((300, 1))
     values = np.concatenate([size + rng.standard_normal((300, 2)), size, rng.standard_normal((300, 1))], axis=1)
-    estimate, samples = partial_spearman(values, 300, seed=0)
+    estimate, samples = partial_spearman(values, Draws(300, 0))
     ranks = values.argsort(axis=0).argsort(axis=0).astype(float)
     design = np.column_stack([np.ones(300), ranks[:, 2:]])
     residual = ranks[:, :2] - design @ np.linalg.lstsq(design, ranks[:, :2], rcond=None)[0]
@@ -73,4 +73,4 @@ def test_partial_correlation_equals_the_one_of_residuals():
 
 def test_partial_correlation_given_a_copy_is_none():
     x = np.random.default_rng(4).standard_normal((50, 2))
-    assert np.isnan(partial_spearman(np.column_stack([x, x[:, 0]]), 100, seed=0)[0])
+    assert np.isnan(partial_spearman(np.column_stack([x, x[:, 0]]), Draws(100, 0))[0])

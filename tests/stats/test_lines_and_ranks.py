@@ -21,7 +21,7 @@ from toolkit.stats.ranking import (
     top_overlap,
 )
 from toolkit.stats.reliability import bootstrap_reliability, reliability
-from toolkit.stats.resampling import percentile_interval
+from toolkit.stats.resampling import Draws, percentile_interval
 from toolkit.stats.scales import logit, probit
 
 
@@ -44,11 +44,11 @@ def test_deming_finds_the_slope_that_noise_in_x_hides():
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 2, 2000)
     x, y = truth + rng.normal(0, 1, 2000), 1.5 * truth + 1 + rng.normal(0, 2, 2000)
-    line = deming(x, y, noise_ratio=4, resamples=300, seed=0)
+    line = deming(x, y, noise_ratio=4, draws=Draws(300, 0))
     assert line.slope == pytest.approx(1.5, abs=0.06)
     assert line.slope_interval.low < 1.5 < line.slope_interval.high
     assert ols(x, y).line.slope < 1.3
-    turned = deming(y, x, noise_ratio=1 / 4, resamples=300, seed=0)
+    turned = deming(y, x, noise_ratio=1 / 4, draws=Draws(300, 0))
     assert turned.slope == pytest.approx(1 / line.slope)
 
 
@@ -107,7 +107,7 @@ def test_reliability_is_what_noise_leaves():
     assert reliability(truth + rng.normal(0, 1, 4000), np.ones(4000)) == pytest.approx(0.8, abs=0.02)
     assert reliability(rng.normal(0, 1, 50), np.full(50, 9.0)) == 0
     assert np.isnan(reliability(np.ones(5), np.ones(5)))
-    low, high = percentile_interval(bootstrap_reliability(truth[:200], np.ones(200), 300, seed=0))
+    low, high = percentile_interval(bootstrap_reliability(truth[:200], np.ones(200), Draws(300, 0)))
     assert low < reliability(truth[:200], np.ones(200)) < high
 
 

@@ -51,6 +51,14 @@ def test_each_damage_is_named(root: Path, damage, message: str) -> None:
         find_dataset("toy", root)
 
 
+def test_what_an_epoch_may_lose_is_what_writing_might_or_one_in_a_hundred_of_an_older_set() -> None:
+    old = manifest("toy", b"1234", b"12")
+    assert old.max_bad is None and old.losable("train") == 1
+    large = old.splits["train"].model_copy(update={"samples": 1234})
+    assert old.model_copy(update={"splits": {"train": large}}).losable("train") == 12
+    assert [old.model_copy(update={"max_bad": n}).losable("train") for n in (0, 7)] == [0, 7]
+
+
 def test_counts_must_add_up(root: Path) -> None:
     text = (root / "toy" / "dataset.json").read_text().replace('"samples": 4', '"samples": 5')
     (root / "toy" / "dataset.json").write_text(text)

@@ -93,7 +93,7 @@ def test_any_exception_of_a_thread_reaches_the_loop_with_the_samples_number(beto
         picture(self, beton, sample, *rest)
 
     monkeypatch.setattr(Decoder, "picture", failing)
-    batches = Loader(beton, pool, "skip").evaluate(20, 24, 1.0)
+    batches = Loader(beton, pool, losable=1).evaluate(20, 24, 1.0)
     assert len([next(batches), next(batches)]) == 2
     with pytest.raises(ToolkitError, match=r"sample 41 of .* could not be loaded \(MemoryError: no room\)"):
         next(batches)
@@ -101,7 +101,7 @@ def test_any_exception_of_a_thread_reaches_the_loop_with_the_samples_number(beto
 
 def test_damage_can_be_left_out_and_is_counted(tmp_path, pool):
     beton = damaged(write_beton(tmp_path / "a.beton", *pictures(90, 3)), 41)
-    loader = Loader(beton, pool, "skip")
+    loader = Loader(beton, pool, losable=1)
     seen = np.concatenate([batch.samples for batch in loader.evaluate(20, 24, 1.0)])
     assert loader.skipped == {41} and np.array_equal(seen, np.delete(np.arange(90), 41))
 
@@ -111,11 +111,13 @@ def test_a_set_of_which_too_much_is_lost_is_no_set(tmp_path, pool):
     for sample in (3, 41):
         beton = damaged(path, sample)
     for batches in (
-        Loader(beton, pool, "skip").evaluate(20, 24, 1.0),
-        Loader(beton, pool, "skip").train(RECIPE.model_copy(update={"batch": 90}), 0, 0, 24),
+        Loader(beton, pool, losable=1).evaluate(20, 24, 1.0),
+        Loader(beton, pool, losable=1).train(RECIPE.model_copy(update={"batch": 90}), 0, 0, 24),
     ):
-        with pytest.raises(ToolkitError, match=r"2 of 90 samples of .*a\.beton are corrupt, more than the 1%"):
+        with pytest.raises(ToolkitError, match=r"2 of 90 samples of .*a\.beton are corrupt, more than the 1 that"):
             list(batches)
+    with pytest.raises(ToolkitError, match=r"1 of 90 samples .* more than the 0 that"):
+        list(Loader(beton, pool, losable=0).evaluate(20, 24, 1.0))
 
 
 def test_a_batch_larger_than_the_set(beton, pool):

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from tests.training.conftest import TINY, changed
 from toolkit.errors import UsageError
 from toolkit.launching.cost import MEASURED, estimate, size_of
 from toolkit.study import Manifest, Recipe, Split, Task
+from toolkit.training import sizing
 from toolkit.training.schedule import learning_rate, resolution_at
 from toolkit.training.sizing import LARGEST, Need, pack_size
 
@@ -106,9 +108,54 @@ def test_cost_is_light():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def need(load_s, kept=1, shared=0, overlaps=False):
+    return Need(load_s, step_s=0.1, kept=kept, shared=shared, overlaps=overlaps)
+
+
 def test_packs_are_as_large_as_loading_asks_and_memory_allows():
-    assert pack_size(Need(load_s=0.02, step_s=0.1, bytes=1), 10**9) == 4
-    assert pack_size(Need(load_s=0.001, step_s=0.1, bytes=1), 10**9) == 1
-    assert pack_size(Need(load_s=10, step_s=0.1, bytes=1), 10**9) == LARGEST
-    assert pack_size(Need(load_s=10, step_s=0.1, bytes=100), 1000) == 7
-    assert pack_size(Need(load_s=10, step_s=0.1, bytes=10**6), 1000) == 1
+    assert pack_size(need(0.02), 10**9) == 4
+    assert pack_size(need(0.001), 10**9) == 1
+    assert pack_size(need(10), 10**9) == LARGEST
+    assert pack_size(need(10, kept=100), 1000) == 7
+    assert pack_size(need(10, kept=10**6), 1000) == 1
+    assert pack_size(need(10, kept=100, shared=300), 1000) == 4  # activations are there once
+    assert pack_size(need(10, kept=100, shared=10**6), 1000) == 1
+    assert pack_size(need(0.25, overlaps=True), 10**9) == 3  # a GPU computes while the next batch is loaded
+
+
+class FakeMemory:
+    """The calls of torch.cuda that measuring may make, and no other."""
+
+    def __init__(self, held):
+        self.held, self.peak, self.cached = held, 10 * held, held
+
+    def reset_peak_memory_stats(self, device):
+        self.peak = self.held
+
+    def memory_allocated(self, device=None):
+        return self.held
+
+    def max_memory_allocated(self, device=None):
+        return self.peak
+
+    def memory_reserved(self, device=None):
+        return self.cached
+
+    def mem_get_info(self, device=None):
+        return 1000 - self.cached, 1000
+
+    def use(self, kept, peak):
+        self.held += kept
+        self.peak = self.cached = self.held + peak
+
+
+def test_memory_of_a_net_is_the_same_whatever_was_there_before(monkeypatch):
+    gpu, seen = torch.device("cuda", 0), []
+    for held in (0, 100):
+        memory = FakeMemory(held)
+        monkeypatch.setattr(sizing.torch, "cuda", memory)
+        before = sizing._start_of_memory(gpu)
+        memory.use(kept=40, peak=300)
+        seen.append(sizing._memory_since(before))
+        assert sizing.free_memory(gpu) == 1000 - held - 40  # what the allocator holds back unused is free
+    assert seen == [(40, 300)] * 2

@@ -114,7 +114,7 @@ def test_a_failure_is_recorded_and_the_next_task_runs(study, declare, data):
 @pytest.mark.parametrize(
     "fields, words",
     [
-        ({"dataset_hash": "other"}, "another dataset than the one"),
+        ({"dataset_hash": "other"}, "other images or labels than task"),
         ({"dataset": "stripe"}, "did you mean stripes"),
     ],
 )

@@ -49,11 +49,13 @@ def test_fine_tuning_starts_where_the_source_ended(study, declare, data):
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in kernels)
 
 
-def test_a_source_is_found_in_the_studies_beside(study, declare, data):
+def test_weights_of_a_study_beside_are_not_looked_for(study, declare, data):
+    """Whoever may make a folder beside a study could have put there what it starts from."""
     source = declare(NAME)
     train(study, [source.id], data=data, workers=1)
     beside = Study.create(study.path.parent / "beside")
-    assert find_final(beside, source.id) == find_final(study, source.id)
+    with pytest.raises(ToolkitError, match="not finished"):
+        find_final(beside, source.id)
 
 
 def test_a_missing_source_is_named(study, declare, data):
@@ -67,6 +69,7 @@ def test_a_missing_source_is_named(study, declare, data):
     [
         ({"version": 99}, "no checkpoint of format 1"),
         ({"architecture": "anynetx-500/17"}, "holds anynetx-500/17, not anynetx-500/3"),
+        ({"task": "0123456789abcdef"}, "belongs to task 0123456789abcdef"),
         (None, "no whole checkpoint"),
     ],
 )

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 
 from toolkit.analysis.conditional import attribute_matrix
+from toolkit.analysis.families import draws
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
-from toolkit.stats.correlation import Statistic, bootstrap_pearson, bootstrap_spearman, correlations, p_value
-from toolkit.stats.intervals import correlation_interval
-from toolkit.stats.resampling import Floats, Ints
+from toolkit.stats.correlation import Statistic, bootstrap_pearson, bootstrap_spearman, correlations
+from toolkit.stats.intervals import correlation_interval, p_of
+from toolkit.stats.resampling import Draws, Floats, Ints
 
 TOP = 15
-BOOTSTRAPS: dict[Statistic, Callable[[Floats, Ints, int, int], Floats]] = {
+BOOTSTRAPS: dict[Statistic, Callable[[Floats, Ints, Draws], Floats]] = {
     "spearman": bootstrap_spearman,
     "pearson": bootstrap_pearson,
 }
@@ -28,7 +29,7 @@ def attribute_tables(data: Measurements, settings: Settings) -> list[Table]:
     held = attribute_matrix(data, columns)
     rows = [row for name in data.datasets for row in _correlate(data, name, columns, held, settings)]
     profiles = [row for name in data.datasets for row in _profile(data, name, columns, held)]
-    note = f"Spearman of {data.quantity} with the column; 95% intervals: {how_correlations(settings)}"
+    note = f"Spearman of {data.quantity} with the column; 95% intervals: {how_correlations(data, settings)}"
     about = f"best net, mean of the best {TOP}, mean of all; by dataset"
     return [
         table("attributes", f"{data.quantity.capitalize()} against the architecture's columns", rows, note),
@@ -41,19 +42,20 @@ def _correlate(
 ) -> list[dict[str, Any]]:
     """A row for each column, over the architectures that have a value and all columns."""
     values = np.column_stack([data.column(dataset), held])
-    values = values[np.isfinite(values).all(axis=1)]
+    known = np.isfinite(values).all(axis=1)
+    values, drawn = values[known], draws(data, settings, known)
     pairs = np.array([(0, i + 1) for i in range(len(columns))])
     found = correlations(values, pairs)
-    draws = settings.resamples, settings.seed
-    samples = {name: bootstrap(values, pairs, *draws) for name, bootstrap in BOOTSTRAPS.items()}
+    samples = {name: bootstrap(values, pairs, drawn) for name, bootstrap in BOOTSTRAPS.items()}
     rows = []
     for i, column in enumerate(columns):
         row: dict[str, Any] = {"dataset": dataset, "column": column, "n": len(values)}
         for name in BOOTSTRAPS:
             estimate = getattr(found, name)[i]
-            low, high = correlation_interval(name, estimate, samples[name][i], len(values))
+            low, high = correlation_interval(name, estimate, samples[name][i], len(values), drawn)
             row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
-        row["p"] = p_value("spearman", values[:, 0], values[:, i + 1], found.spearman[i], settings.seed)
+        x, y = values[:, 0], values[:, i + 1]
+        row["p"] = p_of("spearman", x, y, found.spearman[i], samples["spearman"][i], drawn)
         rows.append(row)
     return rows
 

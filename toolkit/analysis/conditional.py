@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from toolkit.analysis.families import draws
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.roles import Roles
 from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.names import unknown
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, t_p
-from toolkit.stats.intervals import correlation_interval
+from toolkit.stats.intervals import correlation_interval, family_p
 from toolkit.stats.partial import partial_spearman
 from toolkit.stats.resampling import Floats
 
@@ -37,7 +38,7 @@ def partial(data: Measurements, roles: Roles, settings: Settings) -> list[Table]
     others = [name for name in data.datasets if name != roles.reference]
     rows = [_partial(data, roles.reference, other, held, settings) for other in others]
     words = " and ".join(given)
-    how = how_correlations(settings)
+    how = how_correlations(data, settings)
     note = f"rank correlation given {words} (the ranks of log {words} are the same); 95% intervals: {how}"
     return [table("partial", f"Spearman with {roles.reference} given {words}", rows, note)]
 
@@ -51,14 +52,16 @@ def attribute_matrix(data: Measurements, columns: list[str]) -> Floats:
 
 def _partial(data: Measurements, reference: str, other: str, held: Floats, settings: Settings) -> dict[str, Any]:
     values = np.column_stack([data.column(reference), data.column(other), held])
-    values = values[np.isfinite(values).all(axis=1)]
+    known = np.isfinite(values).all(axis=1)
+    values, drawn = values[known], draws(data, settings, known)
     plain = correlations(values, np.array([[0, 1]])).spearman[0]
     row = {"dataset": other, "n": len(values), "spearman": plain}
     if len(values) < MINIMUM + held.shape[1]:
         return row | {"note": "too few architectures"}
-    estimate, samples = partial_spearman(values, settings.resamples, settings.seed)
-    low, high = correlation_interval("spearman", estimate, samples, len(values) - held.shape[1])
-    p = t_p(estimate, len(values) - 2 - held.shape[1])
+    estimate, samples = partial_spearman(values, drawn)
+    low, high = correlation_interval("spearman", estimate, samples, len(values) - held.shape[1], drawn)
+    by_rows = t_p(estimate, len(values) - 2 - held.shape[1])
+    p = by_rows if drawn.family_count is None else family_p(estimate, samples, drawn.family_count)
     note = "" if np.isfinite(estimate) else "a column is constant or follows from the others"
     return row | {"partial": estimate, "partial_low": low, "partial_high": high, "partial_p": p, "note": note}
 
@@ -75,12 +78,14 @@ def _tertiles(data: Measurements, reference: str, other: str, settings: Settings
     x, y = data.sign * data.column(reference), data.sign * data.column(other)
     both = np.isfinite(x) & np.isfinite(y)
     values = np.stack([x[both], y[both]], axis=1)
-    values = values[np.argsort(values[:, 0], kind="stable")]
+    best_first = np.argsort(values[:, 0], kind="stable")
+    drawn = draws(data, settings, both)
     row: dict[str, Any] = {"dataset": other, "n": len(values)}
     pair = np.array([[0, 1]])
-    for name, third in zip(THIRDS, np.array_split(values, len(THIRDS)), strict=True):
-        samples = bootstrap_spearman(third, pair, settings.resamples, settings.seed)
+    for name, rows in zip(THIRDS, np.array_split(best_first, len(THIRDS)), strict=True):
+        third, of_third = values[rows], drawn.among(rows)
+        samples = bootstrap_spearman(third, pair, of_third)
         rho = correlations(third, pair).spearman[0]
-        low, high = correlation_interval("spearman", rho, samples[0], len(third)) if len(third) else (None, None)
+        low, high = correlation_interval("spearman", rho, samples[0], len(third), of_third)
         row |= {name: rho, f"{name}_low": low, f"{name}_high": high}
     return row

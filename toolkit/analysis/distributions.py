@@ -17,7 +17,11 @@ def distributions(data: Measurements) -> Table:
         if len(values) == 0:
             continue
         found = distribution(values, POINTS)
-        for at, share, low, high in zip(*found, strict=True):
+        bands = np.stack([found.low, found.high]) + (np.nan if data.families else 0.0)
+        for at, share, low, high in zip(found.at, found.share, *bands, strict=True):
             rows.append({"dataset": name, "at": at, "share": share, "share_low": low, "share_high": high})
-    note = f"share of architectures with {data.quantity} of at most `at`; pointwise 95% bands (Clopper-Pearson)"
+    how = (
+        "pointwise 95% bands (Clopper-Pearson)" if not data.families else "no bands: they suppose nets drawn one by one"
+    )
+    note = f"share of architectures with {data.quantity} of at most `at`; {how}"
     return table("distribution", f"Distribution of {data.quantity}", rows, note)

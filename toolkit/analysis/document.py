@@ -1,13 +1,13 @@
 """The whole report: every table, the finding in words, and the JSON document of it all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any
 
 from toolkit import __version__
 from toolkit.analysis.agreement import agreement
 from toolkit.analysis.attributes import attribute_tables
+from toolkit.analysis.concordance import concordance_tables
 from toolkit.analysis.conditional import partial, tertiles
 from toolkit.analysis.coverage import coverage
 from toolkit.analysis.distributions import distributions
@@ -18,10 +18,17 @@ from toolkit.analysis.noise import noise_ceiling
 from toolkit.analysis.pairs import STATISTICS, matrix, pairs
 from toolkit.analysis.published_comparison import published_tables
 from toolkit.analysis.ranking import ranking
+from toolkit.analysis.redundancy import redundancy
+from toolkit.analysis.robustness import robustness
 from toolkit.analysis.roles import Roles, roles
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.subsets import subset_tables
 from toolkit.analysis.table import Table
+from toolkit.analysis.top import top
+from toolkit.analysis.variance import variance
+
+FEW = 12
+"""Datasets up to which the noise ceiling of every pair is told; of more, that of the pairs with the reference."""
 
 
 @dataclass(frozen=True)
@@ -56,30 +63,37 @@ def analyse(data: Measurements, settings: Settings, brief: bool = False) -> Repo
     Raises `UsageError` for settings that name what ``data`` has not.
     """
     who = roles(data, settings)
-    found = chain(_main_tables(data, who, settings), [] if brief else _further_tables(data, who, settings))
-    tables = {item.name: item for item in found if len(item.frame)}
+    tables = {item.name: item for item in _main_tables(data, who, settings, brief) if len(item.frame)}
+    if not brief:
+        further = _further_tables(data, who, settings, tables)
+        tables |= {item.name: item for item in further if len(item.frame)}
     return Report(data, settings, who, tables, finding(data, who, tables))
 
 
-def _main_tables(data: Measurements, who: Roles, settings: Settings) -> Iterator[Table]:
+def _main_tables(data: Measurements, who: Roles, settings: Settings, brief: bool) -> Iterator[Table]:
     yield coverage(data)
     yield ranking(data, settings)
     if len(data.datasets) > 1:
-        found = pairs(data, settings)
+        found = pairs(data, who, settings)
         yield found
         for statistic in STATISTICS:
             yield matrix(found, data.datasets, statistic)
         yield from subset_tables(data, who, settings)
         yield agreement(data, who, settings)
+        yield from noise_ceiling(data, settings, who.reference if brief or len(data.datasets) > FEW else None)
+        yield top(data, who)
+        yield from variance(data, who, settings)
+        yield from concordance_tables(data, who)
     yield from published_tables(data, settings)
 
 
-def _further_tables(data: Measurements, who: Roles, settings: Settings) -> Iterator[Table]:
+def _further_tables(data: Measurements, who: Roles, settings: Settings, tables: Mapping[str, Table]) -> Iterator[Table]:
     if len(data.datasets) > 1:
         yield from partial(data, who, settings)
         yield tertiles(data, who, settings)
         yield fits(data, who, settings)
         yield improvement(data, who, settings)
-        yield from noise_ceiling(data, settings)
+        yield from robustness(data, who)
+        yield from redundancy(data, tables["pairs"], settings)
     yield from attribute_tables(data, settings)
     yield distributions(data)

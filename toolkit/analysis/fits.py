@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.analysis.families import draws
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.ranking import standard_errors
 from toolkit.analysis.roles import Roles
@@ -97,9 +98,10 @@ def _fit(data: Measurements, roles: Roles, other: str, settings: Settings) -> di
     row: dict[str, Any] = {"dataset": other, "scale": settings.scale, "n": len(x)}
     if len(x) < MINIMUM or np.ptp(x) == 0 or np.ptp(y) == 0:
         return row | {"note": "too few" if len(x) < MINIMUM else "one of the two is constant"}
-    fit = ols(x, y)
+    drawn = draws(data, settings, both)
+    fit = ols(x, y, drawn)
     ratio, source = _noise_ratio(data, roles.reference, other, settings)
-    line = deming(x, y, ratio, settings.resamples, settings.seed)
+    line = deming(x, y, ratio, drawn)
     return row | {
         "slope": fit.line.slope,
         "slope_low": fit.line.slope_interval.low,

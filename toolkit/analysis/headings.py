@@ -34,6 +34,7 @@ NAMES: dict[Role, tuple[str, ...]] = {
     "status": ("status", "state"),
     "wrong": ("wrong", "n_wrong", "wrong_images"),
     "images": ("images", "n_images", "num_images", "test_images", "val_images"),
+    "cluster": ("family", "model_family", "architecture_family"),
     "noise": ("std", "sd", "se", "stderr", "standard_error", "stdev", "sem", "std_err"),
     "value": ("value", "result", "performance"),
 }

@@ -42,6 +42,12 @@ class Measurements:
     """Files and rows that were left out, one line each."""
     errors: pl.DataFrame | None = None
     """``architecture``, ``dataset``, ``noise``: standard errors that stood beside the values, in their unit."""
+    remarks: tuple[str, ...] = ()
+    """What a reader must know of a dataset's values, one sentence each."""
+    families: tuple[str, ...] = ()
+    """The family of each of `architectures`; empty where each was drawn on its own."""
+    families_by: str = ""
+    """What tells the families, in words."""
 
     @cached_property
     def datasets(self) -> list[str]:

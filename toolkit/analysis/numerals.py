@@ -12,8 +12,9 @@ ABSENT = {
 }  # fmt: skip
 FAILED = {"oom", "fail", "failed", "error", "err", "crash", "crashed", "timeout", "killed", "cuda oom", "out of memory"}
 DIVERGED = {"diverged", "diverge", "nan-loss"}
-NUMBER = r"[-+\N{MINUS SIGN}]?(?:\d[\d.,'\s]*|[.,]\d+)(?:[eE][-+]?\d+)?|[-+]?inf(?:inity)?"
-CELL = re.compile(rf"(?i)({NUMBER})\s*(%?)(?:\s*(?:±|\+/?-|\\pm|\()\s*({NUMBER})\s*%?\s*\)?)?\s*(%?)")
+# What is taken is never given back (*+, ++): else a cell of a thousand blanks would be read in every possible way.
+NUMBER = r"[-+\N{MINUS SIGN}]?(?:\d[\d.,'\s]*+|[.,]\d++)(?:[eE][-+]?\d++)?|[-+]?inf(?:inity)?"
+CELL = re.compile(rf"(?i)({NUMBER})\s*+(%?)(?:\s*+(?:±|\+/?-|\\pm|\()\s*+({NUMBER})\s*+%?\s*+\)?)?\s*+(%?)")
 
 
 class Numerals(NamedTuple):

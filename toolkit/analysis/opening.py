@@ -7,6 +7,9 @@ import io
 import json
 import lzma
 import re
+import struct
+import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,13 @@ from toolkit.files import read_regular
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LARGEST = 2**30
 """Bytes of a table's text beyond which it is refused. Our choice: results are small, a mistaken path need not be."""
+UNREADABLE = (
+    PolarsError, OSError, EOFError, ValueError, RecursionError, csv.Error, lzma.LZMAError, zipfile.BadZipFile,
+    zlib.error, struct.error, NotImplementedError,
+)  # fmt: skip
+"""What damaged bytes raise, by format."""
+MOST_CELLS = 50_000_000
+"""Cells of the largest Parquet table that is read (our choice): they may be packed to next to nothing."""
 SAMPLE = 200
 """Lines from which the separator is judged."""
 
@@ -34,7 +44,7 @@ def open_table(path: Path) -> tuple[pl.DataFrame, list[str]]:
         frame, left_out = _read(path, _unpacked(read_regular(path, LARGEST)))
     except FileNotFoundError as error:
         raise UsageError(f"{path} is not there: give the path of a table or the name of a study") from error
-    except (PolarsError, OSError, EOFError, ValueError, RecursionError, csv.Error, lzma.LZMAError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path} cannot be read as a table: {(str(error) or 'no data').splitlines()[0]}") from error
     return frame, [f"{path}: {line}" for line in left_out]
 
@@ -43,7 +53,7 @@ def _read(path: Path, raw: bytes) -> tuple[pl.DataFrame, list[str]]:
     if len(raw) > LARGEST:
         raise ValueError(f"it has more than {LARGEST >> 20} MiB")
     if raw.startswith(b"PAR1"):
-        return pl.read_parquet(io.BytesIO(raw)), []
+        return _parquet(raw), []
     if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         return _excel(raw)
     text = _decode(raw).strip("\n\r\ufeff")
@@ -64,8 +74,31 @@ def _unpacked(raw: bytes) -> bytes:
     return lzma.open(packed).read(LARGEST + 1) if raw.startswith(b"\xfd7zXZ\x00") else raw
 
 
+def _parquet(raw: bytes) -> pl.DataFrame:
+    table = pl.scan_parquet(io.BytesIO(raw))
+    cells = table.select(pl.len()).collect().item() * max(1, len(table.collect_schema()))  # reads the file's end alone
+    if cells > MOST_CELLS:
+        raise ValueError(f"it has {cells:,} cells; at most {MOST_CELLS:,} are read")
+    return pl.read_parquet(io.BytesIO(raw))
+
+
+def _check_zip(raw: bytes) -> None:
+    """Raise ValueError when the members of a zip unpack to more than `LARGEST` bytes, whatever it says of them."""
+    left = LARGEST
+    for member in zipfile.ZipFile(io.BytesIO(raw)).infolist():
+        name, extra = struct.unpack_from("<HH", raw, member.header_offset + 26)
+        start = member.header_offset + 30 + name + extra
+        packed = raw[start : start + member.compress_size]
+        if member.compress_type == zipfile.ZIP_DEFLATED:
+            left -= len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, max(left, 1)))
+        if left <= 0:
+            raise ValueError(f"it unpacks to more than {LARGEST >> 20} MiB")
+
+
 def _excel(raw: bytes) -> tuple[pl.DataFrame, list[str]]:
     """The first sheet with cells; the others are named."""
+    if raw.startswith(b"PK"):
+        _check_zip(raw)
     sheets = pl.read_excel(io.BytesIO(raw), sheet_id=0, infer_schema_length=None, raise_if_empty=False)
     filled = {name: sheet for name, sheet in sheets.items() if sheet.width and sheet.height}
     if not filled:
@@ -112,29 +145,38 @@ def _from_rows(names: list[str], rows: list[list[Any]]) -> pl.DataFrame:
 
 
 def _delimited(path: Path, text: str) -> pl.DataFrame:
-    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"#(?![,;\t|])", line)]
-    if not lines:
-        raise ValueError("it holds comments alone")
-    if sum(line.lstrip().startswith("|") for line in lines) >= 3:
-        lines = [line.strip().strip("|") for line in lines if line.lstrip().startswith("|")]
-        lines = [line for line in lines if not re.fullmatch(r"[\s|:\-]+", line)]
+    lines = _lines_of_cells(text)
     separator = _separator(lines[:SAMPLE])
     if separator is None:
         lines, separator = [re.sub(r"\s+", "\t", line.strip()) for line in lines], "\t"
     header, *rows = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
     names = [name.strip() for name in header]
-    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
-    if repeated:
-        raise ValueError(f"two columns are called {repeated[0]!r}")
-    wrong = next((i for i, row in enumerate(rows, 2) if len(row) > len(names) and any(row[len(names) :])), None)
-    if wrong is not None:
-        raise ValueError(
-            f"row {wrong} has {len(rows[wrong - 2])} fields, the heading {len(names)} (separator "
-            f"{SEPARATORS[separator]}, columns {', '.join(names[:8])})"
-        )
+    _refuse_headings(names, rows, SEPARATORS[separator])
     padded = [[*row[: len(names)], *[""] * (len(names) - len(row))] for row in rows]
     named = [name or f"Unnamed: {i}" for i, name in enumerate(names)]
     return _from_rows(named, padded)
+
+
+def _lines_of_cells(text: str) -> list[str]:
+    """Lines without comments; of a Markdown table those of the table alone, without its rules and outer bars."""
+    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"#(?![,;\t|])", line)]
+    if not lines:
+        raise ValueError("it holds comments alone")
+    barred = [line.strip().strip("|") for line in lines if line.lstrip().startswith("|")]
+    return [line for line in barred if not re.fullmatch(r"[\s|:\-]+", line)] if len(barred) >= 3 else lines
+
+
+def _refuse_headings(names: list[str], rows: list[list[str]], separator: str) -> None:
+    """Raise `ValueError` for a heading that comes twice, and for a row with more cells than headings."""
+    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
+    if repeated:
+        raise ValueError(f"two columns are called {repeated[0]!r}")
+    for i, row in enumerate(rows, 2):
+        if any(row[len(names) :]):
+            raise ValueError(
+                f"row {i} has {len(row)} fields, the heading {len(names)} (separator {separator}, columns "
+                f"{', '.join(names[:8])})"
+            )
 
 
 def _separator(lines: list[str]) -> str | None:

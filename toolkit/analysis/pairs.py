@@ -1,14 +1,17 @@
 """Do two datasets rank the architectures alike? Correlations of all pairs, with intervals."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from toolkit.analysis.families import draws
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.ranking import standard_errors
+from toolkit.analysis.roles import Roles
 from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import (
@@ -18,48 +21,68 @@ from toolkit.stats.correlation import (
     bootstrap_pearson,
     correlations,
     holm,
-    p_value,
     sparse_kendall,
 )
-from toolkit.stats.intervals import correlation_interval
+from toolkit.stats.intervals import FAMILIES_FROM, correlation_interval, p_of
 from toolkit.stats.ranking import Z
-from toolkit.stats.resampling import Floats, Ints
+from toolkit.stats.resampling import Draws, Floats, Ints
 from toolkit.stats.scales import logit
 
 STATISTICS: tuple[Statistic, ...] = ("spearman", "kendall", "pearson")
 SPARSE_STEP = 0.1
 """Points within which two values count as tied where noise is not known (Yu et al. 2020)."""
+ALIKE, FEWEST = 200, 500
+"""Pairs up to which all have the same number of resamples, and the fewest that a pair has. Our choice."""
 
 Row = dict[str, Any]
 Pair = tuple[int, int]
 
 
-def pairs(data: Measurements, settings: Settings) -> Table:
+def pairs(data: Measurements, who: Roles, settings: Settings) -> Table:
     """Spearman, Kendall tau-b and Pearson (raw and logit) of every pair over the architectures that have both.
 
     Intervals by `correlation_interval`; p adjusted by Holm over all pairs of a statistic. A pair that has no
-    correlation has nulls and a note that says why.
+    correlation has nulls and a note that says why. Of many datasets, pairs without the reference have fewer resamples.
     """
-    steps = {i: _sparse_step(data, name, settings) for i, name in enumerate(data.datasets)}
+    sparse = _sparse_tau(data, settings)
     rows: dict[Pair, Row] = {}
+    reference, others = data.datasets.index(who.reference), _of_others(len(data.datasets), settings)
     for mask, members in _by_common_rows(data.matrix):
-        rows |= _correlate(data, mask, members, steps, settings)
-    ordered = [rows[pair] for pair in combinations(range(len(data.datasets)), 2)]
+        main = [pair for pair in members if reference in pair or others == settings.resamples]
+        rest = sorted(set(members) - set(main))
+        rows |= _correlate(data, mask, main, settings) if main else {}
+        rows |= _correlate(data, mask, rest, replace(settings, resamples=others)) if rest else {}
+    ordered = [rows[a, b] | {"sparse_tau": sparse[a, b]} for a, b in combinations(range(len(data.datasets)), 2)]
     for statistic in STATISTICS if ordered else ():
         adjusted = holm(np.array([row[f"{statistic}_p"] for row in ordered], float))
         for row, value in zip(ordered, adjusted, strict=True):
             row[f"{statistic}_p_holm"] = value
+    fewer = f", of pairs without {who.reference} B = {others}" if others < settings.resamples else ""
     note = (
-        f"95% intervals: {how_correlations(settings)}; "
+        f"95% intervals: {how_correlations(data, settings)}{fewer}; "
         f"p two-sided, Holm over {len(ordered)} pairs; sparse tau: differences within noise count as ties"
     )
     return table("pairs", f"Correlation of {data.quantity} between datasets", ordered, note)
 
 
-def _sparse_step(data: Measurements, dataset: str, settings: Settings) -> float:
-    """The width within which two values are tied: what separates two noisy values, else `SPARSE_STEP`."""
+def _of_others(datasets: int, settings: Settings) -> int:
+    """Resamples of pairs without the reference: so many that all pairs together cost what `ALIKE` pairs do."""
+    count = datasets * (datasets - 1) // 2
+    return min(settings.resamples, max(FEWEST, settings.resamples * ALIKE // max(count, 1)))
+
+
+def _sparse_tau(data: Measurements, settings: Settings) -> Floats:
+    """`sparse_kendall` of all datasets, (k, k); NaN with fewer than `MINIMUM` rows."""
+    errors = np.stack([_errors(data, name, settings) for name in data.datasets], axis=1)
+    present = np.isfinite(data.matrix).astype(float)
+    return np.where(present.T @ present < MINIMUM, np.nan, sparse_kendall(data.matrix, errors, Z))
+
+
+def _errors(data: Measurements, dataset: str, settings: Settings) -> Floats:
+    """Standard errors, their median where a value's own is not known; without any, such as tie within `SPARSE_STEP`."""
     errors, source = standard_errors(data, dataset, settings)
-    return float(Z * np.sqrt(2) * np.nanmedian(errors)) if source and np.nanmedian(errors) > 0 else SPARSE_STEP
+    usual = np.nanmedian(errors) if source else SPARSE_STEP / (Z * np.sqrt(2))
+    return np.where(np.isfinite(errors), errors, usual)
 
 
 def _by_common_rows(matrix: Floats) -> Iterator[tuple[np.ndarray, list[Pair]]]:
@@ -72,23 +95,22 @@ def _by_common_rows(matrix: Floats) -> Iterator[tuple[np.ndarray, list[Pair]]]:
         yield np.frombuffer(mask, bool), members
 
 
-def _correlate(
-    data: Measurements, mask: np.ndarray, members: list[Pair], steps: dict[int, float], settings: Settings
-) -> dict[Pair, Row]:
+def _correlate(data: Measurements, mask: np.ndarray, members: list[Pair], settings: Settings) -> dict[Pair, Row]:
     used = sorted({column for pair in members for column in pair})
     values = data.matrix[mask][:, used]
     local = np.array([(used.index(a), used.index(b)) for a, b in members])
     estimates = correlations(values, local)
-    samples = bootstrap_correlations(values, local, settings.resamples, settings.seed)
-    on_logit = _on_logit(data, values, local, settings)
+    drawn = draws(data, settings, mask)
+    samples = bootstrap_correlations(values, local, drawn)
+    on_logit = _on_logit(data, values, local, drawn)
     rows = {}
     for i, (a, b) in enumerate(members):
         x, y = values[:, local[i]].T
         row: Row = {"a": data.datasets[a], "b": data.datasets[b], "n": len(x)}
         row["missing"] = len(data.architectures) - len(x)
         for statistic, estimate, sample in zip(STATISTICS, estimates, samples, strict=True):
-            low, high = correlation_interval(statistic, estimate[i], sample[i], len(x))
-            p = p_value(statistic, x, y, estimate[i], settings.seed)
+            low, high = correlation_interval(statistic, estimate[i], sample[i], len(x), drawn)
+            p = p_of(statistic, x, y, estimate[i], sample[i], drawn)
             row |= {
                 statistic: estimate[i],
                 f"{statistic}_low": low,
@@ -96,35 +118,34 @@ def _correlate(
                 f"{statistic}_p": p,
             }
         row |= on_logit[i]
-        row["sparse_tau"] = sparse_kendall(x, y, steps[a], steps[b])
-        row["note"] = _why_not(x, y)
+        row["note"] = _why_not(x, y, drawn.family_count)
         rows[a, b] = row
     return rows
 
 
-def _on_logit(data: Measurements, values: Floats, pairs: Ints, settings: Settings) -> list[Row]:
+def _on_logit(data: Measurements, values: Floats, pairs: Ints, drawn: Draws) -> list[Row]:
     """Pearson on the logit scale; nulls where the values are no shares."""
     names = ("pearson_logit", "pearson_logit_low", "pearson_logit_high")
     if data.unit != "%" or len(values) < MINIMUM:
         return [dict.fromkeys(names)] * len(pairs)
     logits = np.apply_along_axis(logit, 0, values / 100)
     estimates = correlations(logits, pairs).pearson
-    samples = bootstrap_pearson(logits, pairs, settings.resamples, settings.seed)
-    return [
-        dict(zip(names, (estimate, *correlation_interval("pearson", estimate, sample, len(values))), strict=True))
-        for estimate, sample in zip(estimates, samples, strict=True)
-    ]
+    samples = bootstrap_pearson(logits, pairs, drawn)
+    found = zip(estimates, samples, strict=True)
+    ends = [(r, *correlation_interval("pearson", r, sample, len(values), drawn)) for r, sample in found]
+    return [dict(zip(names, row, strict=True)) for row in ends]
 
 
-def _why_not(x: Floats, y: Floats) -> str:
-    """Why a pair has no correlation; empty when it has."""
+def _why_not(x: Floats, y: Floats, families: int | None) -> str:
+    """Why a pair has no correlation, or no interval; empty when it has both."""
     if len(x) == 0:
         return "no architecture has both"
     if len(x) < MINIMUM:
         return f"fewer than {MINIMUM} have both"
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return "one of the two is constant"
-    return ""
+    few = families is not None and families < FAMILIES_FROM
+    return f"no interval: {families} families, fewer than {FAMILIES_FROM}" if few else ""
 
 
 def matrix(pair_table: Table, datasets: list[str], statistic: str) -> Table:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.analysis.conditional import attribute_matrix
+from toolkit.analysis.families import draws
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
@@ -14,7 +15,7 @@ from toolkit.analysis.table_source import reference_measurements
 from toolkit.references import reference, reference_names
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations
 from toolkit.stats.intervals import correlation_interval
-from toolkit.stats.resampling import Floats
+from toolkit.stats.resampling import Draws, Floats
 
 Row = dict[str, Any]
 
@@ -128,7 +129,7 @@ def _beside(data: Measurements, name: str, settings: Settings) -> Table | None:
     if len(shared) < 2:
         return None
     rows = [_side_by_side(data, other, a, b, settings) for a, b in combinations(shared, 2)]
-    note = f"other architectures and recipes may lie between the two; 95% intervals: {how_correlations(settings)}"
+    note = f"other architectures and recipes may lie between the two; 95% intervals: {how_correlations(data, settings)}"
     return table(f"beside-{name}", f"{data.name} beside {name}: Spearman", rows, note)
 
 
@@ -137,7 +138,8 @@ def _side_by_side(data: Measurements, other: Measurements, a: str, b: str, setti
     bounds = []
     for label, source in (("published", other), ("here", data)):
         values = np.stack([source.column(a), source.column(b)], axis=1)
-        estimate, low, high, n = _spearman(values[np.isfinite(values).all(axis=1)], settings)
+        both = np.isfinite(values).all(axis=1)
+        estimate, low, high, n = _spearman(values[both], draws(source, settings, both))
         row |= {label: estimate, f"{label}_low": low, f"{label}_high": high, f"n_{label}": n}
         bounds.append((low, high))
     (low, high), (low_here, high_here) = bounds
@@ -145,10 +147,10 @@ def _side_by_side(data: Measurements, other: Measurements, a: str, b: str, setti
     return row | {"overlap": bool(low <= high_here and low_here <= high) if known else None}
 
 
-def _spearman(values: Floats, settings: Settings) -> tuple[float, float, float, int]:
+def _spearman(values: Floats, drawn: Draws) -> tuple[float, float, float, int]:
     if len(values) < MINIMUM:
         return float("nan"), float("nan"), float("nan"), len(values)
     pair = np.array([[0, 1]])
-    samples = bootstrap_spearman(values, pair, settings.resamples, settings.seed)[0]
+    samples = bootstrap_spearman(values, pair, drawn)[0]
     rho = float(correlations(values, pair).spearman[0])
-    return rho, *correlation_interval("spearman", rho, samples, len(values)), len(values)
+    return rho, *correlation_interval("spearman", rho, samples, len(values), drawn), len(values)

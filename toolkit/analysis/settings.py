@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from toolkit.stats.intervals import BOOTSTRAP_FROM
+from toolkit.analysis.measurements import Measurements
+from toolkit.stats.intervals import BOOTSTRAP_FROM, FAMILIES_FROM
 
 Scale = Literal["raw", "ratio", "logit", "probit"]
 
@@ -29,9 +30,14 @@ class Settings:
     """On which accuracies are fitted."""
 
 
-def how_correlations(settings: Settings) -> str:
+def how_correlations(data: Measurements, settings: Settings) -> str:
     """How the intervals of correlations came about, for the note below a table."""
     rows = BOOTSTRAP_FROM
+    if data.families:
+        return (
+            f"bootstrap over {len(set(data.families))} families of architectures (B = {settings.resamples}, seed "
+            f"{settings.seed}), their standard error on Fisher's z, Student's t; none under {FAMILIES_FROM} families"
+        )
     drawn = f"bootstrap over architectures (B = {settings.resamples}, seed {settings.seed})"
     few = f"under {rows['spearman']} of them (Pearson {rows['pearson']}) and where all ranks agree"
     return f"{drawn}; by Fisher's z {few}; none of Kendall's tau under {rows['kendall']}"

@@ -1,5 +1,7 @@
 """Measurements of a study folder."""
 
+from collections.abc import Iterable, Iterator, Mapping
+
 import polars as pl
 
 from toolkit.analysis.measurements import SCHEMA, Measurements
@@ -39,10 +41,22 @@ def study_measurements(study: Study) -> Measurements:
     return Measurements(
         name=study.name,
         frame=frame.with_columns(value=100 * pl.col("error")).select(list(SCHEMA)),
-        attributes=_attributes(frame),
+        attributes=_attributes(frame, study.texts()),
         metrics=dict(frame.filter(pl.col("metric").is_not_null()).select("dataset", "metric").iter_rows()),
         problems=tuple(found.problems),
+        remarks=tuple(_published_starts(tasks.values())),
     )
+
+
+def _published_starts(tasks: Iterable[Task]) -> Iterator[str]:
+    """A line for each column whose nets start from published weights: what they were trained on is another matter."""
+    columns: dict[str, dict[str, None]] = {}
+    for task in tasks:
+        if task.start and task.start.weights:
+            columns.setdefault(task.column, {})[task.start.weights] = None
+    for column, weights in columns.items():
+        shown = ", ".join(list(weights)[:3]) + (f" and {len(weights) - 3} more" if len(weights) > 3 else "")
+        yield f"{column}: these nets start from published weights, not from scratch ({shown})."
 
 
 _DECLARED = ("id", "architecture", "dataset", "dataset_hash", "recipe", "recipe_id", "seed", "status")
@@ -63,19 +77,19 @@ def _told_apart(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _attributes(frame: pl.DataFrame) -> pl.DataFrame:
+def _attributes(frame: pl.DataFrame, texts: Mapping[str, str]) -> pl.DataFrame:
     """FLOPs and parameters at the largest resolution met, and the columns of the configuration where it has one."""
     costs = frame.group_by("architecture", maintain_order=True).agg(pl.col("flops", "params").max().cast(pl.Float64))
     known = costs.select("architecture", *(c for c in ("flops", "params") if costs[c].is_not_null().any()))
-    described = [{"architecture": name} | _description(name) for name in known["architecture"]]
+    described = [{"architecture": name} | _description(name, texts) for name in known["architecture"]]
     return known.join(pl.DataFrame(described, infer_schema_length=None), on="architecture", maintain_order="left")
 
 
-def _description(name: str) -> dict[str, float]:
+def _description(name: str, texts: Mapping[str, str]) -> dict[str, float]:
     """Depth, width and the rest of an architecture's configuration; nothing for one this version does not know."""
     from toolkit.anynet import architecture
 
     try:
-        return architecture(name).attributes()
+        return architecture(name, texts).attributes()
     except UsageError:
         return {}

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from toolkit.analysis.families import draws
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.roles import Roles
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, holm
 from toolkit.stats.dependent import honest_best, steiger_p
-from toolkit.stats.intervals import GAIN_FROM, interval_from
+from toolkit.stats.intervals import FAMILIES_FROM, GAIN_FROM, interval_from
 
 Row = dict[str, Any]
 
@@ -26,17 +27,18 @@ def subset_tables(data: Measurements, roles: Roles, settings: Settings) -> list[
     best = [row for _, row in compared if row]
     for row, p in zip(gains, holm(np.array([row["steiger_p"] for row in gains], float)), strict=True):
         row["steiger_p_holm"] = p
-    draws = f"paired bootstrap over architectures (B = {settings.resamples}, seed {settings.seed})"
+    over = "families of architectures" if data.families else "architectures"
+    how = f"paired bootstrap over {over} (B = {settings.resamples}, seed {settings.seed})"
     tables = [
         table(
             "gains",
             f"Spearman with each target: subsets of {roles.reference} against {roles.reference}",
             gains,
-            f"gain = subset minus {roles.reference}, {draws}; Steiger's test, Holm over {len(gains)}",
+            f"gain = subset minus {roles.reference}, {how}; Steiger's test (nets one by one), Holm over {len(gains)}",
         )
     ]
     if best:
-        note = f"the subset is picked anew in every resample, and the optimism of picking is taken off; {draws}"
+        note = f"the subset is picked anew in every resample, and the optimism of picking is taken off; {how}"
         tables.append(table("best-subset", "The best subset of each target, chosen honestly", best, note))
     return tables + _draws(gains, roles)
 
@@ -47,17 +49,18 @@ def _compare(
     """Rows of gains on one target, over the architectures that have all; and the best subset's row."""
     names = [target, roles.reference, *candidates]
     values = data.matrix[:, [data.datasets.index(name) for name in names]]
-    values = values[np.isfinite(values).all(axis=1)]
+    complete = np.isfinite(values).all(axis=1)
+    values, drawn = values[complete], draws(data, settings, complete)
     m = len(candidates)
     to_target = [(0, j) for j in range(1, m + 2)]
     to_reference = [(1, j) for j in range(2, m + 2)]
     pairs = np.array(to_target + to_reference)
     rho = correlations(values, pairs).spearman
-    samples = bootstrap_spearman(values, pairs[: m + 1], settings.resamples, settings.seed)
+    samples = bootstrap_spearman(values, pairs[: m + 1], drawn)
     gains = samples[1:] - samples[0]
     rows = []
     for i, name in enumerate(candidates):
-        low, high = interval_from(GAIN_FROM, gains[i], len(values))
+        low, high = interval_from(GAIN_FROM, rho[i + 1] - rho[0], gains[i], len(values), drawn)
         rows.append(
             {
                 "target": target,
@@ -68,17 +71,20 @@ def _compare(
                 "gain": rho[i + 1] - rho[0],
                 "gain_low": low,
                 "gain_high": high,
-                "steiger_p": steiger_p(rho[0], rho[i + 1], rho[m + 1 + i], len(values)),
+                "steiger_p": np.nan if data.families else steiger_p(rho[0], rho[i + 1], rho[m + 1 + i], len(values)),
                 "kind": "size control" if name in roles.controls else "subset",
-                "note": _why_not(len(values)),
+                "note": _why_not(len(values), drawn.family_count),
             }
         )
     k = len(roles.subsets)
-    return rows, _best(rows[:k], gains[:k], target) if k else None
+    units = drawn.family_count or len(values)
+    return rows, _best(rows[:k], gains[:k], target) if k and units >= GAIN_FROM else None
 
 
-def _why_not(n: int) -> str:
+def _why_not(n: int, families: int | None) -> str:
     """Why a gain or its interval is not given; empty when both may be."""
+    if families is not None and families < FAMILIES_FROM:
+        return f"no interval: fewer than {FAMILIES_FROM} families of architectures have all"
     if n < MINIMUM:
         return f"fewer than {MINIMUM} architectures have all"
     return "" if n >= GAIN_FROM else f"no interval: fewer than {GAIN_FROM} architectures have all"
@@ -86,7 +92,7 @@ def _why_not(n: int) -> str:
 
 def _best(rows: list[Row], samples: np.ndarray, target: str) -> Row | None:
     estimates = np.array([row["gain"] for row in rows], float)
-    if not np.isfinite(estimates).all() or rows[0]["n"] < GAIN_FROM:
+    if not np.isfinite(estimates).all():
         return None
     choice = honest_best(estimates, samples)
     return {

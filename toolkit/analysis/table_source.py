@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -46,6 +46,8 @@ class Reading:
     unit: Unit | None = None
     columns: tuple[tuple[str, Role], ...] = ()
     """Roles of columns, by heading."""
+    cluster: str | None = None
+    """The column of the nets' families, which may be one that names them too."""
 
 
 def parse_roles(pairs: Sequence[str]) -> tuple[tuple[str, Role], ...]:
@@ -85,8 +87,32 @@ def table_measurements(paths: Sequence[Path], reading: Reading | None = None) ->
     attributes = attributes.group_by("architecture", maintain_order=True).agg(pl.all().mean())
     name = " + ".join(path.name.split(".")[0] for path in paths)
     metrics = {name: kind for table in tables for name, kind in table.metrics.items()}
-    told = noise if len(noise) else None
-    return Measurements(name, tidy.select(list(SCHEMA)), attributes, quantity, unit, metrics, tuple(notes + said), told)
+    families = _families(tables, tidy, place)
+    return Measurements(
+        name=name,
+        frame=tidy.select(list(SCHEMA)),
+        attributes=attributes,
+        quantity=quantity,
+        unit=unit,
+        metrics=metrics,
+        problems=tuple(notes + said),
+        errors=noise if len(noise) else None,
+        families=families,
+        families_by=f"column '{next(t.cluster for t in tables if t.cluster)}'" if families else "",
+    )
+
+
+def _families(tables: Sequence["_Table"], tidy: pl.DataFrame, place: str) -> tuple[str, ...]:
+    """The family of each architecture in the order of ``tidy``, its own name where none is told; empty without any."""
+    told = pl.concat([table.families() for table in tables]).unique()
+    if told.is_empty():
+        return ()
+    if told["architecture"].is_duplicated().any():
+        name = told.filter(pl.col("architecture").is_duplicated())["architecture"][0]
+        raise UsageError(f"{place}: {name!r} has more than one family: mend the column, or name another by --cluster")
+    names = tidy.select(pl.col("architecture").unique(maintain_order=True))
+    joined = names.join(told, on="architecture", how="left", maintain_order="left")
+    return tuple(joined.select(pl.coalesce("family", "architecture")).to_series().to_list())
 
 
 def reference_measurements(name: str) -> Measurements:
@@ -118,7 +144,7 @@ class _Table:
         self.percent: set[str] = set()
         self.metrics: dict[str, str] = {}
         self.roles: dict[str, Role] = {c: r for c, r in reading.columns if c in self.frame.columns}
-        for column, _ in reading.columns:
+        for column in (*(c for c, _ in reading.columns), *([reading.cluster] if reading.cluster else [])):
             if column not in self.frame.columns:
                 raise unknown("column", column, self.frame.columns, f"in {path}")
         self.comma = uses_decimal_comma(self.frame)
@@ -126,6 +152,9 @@ class _Table:
         self.quantity: str | None = None
         self._drop_index()
         self._transpose(reading)
+        self.cluster = reading.cluster or self.find("cluster")
+        if self.cluster and plain(self.cluster) not in (*NAMES["architecture"], *KEYS):
+            self.roles[self.cluster] = "cluster"
         self.architecture = self._architecture()
 
     @property
@@ -212,33 +241,51 @@ class _Table:
         self._tell_unused()
         return _complete(pl.concat(rows)), described
 
+    def families(self) -> pl.DataFrame:
+        """``architecture`` and ``family`` of the rows that have both; maybe none."""
+        if self.cluster is None:
+            return pl.DataFrame(schema={"architecture": pl.String, "family": pl.String})
+        family = self.frame[self.cluster].cast(pl.String).str.strip_chars().replace("", None)
+        return pl.DataFrame({"architecture": self.architecture, "family": family}).drop_nulls().unique()
+
     def _values(self, tidy: bool) -> list[str]:
         """Columns that hold values: of a table with one metric the metric, of a wide one every dataset."""
-        free = [c for c in self.frame.columns if c not in self.roles and is_numeric(self.numerals[c])]
-        told = [c for c, r in self.roles.items() if r in ("value", "error", "accuracy", "result")]
-        metrics = [c for c in free if is_metric(c)]
-        value = self.find("value")
-        wide = [c for c in free if not is_attribute(c) and not is_summary(c) and not is_index(c) and c not in metrics]
-        wide = [c for c in wide if not self._is_noise(c)]
-        if told:
-            found = told
-        elif tidy or (metrics and not wide):
-            order = sorted(metrics, key=lambda c: (metric(c) == "top5", direction(c) == "error"))
-            found = order[:1] or ([value] if value else [])
-        else:
-            found = wide
+        found = self._told_values() or self._guessed_values(tidy)
         if not found:
             lacks = "column 'error' or 'accuracy'" if tidy else "column 'dataset' nor a numeric column for each dataset"
             raise UsageError(
                 f"{self.path} has {'no' if tidy else 'neither a'} {lacks}; {self.seen}; say --map COLUMN=value"
             )
-        says = {r if (r := self.roles.get(c)) in ("error", "accuracy") else direction(c) for c in found} - {None}
+        says = {self._says(column) for column in found} - {None}
         if len(says) > 1:
             raise UsageError(f"{self.path} mixes errors and accuracies ({', '.join(found)}); --map COLUMN=ignore")
         self.quantity = next(iter(says), None) or self._direction_of_metrics()
         for column in found:
-            self.roles[column] = self.roles.get(column, "value")
+            self.roles.setdefault(column, "value")
         return found
+
+    def _told_values(self) -> list[str]:
+        return [c for c, role in self.roles.items() if role in ("value", "error", "accuracy", "result")]
+
+    def _guessed_values(self, tidy: bool) -> list[str]:
+        free = [c for c in self.frame.columns if c not in self.roles and is_numeric(self.numerals[c])]
+        metrics = [c for c in free if is_metric(c)]
+        wide = [c for c in free if c not in metrics and not self._is_beside(c)]
+        if not tidy and (wide or not metrics):
+            return wide
+        if metrics:
+            return [min(metrics, key=lambda c: (metric(c) == "top5", direction(c) == "error"))]
+        value = self.find("value")
+        return [value] if value else []
+
+    def _is_beside(self, column: str) -> bool:
+        """Whether a numeric column of a wide table is no dataset."""
+        return is_attribute(column) or is_summary(column) or is_index(column) or self._is_noise(column)
+
+    def _says(self, column: str) -> str | None:
+        """ "error" or "accuracy", as a column's role or heading says; None when both are silent."""
+        role = self.roles.get(column)
+        return role if role in ("error", "accuracy") else direction(column)
 
     def _direction_of_metrics(self) -> str | None:
         column = self.find("metric")
@@ -382,13 +429,7 @@ def _in_percent(
     tidy: pl.DataFrame, quantity: str, reading: Reading, percents: set[str], place: str
 ) -> tuple[pl.DataFrame, str, list[str]]:
     """Shares become percent, dataset by dataset; percent stays; anything else has no unit."""
-    finite = tidy.filter(pl.col("value").is_finite())
-    spans = {
-        name: (low, high)
-        for name, low, high in finite.group_by("dataset", maintain_order=True)
-        .agg(pl.col("value").min().alias("low"), pl.col("value").max().alias("high"))
-        .iter_rows()
-    }
+    spans = _spans(tidy)
     if reading.unit or not spans:
         shares = set(spans) if reading.unit == "share" else set()
         return _times_100(tidy, shares), "" if reading.unit == "none" else "%", []
@@ -396,16 +437,29 @@ def _in_percent(
     if odd:
         return tidy, "", [f"{place}: {', '.join(odd[:5])} has values outside 0..100: no dataset is read as percent"]
     shares = {name for name, (_, high) in spans.items() if high <= 1 and name not in percents}
-    mixed = shares and len(shares) < len(spans)
-    if mixed and quantity == "error":
+    return _times_100(tidy, shares), "%", _said_of_shares(shares, spans, quantity, place)
+
+
+def _spans(tidy: pl.DataFrame) -> dict[str, tuple[float, float]]:
+    """Least and largest finite value of each dataset that has one."""
+    finite = tidy.filter(pl.col("value").is_finite()).group_by("dataset", maintain_order=True)
+    ends = finite.agg(pl.col("value").min().alias("low"), pl.col("value").max().alias("high"))
+    return {name: (low, high) for name, low, high in ends.iter_rows()}
+
+
+def _said_of_shares(shares: set[str], spans: Mapping[str, Any], quantity: str, place: str) -> list[str]:
+    """What is to be said of datasets read as shares. Raises `UsageError` where errors may be shares or percent."""
+    if not shares:
+        return []
+    if len(shares) == len(spans):
+        guess = f"{place}: values of at most 1 are read as shares, times 100 (--unit percent if they are percent)"
+        return [guess] if quantity == "error" else []
+    if quantity == "error":
         raise UsageError(
             f"{place}: are the values of {', '.join(sorted(shares)[:3])} (at most 1) shares or percent? Others are "
             f"percent: say --unit percent, or write all in one unit"
         )
-    said = [f"{place}: {', '.join(sorted(shares)[:5])} read as shares, others as percent (--unit)"] if mixed else []
-    if shares and not mixed and quantity == "error":
-        said = [f"{place}: values of at most 1 are read as shares, times 100 (--unit percent if they are percent)"]
-    return _times_100(tidy, shares), "%", said
+    return [f"{place}: {', '.join(sorted(shares)[:5])} read as shares, others as percent (--unit)"]
 
 
 def _times_100(tidy: pl.DataFrame, shares: set[str]) -> pl.DataFrame:

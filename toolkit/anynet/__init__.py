@@ -1,7 +1,8 @@
-"""The AnyNetX design space, its populations, and named models of torchvision and timm."""
+"""The AnyNetX design space, its populations, named models of torchvision and timm, and nets of one's own."""
 
 from toolkit.anynet.architectures import Architecture, architecture
 from toolkit.anynet.config import AnyNetConfig, Complexity
+from toolkit.anynet.frozen import Freezer, Texts
 from toolkit.anynet.population import POPULATIONS, Population, load_population
 from toolkit.anynet.sampler import sample
 
@@ -10,7 +11,9 @@ __all__ = [
     "AnyNetConfig",
     "Architecture",
     "Complexity",
+    "Freezer",
     "Population",
+    "Texts",
     "architecture",
     "load_population",
     "sample",

@@ -1,21 +1,29 @@
-"""Show a population as a table, or one net stage by stage.
+"""Show a population as a table, or one net stage by stage; sample a population of one's own.
 
 python -m toolkit.anynet                       the 500 sampled nets
 python -m toolkit.anynet imagenot-9            the named models of a study
 python -m toolkit.anynet anynetx-500/17        one net, what each stage costs
 python -m toolkit.anynet timm/resnet50d        a named model and its input size
+python -m toolkit.anynet ./mynets.py:Net       a net of one's own, built and tried
+python -m toolkit.anynet sample 100 --flops 360e6 400e6 --seed 1 --out mine.json
+                                               a population of one's own, for launch --population mine.json
 """
 
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.anynet.architectures import Architecture, architecture
 from toolkit.anynet.config import AnyNetConfig, Complexity
+from toolkit.anynet.frozen import Freezer
 from toolkit.anynet.population import POPULATIONS, Population, load_population
-from toolkit.cli import parser, print_json, run
-from toolkit.errors import UsageError
+from toolkit.anynet.sampler import BUDGET, sample
+from toolkit.cli import parser, positive, print_json, run, say
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import write_atomic
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,15 +35,18 @@ PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print what ``argv`` names."""
+    """Print what ``argv`` names, or sample."""
+    if argv[:1] == ["sample"]:
+        return _sample(argv[1:])
     arguments = _parse(argv)
     name, resolution, classes = arguments.name, arguments.resolution, arguments.classes
+    freezer = Freezer()
     if name in POPULATIONS:
         population = load_population(name)
         document = describe_population(population, resolution, classes)
         tables = [_population_table(document), *([_percentiles(population)] if population.configs else [])]
     else:
-        document = describe(architecture(name), resolution, classes)
+        document = describe(architecture(freezer.model(name), freezer.texts), resolution, classes)
         tables = [_stage_table(document) if document["stages"] else _named_table(document)]
     if arguments.json:
         print_json(document)
@@ -58,6 +69,38 @@ def _parse(argv: Sequence[str]) -> Namespace:
     return parsed
 
 
+def _sample(argv: Sequence[str]) -> int:
+    arguments = parser("toolkit.anynet sample", "Sample nets of the AnyNetX space within a budget, and write them.")
+    arguments.add_argument("nets", type=positive, help="how many")
+    arguments.add_argument(
+        "--flops",
+        type=float,
+        nargs=2,
+        default=BUDGET,
+        metavar=("LOW", "HIGH"),
+        help="multiply-adds at 224 pixels and 1000 classes (360e6 400e6)",
+    )
+    arguments.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    arguments.add_argument("--out", type=Path, required=True, metavar="FILE", help="the population, a .json file")
+    given = arguments.parse_args(argv)
+    if given.out.suffix != ".json":
+        raise UsageError(f"--out {given.out}: a population is a .json file")
+    low, high = given.flops
+    nets = sample(given.nets, (low, high), given.seed)
+    document = {
+        "title": f"{given.nets} nets of AnyNetX with {low / 1e6:g} to {high / 1e6:g} MF",
+        "seed": given.seed,
+        "nets": [[getattr(net, field) for field in FIELDS] for net in nets],
+    }
+    try:
+        write_atomic(given.out, json.dumps(document).replace("[[[", "[\n [[").replace("]], [[", "]],\n [[").encode())
+    except OSError as error:
+        raise ToolkitError(f"{given.out} cannot be written ({error.strerror})") from error
+    last = len(nets) - 1
+    say(f"{given.out}: {len(nets)} nets; train them by: launch --population {given.out} --array 0-{last} --dataset ...")
+    return 0
+
+
 def describe_population(population: Population, resolution: int, classes: int) -> dict[str, Any]:
     """All architectures of a population with their numbers and costs."""
     nets = [describe(architecture(name), resolution, classes) for name in population.architectures]
@@ -67,7 +110,7 @@ def describe_population(population: Population, resolution: int, classes: int) -
 def describe(net: Architecture, resolution: int, classes: int) -> dict[str, Any]:
     """An architecture's numbers, what it costs at the size it would be trained on, and what each stage costs."""
     side = net.input_size(resolution)
-    costs = net.complexity(side, classes)
+    costs = net.complexity(side, classes) or _counted(net, side, classes)
     return {
         "name": net.name,
         "input_size": side,
@@ -76,6 +119,15 @@ def describe(net: Architecture, resolution: int, classes: int) -> dict[str, Any]
         "complexity": costs._asdict() if costs else None,
         "stages": _stages(net.config, side) if net.config else [],
     }
+
+
+def _counted(net: Architecture, side: int, classes: int) -> Complexity | None:
+    """The cost of a net of one's own, or of a model with arguments, by building it; None for any other."""
+    if not {"?", "@"} & set(net.name):
+        return None
+    from toolkit.anynet.count import count_by_operations
+
+    return count_by_operations(net.build(classes, side), side)
 
 
 def _stages(config: AnyNetConfig, resolution: int) -> list[dict[str, int]]:

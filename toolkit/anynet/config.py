@@ -107,11 +107,14 @@ class AnyNetConfig:
         if self.compatible() != self:
             raise UsageError(f"{self} has groups or bottlenecks that do not divide its widths; use .compatible()")
 
-    def build(self, classes: int) -> "torch.nn.Module":
-        """The net with fresh weights: maps (images, 3, side, side) to (images, classes) logits."""
+    def build(self, classes: int, drop_path: float = 0.0) -> "torch.nn.Module":
+        """The net with fresh weights: maps (images, 3, side, side) to (images, classes) logits.
+
+        ``drop_path``: rate of stochastic depth at the last block, growing linearly from 0 at the first.
+        """
         from toolkit.anynet.model import build_anynet
 
-        return build_anynet(self, classes)
+        return build_anynet(self, classes, drop_path)
 
 
 def complexity(

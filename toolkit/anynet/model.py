@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
         return self.relu(self.branch(x) + self.shortcut(x[:, :, :: self.stride, :: self.stride]))
 
 
-def build_anynet(config: AnyNetConfig, classes: int) -> nn.Sequential:
+def build_anynet(config: AnyNetConfig, classes: int, drop_path: float = 0.0) -> nn.Sequential:
     """Stem, four stages of residual bottlenecks, and a linear head (Tuggener et al. 2022), with fresh weights.
 
     Maps (images, 3, side, side) to (images, classes) logits. Raises `UsageError` when the config is not compatible.
@@ -49,7 +49,18 @@ def build_anynet(config: AnyNetConfig, classes: int) -> nn.Sequential:
     parts["head"] = nn.Linear(config.widths[-1], classes)
     net = nn.Sequential(parts)
     net.apply(_initialise)
+    if drop_path:
+        _add_stochastic_depth(net, drop_path)
     return net
+
+
+def _add_stochastic_depth(net: nn.Module, rate: float) -> None:
+    """Stochastic depth (Huang et al. 2016) by sample on the branches: from 0 at the first to ``rate`` at the last."""
+    from torchvision.ops import StochasticDepth
+
+    blocks = [module for module in net.modules() if isinstance(module, Bottleneck)]
+    for i, block in enumerate(blocks[1:], 1):
+        block.branch.append(StochasticDepth(rate * i / (len(blocks) - 1), "row"))
 
 
 def _stage(w_in: int, w_out: int, inner: int, group_width: int, stride: int, depth: int) -> nn.Sequential:

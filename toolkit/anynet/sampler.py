@@ -8,6 +8,8 @@ from toolkit.errors import UsageError
 
 MAX_DEPTH, MAX_WIDTH, WIDTH_STEP, MAX_GROUP = 16, 1024, 8, 32
 BOTTLENECKS = (1, 2, 4)
+BUDGET = (360e6, 400e6)
+"""Multiply-adds at 224 pixels and 1000 classes (Tuggener et al. 2022)."""
 BATCH = 1 << 12  # part of what a seed means: another batch size gives other nets
 PATIENCE = 1000  # batches without a new net (4 million draws) before a budget counts as empty
 
@@ -15,7 +17,7 @@ Ints = NDArray[np.int64]
 Nets = tuple[Ints, Ints, Ints, Ints]  # depths, widths, bottlenecks, group widths: (4 stages, nets) each
 
 
-def sample(n: int, flops: tuple[float, float] = (360e6, 400e6), seed: int = 0) -> list[AnyNetConfig]:
+def sample(n: int, flops: tuple[float, float] = BUDGET, seed: int = 0) -> list[AnyNetConfig]:
     """``n`` different compatible nets with multiply-adds (224 px, 1000 classes) in ``flops``, both ends included.
 
     Draws are log-uniform as in Tuggener et al. 2022 (the AnyNetX space of pycls). The first k of n nets are those

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from toolkit.anynet.population import load_population
-from toolkit.cli import parser, run
+from toolkit.cli import parser, run, say
 
 Entry = dict[str, int]
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         "models": models,
         "complexity": {name: _costs(name, models["torchvision"][name.split("/")[1]]) for name in COUNTED},
     }
-    print(_by_lines(document, depth=3))
+    say(_by_lines(document, depth=3))
     return 0
 
 

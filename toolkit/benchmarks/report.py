@@ -1,11 +1,14 @@
 """The report's speed: all correlations with intervals against scipy.stats in a loop, and the scan of results.
 
-python -m toolkit.bench report                   500 x 13: correlations, scan, and the shipped study's terminal report
+python -m toolkit.bench report                   500 x 13: correlations, scan, and the shipped study's terminal report;
+                                                 121 x 39: all files of a table as wide as open_clip's
 python -m toolkit.bench report --many 100000     and a scan of so many results, with its memory
+python -m toolkit.bench report --widest          and all files of 338 x 213, as wide as imagenet-testbed's
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.cli import parser, print_json
+from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
     from toolkit.study import Study
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 ARCHITECTURES, DATASETS, RESAMPLES = 500, 13, 10_000
 SCIPY_PART = 600
 """Correlations timed of scipy.stats; the whole is that many times more."""
+WIDE, WIDEST = (121, 39), (338, 213)
+"""Architectures and datasets of openclip_results.csv (open_clip) and of imagenet-testbed's table of robustness."""
 EPOCHS = 30
 """Evaluations in a benchmarked result: the longest of the published study."""
 
@@ -34,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parse(argv)
     figures: dict[str, Any] = {"correlations": correlations_speed(), "scan": scan_speed(ARCHITECTURES, DATASETS)}
     figures["terminal_s"] = terminal_s()
+    figures["files"] = [files_of_a_table(*size) for size in (WIDE, WIDEST)[: 1 + args.widest]]
     if args.many:
         figures["many"] = many(args.many)
     if args.json:
@@ -46,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser("toolkit.bench report", __doc__)
     options.add_argument("--many", type=int, default=0, metavar="N", help="also scan N results")
+    options.add_argument("--widest", action="store_true", help="also write all files of a 338 x 213 table")
     options.add_argument("--json", action="store_true", help="print JSON")
     return options.parse_args(argv)
 
@@ -55,12 +63,13 @@ def correlations_speed() -> dict[str, float]:
     from scipy import stats
 
     from toolkit.stats.correlation import bootstrap_correlations
+    from toolkit.stats.resampling import Draws
 
     rng = np.random.default_rng(0)
     values = rng.standard_normal((ARCHITECTURES, DATASETS)) + rng.standard_normal((ARCHITECTURES, 1))
     pairs = np.array(list(combinations(range(DATASETS), 2)))
-    bootstrap_correlations(values, pairs[:1], 1, 0)  # load the compiled kernel
-    ours, _ = timed(lambda: bootstrap_correlations(values, pairs, RESAMPLES, 0))
+    bootstrap_correlations(values, pairs[:1], Draws(1, 0))  # load the compiled kernel
+    ours, _ = timed(lambda: bootstrap_correlations(values, pairs, Draws(RESAMPLES, 0)))
 
     def by_scipy() -> None:
         for i in range(SCIPY_PART // 3):
@@ -120,6 +129,32 @@ def terminal_s() -> float:
     return min(timed(lambda: subprocess.run(command, capture_output=True, check=True))[0] for _ in range(3))
 
 
+def files_of_a_table(architectures: int, datasets: int) -> dict[str, float]:
+    """Seconds and peak memory of ``report TABLE --out FOLDER``, typed by a user: tables, figures and page."""
+    rng = np.random.default_rng(0)
+    ability, share = rng.standard_normal((architectures, 1)), rng.uniform(0.3, 1, datasets)
+    logits = ability * share + 0.5 * rng.standard_normal((architectures, datasets))
+    with tempfile.TemporaryDirectory() as folder:
+        table, out = Path(folder) / "table.csv", Path(folder) / "out"
+        lines = [",".join(["name", "imagenet", *(f"set-{i}" for i in range(1, datasets))])]
+        lines += [f"net-{i}," + ",".join(f"{1 / (1 + np.exp(-x)):.4f}" for x in row) for i, row in enumerate(logits)]
+        table.write_text("\n".join(lines))
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "toolkit.report", str(table), "--accuracy", "--out", str(out)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        if status or not (out / "index.html").is_file():
+            raise ToolkitError(f"toolkit.report ended with {status} on a table of {architectures} x {datasets}")
+    return {
+        "architectures": architectures,
+        "datasets": datasets,
+        "seconds": seconds,
+        "processor_s": used.ru_utime + used.ru_stime,
+        "memory_mib": used.ru_maxrss / 1024,
+    }
+
+
 def make_study(path: Path, architectures: int, datasets: int) -> "Study":
     """A study whose results have the published study's size."""
     from toolkit.study import Evaluation, Provenance, Recipe, Result, Study, Task, Timing
@@ -171,6 +206,9 @@ def _lines(figures: dict[str, Any]) -> list[str]:
         f"{s['ratio']:.1f} times",
         f"report tuggener2022 in the terminal: {figures['terminal_s']:.2f} s",
     ]
+    for f in figures["files"]:
+        cost = f"{f['seconds']:.1f} s ({f['processor_s']:.1f} s of processor time), {f['memory_mib']:.0f} MiB"
+        lines.append(f"all files of {f['architectures']} x {f['datasets']}: {cost}")
     if "many" in figures:
         m = figures["many"]
         lines.append(f"scan of {m['results']} results: {m['seconds']:.1f} s, {m['memory_mib']:.0f} MiB more memory")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from toolkit.cluster.container import HOST, Container
@@ -54,14 +55,19 @@ class JobArray:
         return f"{self._submitit()._make_submission_file_text(command, '')}\n"
 
     def submit(self) -> str:
-        """Write the script, call sbatch; returns the job's id.
+        """Call sbatch; returns the job's id. A copy of the script stays with the logs.
+
+        sbatch reads it in a folder of this user's alone: where others may write to the logs, they could change it.
 
         Raises `Refused` with sbatch's own words, and `NoAnswer` when it is not known whether the array was taken.
         """
-        script = log_folder(self.logs) / f"{self.name}.sbatch"
-        write_atomic(script, self.script().encode())
+        script = self.script().encode()
+        write_atomic(log_folder(self.logs) / f"{self.name}.sbatch", script)
         try:
-            said = slurm("sbatch", "--parsable", str(script))
+            with TemporaryDirectory() as private:
+                path = Path(private) / f"{self.name}.sbatch"
+                path.write_bytes(script)
+                said = slurm("sbatch", "--parsable", str(path))
         except NoAnswer as error:
             raise NoAnswer(f"sbatch got no answer, so array {self.name} may be queued or not ({error})") from error
         except SlurmError as error:

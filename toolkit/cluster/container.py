@@ -4,16 +4,15 @@ The launcher stays on the host. An image is an Apptainer file (``toolkit.sif``),
 ``podman:NAME``.
 """
 
-import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 
 import toolkit
+from toolkit.cluster import image_file
 from toolkit.cluster.profile import Profile
 from toolkit.cluster.versions import TRAINING, compare
 from toolkit.errors import ToolkitError, UsageError
@@ -23,6 +22,8 @@ INSTALLED = ("site-packages", "dist-packages")
 IN_IMAGE = Path("/opt/imagenot-toolkit")
 """Where an image sees an installed toolkit: alone, for the other packages beside it on the host would hide its own."""
 ENGINES = ("docker", "podman")
+OF_IMAGE = [Path("/", n) for n in ("bin", "dev", "etc", "lib", "lib64", "opt/toolkit", "proc", "sbin", "sys", "usr")]
+"""Folders that an image brings itself."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,27 @@ def check(container: Container, image: str, needed: Sequence[str] = TRAINING) ->
 def folders(paths: Sequence[Path]) -> dict[Path, Path]:
     """What the image must see: real folder by the path under which the task names it.
 
-    The given paths and the code, and the targets of links that stand in them, under their own names. A link to a folder
-    above one of them (such as ``/``) is left out: it would cover the image's own.
+    The given paths and the code, and the targets of links that stand in them, under their own names. A link of another
+    user's is left out, unless the folder is that user's; so is one to a folder above one of them (such as ``/``), or to
+    one that the image has itself, which it would cover.
     """
     named = [path.absolute() for path in (*paths, *([] if is_installed() else [CODE]))]
-    links = [entry for path in paths if path.is_dir() for entry in path.iterdir() if entry.is_symlink()]
-    targets = [link.resolve() for link in links if link.exists()]
-    above = {parent for path in named for parent in path.resolve().parents}
+    targets = [link.resolve() for path in paths if path.is_dir() for link in _links(path)]
+    above = {parent for path in (*named, *OF_IMAGE) for parent in path.resolve().parents}
     alone = {IN_IMAGE / "toolkit": CODE / "toolkit"} if is_installed() else {}
-    return {path: path.resolve() for path in (*named, *(target for target in targets if target not in above))} | alone
+    bound = (*named, *(target for target in targets if _is_free(target, above)))
+    return {path: path.resolve() for path in bound} | alone
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    """Links in a folder that lead somewhere, made by its owner, this user or root."""
+    trusted = {0, os.geteuid(), folder.stat().st_uid}
+    links = (entry for entry in folder.iterdir() if entry.is_symlink() and entry.exists())
+    return (link for link in links if link.lstat().st_uid in trusted)
+
+
+def _is_free(target: Path, above: Set[Path]) -> bool:
+    return target not in above and not any(target.is_relative_to(own) for own in OF_IMAGE)
 
 
 def _apptainer(image: Path, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:
@@ -109,9 +122,10 @@ def _apptainer(image: Path, paths: Sequence[Path], profile: Profile, gpu: bool) 
         raise UsageError(f"image {image} is not there: build it (containers/build.sh), or name another")
     prefix = [profile.apptainer, "--silent", "exec", *(["--nv"] if gpu else []), *profile.image_options]
     prefix += [f"--bind={bind}" for bind in profile.binds]
-    prefix += [f"--mount={_mount(source, target)}" for target, source in folders(paths).items()]
-    inside = _inside(_file_digest(image))
-    return Container((*prefix, str(image.resolve())), {f"APPTAINERENV_{name}": value for name, value in inside.items()})
+    image = image.resolve()
+    prefix += [f"--mount={_mount(source, target)}" for target, source in {**folders(paths), image: image}.items()]
+    inside = _inside(image_file.variables(image))
+    return Container((*prefix, str(image)), {f"APPTAINERENV_{name}": value for name, value in inside.items()})
 
 
 def _docker(engine: str, name: str, paths: Sequence[Path], profile: Profile, gpu: bool) -> Container:
@@ -122,15 +136,15 @@ def _docker(engine: str, name: str, paths: Sequence[Path], profile: Profile, gpu
     prefix += [f"--volume={bind}" for bind in profile.binds]
     prefix += [f"--mount={_mount(source, target)}" for target, source in folders(paths).items()]
     handed_on = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
-    inside = _inside(_engine_digest(engine, name))
+    digest = _engine_digest(engine, name)  # and started by it: a name may be given to another image meanwhile
+    inside = _inside({image_file.DIGEST: digest})
     prefix += [f"--env={variable}" for variable in (*handed_on, *inside)]
-    return Container((*prefix, name), inside)
+    return Container((*prefix, digest), inside)
 
 
-def _inside(digest: str) -> dict[str, str]:
-    """Environment of the task in the image: this code, no packages of the user's, the image's name for results."""
-    code = _own_code(IN_IMAGE if is_installed() else CODE)
-    return {**code, "PYTHONNOUSERSITE": "1", "TOOLKIT_IMAGE_DIGEST": digest}
+def _inside(image: Mapping[str, str]) -> dict[str, str]:
+    """Environment of the task in the image: this code, no packages of the user's, what results say of the image."""
+    return {**_own_code(IN_IMAGE if is_installed() else CODE), "PYTHONNOUSERSITE": "1", **image}
 
 
 def _mount(source: Path, target: Path) -> str:
@@ -145,12 +159,6 @@ def _mount(source: Path, target: Path) -> str:
 def _quoted(fields: Iterable[str]) -> Iterable[str]:
     for text in fields:
         yield '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
-
-
-@cache
-def _file_digest(image: Path) -> str:
-    with image.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _engine_digest(engine: str, name: str) -> str:

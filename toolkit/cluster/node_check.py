@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.cli import run
+from toolkit.cli import run, say
 from toolkit.study.dataset import MANIFEST
 
 READ = "import sys; from ffcv.reader import Reader; assert Reader(sys.argv[1]).num_samples == 64"
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "round_trip": round_trip(),
     }
-    print(json.dumps(document))
+    say(json.dumps(document))
     return 0
 
 

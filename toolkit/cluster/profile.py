@@ -1,7 +1,7 @@
 """Cluster profile: what a site wants to be told about a job, in one TOML file."""
 
 import tomllib
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -23,19 +23,23 @@ NAMED = {
 """Options of sbatch that a key of the profile stands for."""
 
 
+OneLine = Annotated[str, Field(pattern=r"^[^\n\r\x00]*$")]
+"""What stands in a line of the batch script: a line break would begin one of its own."""
+
+
 class Profile(FrozenModel):
     """The keys of a profile file. A key left out leaves the matter to the cluster's own default."""
 
-    partition: str | None = Field(None, description="partition (queue), as sinfo lists them")
-    account: str | None = Field(None, description="account that pays")
-    qos: str | None = Field(None, description="quality of service")
-    constraint: str | None = Field(None, description="features a node must have, such as a100|h100")
-    exclude: str | None = Field(None, description="nodes to avoid")
+    partition: OneLine | None = Field(None, description="partition (queue), as sinfo lists them")
+    account: OneLine | None = Field(None, description="account that pays")
+    qos: OneLine | None = Field(None, description="quality of service")
+    constraint: OneLine | None = Field(None, description="features a node must have, such as a100|h100")
+    exclude: OneLine | None = Field(None, description="nodes to avoid")
     time_min: int = Field(240, ge=1, description="time limit of one array element, minutes")
     memory_gb: float | None = Field(None, gt=0, description="memory of one array element, GB")
     cpus: int = Field(4, ge=1, description="CPU cores of one array element: loader threads and CPU training")
     gpus: int = Field(0, ge=0, le=16, description="GPUs of one array element")
-    gres: str | None = Field(None, description="generic resources, for sites that name GPUs so (gpu:a100:1)")
+    gres: OneLine | None = Field(None, description="generic resources, for sites that name GPUs so (gpu:a100:1)")
     throttle: int = Field(256, ge=1, description="array elements of one launch that run at the same time")
     submit_limit: int | None = Field(
         None,
@@ -45,7 +49,7 @@ class Profile(FrozenModel):
     grace_s: int = Field(120, ge=10, description="warning before the time limit, seconds: time to save a checkpoint")
     max_requeues: int = Field(20, ge=0, description="how often an element that saved itself is queued again")
     setup: tuple[str, ...] = Field((), description="shell lines before the tasks: module load, exports")
-    python: str | None = Field(None, description="Python on the nodes; default: the one that launches")
+    python: OneLine | None = Field(None, description="Python on the nodes; default: the one that launches")
     image: str | None = Field(None, description="Apptainer image (.sif) the tasks run in; --image overrides it")
     binds: tuple[str, ...] = Field(
         (), description="what the image must see besides data, study and code: FOLDER or FOLDER:INSIDE[:ro]"
@@ -54,9 +58,9 @@ class Profile(FrozenModel):
         "snapshot",
         description="what tasks run: a copy of the code, made at submission, or the checkout, unchanged since then",
     )
-    apptainer: str = Field("apptainer", description="the Apptainer (or Singularity) command on the nodes")
+    apptainer: OneLine = Field("apptainer", description="the Apptainer (or Singularity) command on the nodes")
     image_options: tuple[str, ...] = Field((), description="further options of `apptainer exec` (or `docker run`)")
-    sbatch: dict[str, str | int | bool] = Field(
+    sbatch: dict[OneLine, OneLine | int | bool] = Field(
         {}, description="other options of sbatch, without dashes; true for one without a value"
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from toolkit.errors import ToolkitError
 from toolkit.study import Study
 from toolkit.study.states import Queue
-from toolkit.study.submission import Submission, submissions
+from toolkit.study.submission import Submission, record_path, submissions
 
 PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SALLOC_", "SRUN_", "SACCT_", "SINFO_", "SCONTROL_")
 """Variables that change what Slurm's commands do and print, or that a job has set for its own steps."""
@@ -121,10 +121,20 @@ def job_ids(submitted: Sequence[Submission]) -> list[str]:
     return sorted({job.id for _, job in _matched(submitted)})
 
 
-def scancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs by id, whoever owns them. Raises `SlurmError` with Slurm's words when that is not allowed."""
-    if jobs:
-        slurm("scancel", *jobs)
+def scancel(study: Study, submission: Submission) -> None:
+    """Cancel the jobs of a submission, whoever owns them.
+
+    Raises `ToolkitError` unless their owner wrote the record, for others may be able to write to the study's folder and
+    name any job; `SlurmError` with Slurm's words when it is not allowed.
+    """
+    path = record_path(study, submission)
+    owner, found = str(path.lstat().st_uid), [job for _, job in _matched([submission])]
+    if foreign := next((job for job in found if job.owner != owner), None):
+        raise ToolkitError(
+            f"{path} was not written by the owner of job {foreign.id}: scancel it by hand if it is yours"
+        )
+    if found:
+        slurm("scancel", *sorted({job.id for job in found}))
 
 
 def config(*keys: str) -> dict[str, str]:
@@ -138,7 +148,7 @@ class _Job:
     """One line of squeue."""
 
     def __init__(self, line: str) -> None:
-        self.id, index, state, reason, self.name, command = line.split("|", 5)
+        self.id, index, state, reason, self.owner, self.name, command = line.split("|", 6)
         self.index = int(index) if index.isdigit() else 0
         self.state = f"{state} ({reason})" if state == "PENDING" and reason in STUCK else state
         self.script = Path(command).stem
@@ -154,8 +164,8 @@ STUCK = (
 
 
 def _squeue(*which: str) -> Iterator[_Job]:
-    lines = slurm("squeue", "--noheader", "--array", "--all", *which, "--format=%F|%K|%T|%r|%j|%o")
-    return (_Job(line) for line in lines.splitlines() if line.count("|") >= 5)
+    lines = slurm("squeue", "--noheader", "--array", "--all", *which, "--format=%F|%K|%T|%r|%U|%j|%o")
+    return (_Job(line) for line in lines.splitlines() if line.count("|") >= 6)
 
 
 def _matched(submitted: Sequence[Submission]) -> Iterator[tuple[Submission, _Job]]:

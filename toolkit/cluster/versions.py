@@ -10,7 +10,7 @@ from importlib import metadata
 from importlib.util import find_spec
 
 import toolkit
-from toolkit.cli import run
+from toolkit.cli import run, say
 from toolkit.errors import UsageError
 
 SHARED = ("numpy", "orjson", "pydantic")
@@ -41,7 +41,7 @@ def compare(inside: Mapping[str, str | None], image: str, needed: Sequence[str] 
 
 def main(argv: Sequence[str]) -> int:
     """Print the versions as one JSON document."""
-    print(json.dumps(versions(argv or TRAINING)))
+    say(json.dumps(versions(argv or TRAINING)))
     return 0
 
 

@@ -20,7 +20,7 @@ from toolkit.cluster.container import HOST, Container
 from toolkit.errors import ToolkitError
 from toolkit.executors.base import Elements
 from toolkit.executors.gpus import gpus
-from toolkit.files import open_own
+from toolkit.files import open_own, read_end
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
 from toolkit.study.submission import Submission, new_submission, record_path
@@ -250,5 +250,5 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
+    lines = read_end(log, 1 << 20).decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     from toolkit.training.stop import on_signals
 
     record, workers = Path(argv[0]), int(argv[1])
-    request = TrainRequest.of(Study(record.parent.parent), Submission.read(record), workers)
+    request = TrainRequest.of(Study.open(record.parent.parent), Submission.read(record), workers)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     with on_signals() as stop:

@@ -1,28 +1,18 @@
 """One image from its stored bytes to the pixels a net sees, decoding no more than the crop needs.
 
-JPEG goes through libturbojpeg (the library FFCV decodes with), resizing through OpenCV; both run without Python's
-lock, so threads are enough. Every return code is looked at: damage raises, it never leaves the picture of before.
+JPEG goes through libturbojpeg, resizing through OpenCV; both run without Python's lock, so threads are enough. Damage
+raises, it never leaves the picture of before.
 """
-
-import ctypes
-import ctypes.util
-from functools import cache
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from toolkit.errors import ToolkitError
-from toolkit.imagefile.format import JPG
-from toolkit.imagefile.jpeg.headers import BASELINE, DamagedImage, frame_header, is_harmless, sides
+from toolkit.imagefile.format import JPG, Pixels
+from toolkit.imagefile.jpeg.headers import BASELINE, Bytes, DamagedImage, frame_header, sides
+from toolkit.imagefile.jpeg.turbo import FAST_DCT, Turbo
 from toolkit.imagefile.reader import Beton
 
-Pixels = npt.NDArray[np.uint8]
-
-FAST_DCT = 2048
-RGB = 0
-WARNING = 0
 ROWS = 16
 """Rows of pixels in the tallest coding unit (4:2:0)."""
 
@@ -37,37 +27,16 @@ class CorruptSample(ToolkitError):
         self.sample = sample
 
 
-@cache
-def _library() -> Any:
-    name = ctypes.util.find_library("turbojpeg") or "libturbojpeg.so.0"
-    try:
-        library = ctypes.CDLL(name)
-    except OSError as error:
-        raise ToolkitError(f"{name} is not there: install libturbojpeg0 (make setup does)") from error
-    pointer, number, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_ulong
-    library.tjInitDecompress.restype = pointer
-    library.tjDestroy.argtypes = [pointer]
-    library.tjDecompress2.argtypes = [pointer, pointer, size, pointer, number, number, number, number, number]
-    library.tjGetErrorStr2.argtypes = [pointer]
-    library.tjGetErrorStr2.restype = ctypes.c_char_p
-    library.tjGetErrorCode.argtypes = [pointer]
-    cv2.setNumThreads(0)
-    return library
-
-
 class Decoder:
     """What one thread needs to decode: a handle and two buffers that grow to the largest image seen."""
 
     def __init__(self) -> None:
-        self._library = _library()
-        self._handle = self._library.tjInitDecompress()
+        cv2.setNumThreads(0)
+        self._turbo = Turbo()
         self._file = np.empty(0, np.uint8)
         self._pixels = np.empty(0, np.uint8)
 
-    def __del__(self) -> None:
-        self._library.tjDestroy(self._handle)
-
-    def jpeg(self, data: Pixels, height: int, width: int, bottom: int = 0, shrink: int = 1) -> Pixels:
+    def jpeg(self, data: Bytes, height: int, width: int, bottom: int = 0, shrink: int = 1) -> Pixels:
         """Decode a JPEG file of ``height`` x ``width`` to (rows, columns, 3), valid until the next call.
 
         Only the rows down to ``bottom`` are sure to be there (0: all), and both sides are divided by ``shrink``
@@ -84,29 +53,20 @@ class Decoder:
                 pass  # what follows the cut may have been upset by it: only the whole file tells damage
         return self._decoded(data, height, width, shrink)
 
-    def _decoded(self, data: Pixels, rows: int, width: int, shrink: int) -> Pixels:
+    def _decoded(self, data: Bytes, rows: int, width: int, shrink: int) -> Pixels:
         shape = (-(-rows // shrink), -(-width // shrink), 3)
         self._pixels = _grown(self._pixels, shape[0] * shape[1] * 3)
         pixels = self._pixels[: shape[0] * shape[1] * 3].reshape(shape)
-        status = self._library.tjDecompress2(
-            self._handle, data.ctypes.data, data.size, pixels.ctypes.data, shape[1], 0, shape[0], RGB, FAST_DCT
-        )
-        if status != 0 and not self._is_whole():
-            raise DamagedImage(self._library.tjGetErrorStr2(self._handle).decode(errors="replace"))
+        self._turbo.decode(data, pixels, FAST_DCT)
         return pixels
 
-    def _ending_at(self, data: Pixels, frame: int, rows: int) -> Pixels:
+    def _ending_at(self, data: Bytes, frame: int, rows: int) -> Bytes:
         """A copy of a JPEG file whose frame header says ``rows``: decoding ends there."""
         self._file = _grown(self._file, data.size)
         copy = self._file[: data.size]
         copy[:] = data
         copy[frame + 5], copy[frame + 6] = rows >> 8, rows & 255
         return copy
-
-    def _is_whole(self) -> bool:
-        """Whether libjpeg has only said what costs no pixel. It keeps the first of its complaints."""
-        message: bytes = self._library.tjGetErrorStr2(self._handle)
-        return self._library.tjGetErrorCode(self._handle) == WARNING and is_harmless(message.decode(errors="replace"))
 
     def picture(self, beton: Beton, sample: int, box: tuple[int, int, int, int], flip: bool, out: Pixels) -> None:
         """Write a sample's ``box`` (top, left, height, width), resized, perhaps mirrored, to ``out`` (side, side, 3).
@@ -145,5 +105,5 @@ def resize(region: Pixels, out: Pixels) -> None:
     cv2.resize(region, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR)
 
 
-def _grown(buffer: Pixels, size: int) -> Pixels:
+def _grown(buffer: Bytes, size: int) -> Bytes:
     return buffer if buffer.size >= size else np.empty(size, np.uint8)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.files import write_atomic
+from toolkit.files import read_regular, write_atomic
 from toolkit.imagefile.format import DIGEST_SIZE, broken, content_hash
 from toolkit.imagefile.reader import Beton
 from toolkit.imagefile.writer import BetonWriter
@@ -35,7 +35,7 @@ def as_recorded(beton: Path, records: NDArray[np.void]) -> NDArray[np.void]:
     """
     path, recorded = digests_file(beton), records.copy()
     try:
-        content = path.read_bytes()
+        content = read_regular(path, len(records) * DIGEST_SIZE)
     except OSError as error:
         raise broken(path, f"it cannot be read ({error.strerror})") from error
     if len(content) != len(records) * DIGEST_SIZE:

@@ -19,6 +19,8 @@ VERSION = 2
 PAGE_SIZE = 1 << 23
 """Bytes. FFCV's default; no image crosses a page, so none is larger."""
 JPG, RAW = 0, 1
+Pixels = NDArray[np.uint8]
+"""RGB, (height, width, 3)."""
 Buffer = bytes | bytearray  # and no memoryview: Python compares those byte by byte
 
 HEADER = np.dtype(
@@ -53,6 +55,8 @@ class Encoded(NamedTuple):
     width: int
     height: int
     data: bytes
+    grey_bits: int = 0
+    """Bits of its brightest value where it was grey of 16 bits and stated no range; 0: it was not. No file keeps it."""
 
 
 def digest(data: Buffer | memoryview) -> bytes:

@@ -1,27 +1,25 @@
 """One image: from whatever a researcher's disk holds to the bytes that go into a ``.beton``.
 
-TurboJPEG is the library FFCV decodes with, so it judges which JPEGs may pass through as they are;
+libturbojpeg is what FFCV decodes with, so it judges which JPEGs may pass through as they are;
 `toolkit.imagefile.jpeg.whole` spares it those that are beyond doubt. Everything else goes through Pillow.
 """
 
 import io
+import threading
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
-import turbojpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, Encoded
-from toolkit.imagefile.jpeg.headers import image_end, is_harmless
+from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, Encoded, Pixels
+from toolkit.imagefile.grey import bits_used, range_of, to_rgb
+from toolkit.imagefile.jpeg.headers import DamagedImage, frame_header, has_end, image_end, sides
+from toolkit.imagefile.jpeg.turbo import DECODABLE, EXACT, Turbo
 from toolkit.study.dataset import Encoding
-
-Pixels = NDArray[np.uint8]
-"""RGB, (height, width, 3)."""
 
 MAX_PIXELS = 178_956_970
 """Pillow's limit, held to for every format: decoded, such an image takes half a GB."""
@@ -29,8 +27,7 @@ MAX_TAIL = 1 << 18
 """Bytes behind a JPEG's end that stay with it (our choice): more are a film, or further pictures, of some camera."""
 MAX_SIDE = 65_500
 """What libjpeg takes; the format itself ends at 65,535."""
-ORIENTATION, BITS_PER_SAMPLE = 0x0112, 0x0102  # tags of EXIF and TIFF
-COLOURS = (turbojpeg.TJCS_RGB, turbojpeg.TJCS_YCbCr, turbojpeg.TJCS_GRAY)
+ORIENTATION = 0x0112  # a tag of EXIF
 JPEG_SCALES = (8, 4, 2)  # decoding at 1/8, 1/4, 1/2 skips most of the work and averages as it goes
 
 
@@ -40,6 +37,16 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX",
 
 class BadImage(Exception):
     """An image that cannot be used, and why."""
+
+
+class _Own(threading.local):
+    """The decoder of a thread."""
+
+    def __init__(self) -> None:
+        self.turbo = Turbo()
+
+
+_own = _Own()
 
 
 def fitting(contents: Sequence[bytes], encoding: Encoding) -> list[tuple[int, int] | None]:
@@ -67,23 +74,24 @@ def encode(
     ``fits`` is what `fitting` said of it, and only saves time. Raises `BadImage` with the reason.
     """
     raw = raw or encoding.write_mode == "raw"
+    grey_bits = 0
     if fits and not raw and isinstance(content, bytes):
         return _checked(Encoded(JPG, *fits, _without_tail(content)))
     if isinstance(content, bytes) and (size := _jpeg_size(content)):
         target = target_size(*size, encoding)
         if size == target and not raw:
-            _decode_jpeg(content, scale=8)  # what libjpeg has to say of its stream
+            _decode_jpeg(content, size, scale=8)  # what libjpeg has to say of its stream
             return _checked(Encoded(JPG, *size, _without_tail(content)))
-        pixels = _decode_jpeg(content, _scale(size, target))
+        pixels = _decode_jpeg(content, size, _scale(size, target))
     else:
-        pixels = _load(content) if isinstance(content, bytes) else content
+        pixels, grey_bits = _load(content, encoding.grey_bits) if isinstance(content, bytes) else (content, 0)
         target = target_size(pixels.shape[1], pixels.shape[0], encoding)
     if target != (pixels.shape[1], pixels.shape[0]):
         pixels = np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_AREA), np.uint8)
     if max(target) > MAX_SIDE:
         raise BadImage(f"is {target[0]} x {target[1]} pixels; a side has at most {MAX_SIDE}: use --max-resolution")
     data = pixels.tobytes() if raw else _encode_jpeg(pixels, encoding.jpeg_quality)
-    return _checked(Encoded(RAW if raw else JPG, *target, data))
+    return _checked(Encoded(RAW if raw else JPG, *target, data, grey_bits))
 
 
 def thumbnail(image: Encoded, side: int) -> Image.Image:
@@ -91,31 +99,24 @@ def thumbnail(image: Encoded, side: int) -> Image.Image:
     factor = side / max(image.width, image.height)
     size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
     scale = _scale((image.width, image.height), size)
-    return Image.fromarray(decode_reduced(image, scale)).resize(size)
+    return Image.fromarray(decode(image, scale)).resize(size)
 
 
-def decode(image: Encoded) -> Pixels:
-    """The pixels of an encoded image. Raises `BadImage` when they cannot be had or have another size."""
-    if image.mode == RAW:
-        return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
-    pixels = _decode_jpeg(image.data)
-    if pixels.shape != (image.height, image.width, 3):
-        raise BadImage(f"is {pixels.shape[1]} x {pixels.shape[0]} pixels, said to be {image.width} x {image.height}")
-    return pixels
+def decode(image: Encoded, scale: int = 1) -> Pixels:
+    """The pixels of an encoded image, a JPEG's at 1/``scale``. Threads may call it.
 
-
-def decode_reduced(image: Encoded, scale: int = 1) -> Pixels:
-    """Its pixels as `decode` has them, a JPEG's at 1/``scale``; libjpeg's comments are left to Python's warnings.
-
-    Threads may call it: of warnings a process has one filter, which `decode` changes for a moment. Raises `BadImage`
-    when there are no pixels.
+    Raises `BadImage` when they cannot be had or have another size.
     """
     if image.mode == RAW:
-        return decode(image)
+        return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+    data = np.frombuffer(image.data, np.uint8)
     try:
-        return _turbo().decode(image.data, turbojpeg.TJPF_RGB, (1, scale))
-    except OSError as error:
+        height, width = sides(data, frame_header(data))
+    except DamagedImage as error:
         raise BadImage(str(error)) from error
+    if (width, height) != (image.width, image.height):
+        raise BadImage(f"is {width} x {height} pixels, said to be {image.width} x {image.height}")
+    return _decode_jpeg(image.data, (width, height), scale)
 
 
 def sums(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -150,24 +151,18 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-@lru_cache
-def _turbo() -> Any:
-    return turbojpeg.TurboJPEG()
-
-
 def _jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG that TurboJPEG turns into RGB and that lies upright; None for anything else."""
+    """Width and height of a JPEG that libturbojpeg turns into RGB and that lies upright; None for anything else."""
     if not content.startswith(b"\xff\xd8"):
         return None
-    with warnings.catch_warnings(action="error"):
-        try:
-            width, height, _, colours = _turbo().decode_header(content)
-        except (OSError, UserWarning):
-            return None
-    if colours not in COLOURS or _is_turned(content):
+    try:
+        header = _own.turbo.header(np.frombuffer(content, np.uint8))
+    except DamagedImage:
         return None
-    check_area(width, height)
-    return width, height
+    if header.colours not in DECODABLE or _is_turned(content):
+        return None
+    check_area(header.width, header.height)
+    return header.width, header.height
 
 
 def _without_tail(content: bytes) -> bytes:
@@ -193,17 +188,16 @@ def _is_turned(content: bytes) -> bool:
         return image.getexif().get(ORIENTATION, 1) not in (0, 1)
 
 
-def _decode_jpeg(content: bytes, scale: int = 1) -> Pixels:
-    with warnings.catch_warnings(action="error"):
-        try:
-            return _turbo().decode(content, turbojpeg.TJPF_RGB, (1, scale) if scale > 1 else None)
-        except OSError as error:
-            raise BadImage(str(error)) from error
-        except UserWarning as warning:
-            if not is_harmless(str(warning)):
-                raise BadImage(str(warning)) from warning
-    with warnings.catch_warnings(action="ignore"):
-        return _turbo().decode(content, turbojpeg.TJPF_RGB, (1, scale) if scale > 1 else None)
+def _decode_jpeg(content: bytes, size: tuple[int, int], scale: int = 1) -> Pixels:
+    width, height = size
+    pixels = np.empty((-(-height // scale), -(-width // scale), 3), np.uint8)
+    try:
+        is_silent = _own.turbo.decode(np.frombuffer(content, np.uint8), pixels, EXACT)
+    except DamagedImage as error:
+        raise BadImage(str(error)) from error
+    if not is_silent and not has_end(content):  # of several complaints libjpeg keeps the first, here a harmless one
+        raise BadImage("has bytes too many, and ends too early")
+    return pixels
 
 
 def _scale(size: tuple[int, int], target: tuple[int, int]) -> int:
@@ -213,47 +207,45 @@ def _scale(size: tuple[int, int], target: tuple[int, int]) -> int:
     )
 
 
-def _load(content: bytes) -> Pixels:
-    """Decode any file Pillow knows, upright, on white where it is transparent, its first frame if it has several."""
+def _load(content: bytes, grey_bits: int) -> tuple[Pixels, int]:
+    """Decode any file Pillow knows, upright, on white where it is transparent, its first frame if it has several.
+
+    Returns its `Encoded.grey_bits` too.
+    """
     if not content:
         raise BadImage("is empty")
     try:
         with warnings.catch_warnings(action="ignore"), opened(content) as image:
             check_area(*image.size)
+            grey = range_of(image, grey_bits)
             image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image), _white(image)))
+            used = bits_used(image, grey) if grey else 0
+            if grey and used > grey_bits:
+                raise BadImage(f"has values over {grey.white:,}, the white of --grey-bits {grey_bits}")
+            upright = ImageOps.exif_transpose(_first_frame(image))
+            return np.asarray(to_rgb(upright, grey.white) if grey else _to_rgb(upright)), used
     except UnidentifiedImageError as error:
         raise BadImage(f"is no image (it begins with {content[:8]!r})") from error
 
 
-def _white(image: Image.Image) -> int | None:
-    """The value of white in a file with up to 16 bits of grey, before it is copied and loses what tells; else None."""
-    if image.mode == "I" and image.format == "PPM":  # a PGM, whose values Pillow has brought to this range
-        return 0xFFFF
-    if not image.mode.startswith("I;16"):
-        return None
-    stated = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
-    return (1 << stated) - 1 if 8 < stated < 16 else 0xFFFF
+def _first_frame(image: Image.Image) -> Image.Image:
+    """A GIF's first frame may cover a part of the picture only; the rest is transparent then, as browsers show it."""
+    box = getattr(image, "dispose_extent", None) if image.format == "GIF" else None
+    if not box or box == (0, 0, *image.size):
+        return image
+    whole, shown = image.convert("RGBA"), Image.new("L", image.size)
+    shown.paste(whole.getchannel("A").crop(box), box)
+    whole.putalpha(shown)
+    return whole
 
 
-def _to_rgb(image: Image.Image, white: int | None) -> Image.Image:
-    if white:
-        return _from_16_bits(image, white)
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise BadImage(f"has 32-bit pixels (mode {image.mode}), whose range is not defined; convert it to 8 bits")
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
     return image.convert("RGB")
-
-
-def _from_16_bits(image: Image.Image, white: int) -> Image.Image:
-    """Grey of values up to ``white`` as RGB of 8 bits; white where it is transparent."""
-    values = np.asarray(image).astype(np.int64)
-    grey = np.minimum((2 * 255 * values + white) // (2 * white), 255)
-    if isinstance(clear := image.info.get("transparency"), int):
-        grey[values == clear] = 255
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
 
 
 def _encode_jpeg(pixels: Pixels, quality: int) -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import ToolkitError
+from toolkit.files import open_regular
 from toolkit.imagefile.format import (
     ALLOCATION,
     CONTENT,
@@ -51,7 +52,7 @@ class Portion(NamedTuple):
 
     def images(self) -> Iterator[Encoded]:
         """The encoded images, one after another."""
-        descriptor = os.open(self.path, os.O_RDONLY)
+        descriptor = open_regular(self.path)
         try:
             for (image, _), size in zip(self.metadata.tolist(), self.sizes.tolist(), strict=True):
                 mode, width, height, pointer = image
@@ -71,7 +72,7 @@ class Beton:
         """Open ``path`` without the layout check, with a ``header`` that is not in it yet if one is given."""
         self.path = path
         try:
-            self._file = path.open("rb", buffering=0)
+            self._file = os.fdopen(open_regular(path), "rb", buffering=0)
         except OSError as error:
             raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
         self.bytes = os.fstat(self._file.fileno()).st_size

@@ -5,7 +5,7 @@ rate of multiply-adds a second that was measured, never from a data sheet.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -66,14 +66,18 @@ def size_of(manifest: Manifest) -> Size:
     return Size(manifest.splits["train"].samples, manifest.splits["val"].samples, len(manifest.classes))
 
 
-def estimate(tasks: Sequence[Task], find: Callable[[str], Size]) -> Cost:
-    """The cost of ``tasks``; ``find`` gives a dataset's size by name.
+NO_TEXTS: Mapping[str, str] = {}
+
+
+def estimate(tasks: Sequence[Task], find: Callable[[str], Size], texts: Mapping[str, str] = NO_TEXTS) -> Cost:
+    """The cost of ``tasks``; ``find`` gives a dataset's size by name, ``texts`` are those the architectures stand for.
 
     The device is the one of ``TOOLKIT_RATE`` ("NAME=MULTIPLY-ADDS A SECOND", which ``toolkit.bench sweep`` prints),
     else the one measured here. Raises `UsageError` for a rate that cannot be read, and what ``find`` raises.
     """
     sizes = {name: find(name) for name in {task.dataset for task in tasks}}
-    counted = [_flops(task, sizes[task.dataset]) for task in tasks]
+    per_image = _counter(texts)
+    counted = [_flops(task, sizes[task.dataset], per_image) for task in tasks]
     images = sum(task.recipe.epochs * sizes[task.dataset].train for task in tasks)
     flops = sum(count for count in counted if count is not None)
     rate = chosen_rate()
@@ -92,10 +96,16 @@ def chosen_rate() -> Rate:
         raise UsageError(f"{RATE}={given!r}: write NAME=MULTIPLY-ADDS A SECOND, such as 'NAME=1e12'") from error
 
 
-def _flops(task: Task, size: Size) -> int | None:
+PerImage = Callable[[str, int, int], int | None]
+"""Multiply-adds of an image by architecture, resolution and classes; None where only building the net would tell."""
+
+
+def _flops(task: Task, size: Size, per_image: PerImage) -> int | None:
     recipe = task.recipe
     sides = [resolution_at(recipe, epoch) for epoch in range(recipe.epochs)]
-    seen = {side: _image(task.architecture, side, size.classes) for side in {*sides, recipe.resolution_at_evaluation}}
+    seen = {
+        side: per_image(task.architecture, side, size.classes) for side in {*sides, recipe.resolution_at_evaluation}
+    }
     counts = {side: count for side, count in seen.items() if count is not None}
     if len(counts) < len(seen):
         return None
@@ -103,8 +113,11 @@ def _flops(task: Task, size: Size) -> int | None:
     return training + recipe.epochs * size.val * counts[recipe.resolution_at_evaluation]
 
 
-@cache
-def _image(name: str, resolution: int, classes: int) -> int | None:
-    net = architecture(name)
-    complexity = net.complexity(net.input_size(resolution), classes)
-    return complexity.flops if complexity else None
+def _counter(texts: Mapping[str, str]) -> PerImage:
+    @cache
+    def per_image(name: str, resolution: int, classes: int) -> int | None:
+        net = architecture(name, texts)
+        complexity = net.complexity(net.input_size(resolution), classes)
+        return complexity.flops if complexity else None
+
+    return per_image

@@ -55,7 +55,7 @@ def in_stages(
     """
     stages, missing = DependencyStages({}, {}, set()), []
     for task_id, task in tasks.items():
-        if task.start is None or study.has_final(task.start.task):
+        if task.start is None or task.start.weights or study.has_final(task.start.task):
             stages.first[task_id] = task
             continue
         source = states.get(task.start.task)

@@ -5,7 +5,7 @@ from typing import Any
 from toolkit.errors import UsageError
 from toolkit.launching.cost import Cost, Size, estimate
 from toolkit.launching.request import LaunchRequest
-from toolkit.launching.selection import architectures
+from toolkit.launching.selection import find_nets
 from toolkit.references import reference
 from toolkit.study import Task, load_recipe
 
@@ -20,11 +20,14 @@ def published_cost(name: str, request: LaunchRequest) -> dict[str, Any]:
         raise UsageError(f"--published {name}: the sizes of its datasets are not shipped; tuggener2022 has them")
     if request.dataset:
         raise UsageError("--published counts all datasets of that study: leave --dataset out")
-    nets = architectures(request.array or ("" if request.models else "0-499"), request.population, request.models)
+    array = request.array or (None if request.names_nets else "0-499")
+    nets, texts = find_nets(array, request.population, request.models, {})
     recipes = {dataset: load_recipe(request.recipe or name, dataset, request.changes) for dataset in sizes}
     costs = {
         dataset: estimate(
-            [Task(architecture=net, dataset=dataset, dataset_hash="", recipe=recipe) for net in nets], sizes.__getitem__
+            [Task(architecture=net, dataset=dataset, dataset_hash="", recipe=recipe) for net in nets],
+            sizes.__getitem__,
+            texts,
         )
         for dataset, recipe in recipes.items()
     }

@@ -22,9 +22,11 @@ from toolkit.executors.debug import DebugExecutor
 from toolkit.executors.gpus import gpus
 from toolkit.executors.local import Display, LocalExecutor, default_jobs
 from toolkit.executors.slurm import SlurmExecutor
+from toolkit.files import of_another
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.dependencies import DependencyStages, in_stages
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
+from toolkit.launching.pretrained import keep_weights
 from toolkit.launching.request import LaunchRequest
 from toolkit.launching.selection import select
 from toolkit.launching.tasks import make_elements
@@ -67,6 +69,10 @@ class Plan:
     container: Container
     wanted: frozenset[State]
     """States whose tasks are run."""
+    texts: Mapping[str, str]
+    """Sources and populations of the user's own that the tasks name."""
+    weights: str | None
+    """What published weights the tasks start from, see `keep_weights`."""
     memory: LaunchMemory
     """What the study's next launch is to know of this one."""
     pause: int | None = None
@@ -97,6 +103,8 @@ class Plan:
 def make_plan(request: LaunchRequest) -> Plan:
     """Check a launch's options, writing nothing. Raises `UsageError` for whatever is wrong with them."""
     study = Study(study_path(request.study))
+    if study.path.exists() and (whose := of_another(study.path)):
+        log.info("note: study %s %s: who can write there decides what its tasks are", study.path, whose)
     memory = LaunchMemory.of(study)
     request = recalled(request, memory)
     profile = recalled_profile(request, memory)
@@ -104,7 +112,7 @@ def make_plan(request: LaunchRequest) -> Plan:
     memory = memory.after(request, profile, data)
     if request.image is not None:
         profile = profile.model_copy(update={"image": request.image or None})
-    tasks = select(request, study, data)
+    tasks, texts, weights = select(request, study, data)
     executor = _executor(request.executor)
     pack = 1 if request.pack is None else request.pack
     return Plan(
@@ -118,6 +126,8 @@ def make_plan(request: LaunchRequest) -> Plan:
         jobs=(request.jobs or default_jobs()) if executor == "local" else 1,
         container=_container(profile, executor, study, data),
         wanted=UNFINISHED.union(*(RETRIES[kind] for kind in request.retry)),
+        texts=texts,
+        weights=weights,
         memory=memory,
     )
 
@@ -148,6 +158,9 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
         states = _states(plan, known)
         stages = _stages(plan, states)
         tasks = stages.first | stages.second
+        plan.study.keep(plan.texts)
+        if plan.weights:
+            keep_weights(plan.study, list(tasks.values()), plan.weights, plan.texts)
         for name, stands in plan.study.declare(fresh, known).items():
             log.info(
                 "note: by its content %s is %s, under which name this study has its tasks and results", name, stands
@@ -191,7 +204,7 @@ def _cancel(study: Study, submission: Submission, queue: Queue) -> bool:
     if submission.executor == "slurm":
         if submission.name not in queue:
             return False
-        scancel(job_ids([submission]))
+        scancel(study, submission)
     elif not launcher_lives(study, submission):
         return False
     elif submission.host != socket.gethostname():
@@ -311,7 +324,7 @@ def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What the tasks will take: training images, multiply-adds, and hours by a measured rate."""
-    cost = estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest))
+    cost = estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest), plan.texts)
     uncounted = (
         {"uncounted": f"{cost.uncounted} tasks of nets that only building would count"} if cost.uncounted else {}
     )

@@ -7,6 +7,10 @@ ExecutorName = Literal["slurm", "local", "debug"]
 Retry = Literal["failed", "lost", "diverged", "all"]
 
 
+POPULATION = "anynetx-500"
+"""What ``--array`` counts where no population is named."""
+
+
 @dataclass(frozen=True)
 class LaunchRequest:
     """Which tasks, and how to run them. What is None is as in the study's launch before, else a default."""
@@ -15,7 +19,8 @@ class LaunchRequest:
     """Name of a folder under runs/, or a path."""
     array: str | None = None
     """Members of the population, such as ``0-499``."""
-    population: str = "anynetx-500"
+    population: str = POPULATION
+    """What ``array`` counts; another one without ``array`` is meant as a whole."""
     models: tuple[str, ...] = ()
     dataset: tuple[str, ...] = ()
     data: str | None = None
@@ -38,3 +43,8 @@ class LaunchRequest:
     """File of the cluster profile."""
     image: str | None = None
     retry: tuple[Retry, ...] = ()
+
+    @property
+    def names_nets(self) -> bool:
+        """Whether nets are named; else the launch is about those that the study has declared."""
+        return bool(self.array or self.models or self.population != POPULATION)

@@ -3,10 +3,13 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from toolkit.errors import UsageError
+from toolkit.launching.builds import check_builds
 from toolkit.launching.dependencies import started_from
-from toolkit.launching.request import LaunchRequest
+from toolkit.launching.pretrained import names_weights, started_from_weights
+from toolkit.launching.request import POPULATION, LaunchRequest
 from toolkit.launching.tasks import make_tasks
 from toolkit.study import Dataset, Study, Task, find_dataset
 from toolkit.study.declared import DeclaredTasks
@@ -16,36 +19,71 @@ log = logging.getLogger(__name__)
 DEFAULT_RECIPE = "quick"
 
 
-def select(request: LaunchRequest, study: Study, data: Path) -> Mapping[str, Task]:
+class Nets(NamedTuple):
+    """What a launch names."""
+
+    names: list[str]
+    texts: Mapping[str, str]
+    """Sources and populations of the user's own that names stand for, and those that the study has kept."""
+
+
+class Selection(NamedTuple):
+    """What a launch is about."""
+
+    tasks: Mapping[str, Task]
+    texts: Mapping[str, str]
+    """As in `Nets`."""
+    weights: str | None = None
+    """``pretrained`` or a file, where the tasks start from such weights."""
+
+
+def select(request: LaunchRequest, study: Study, data: Path) -> Selection:
     """The tasks a launch is about: those its options name, else those that the study has declared.
 
     Raises `UsageError` for an unknown name, an index out of range, a recipe or dataset that does not do.
     """
-    if not (request.array or request.models):
+    if not request.names_nets:
         if request.recipe or request.changes or request.seeds or request.init_from:
             raise UsageError(
                 "--recipe, --set, --seeds and --init-from say how to train what --array or --models names: give one"
             )
-        return _declared(study, request.dataset, data)
+        return Selection(_declared(study, request.dataset, data), study.texts())
     seeds = parse_ranges(request.seeds or "0", "--seeds")
     datasets = _datasets(request.dataset, data)
-    nets = architectures(request.array, request.population, request.models)
+    nets = find_nets(request.array, request.population, request.models, study.texts())
     if request.recipe is None:
         log.info("recipe %s, for a first look (--recipe names another)", DEFAULT_RECIPE)
-    tasks = make_tasks(nets, datasets, request.recipe or DEFAULT_RECIPE, request.changes, seeds)
-    tasks = started_from(tasks, study, request.init_from) if request.init_from else tasks
+    tasks = make_tasks(nets.names, datasets, request.recipe or DEFAULT_RECIPE, request.changes, seeds)
+    check_builds(tasks, datasets, nets.texts, request.image)
+    if not request.init_from:
+        return Selection(_by_id(tasks), nets.texts)
+    if names_weights(request.init_from):
+        tasks = started_from_weights(tasks, request.init_from, nets.texts)
+        return Selection(_by_id(tasks), nets.texts, request.init_from)
+    return Selection(_by_id(started_from(tasks, study, request.init_from)), nets.texts)
+
+
+def _by_id(tasks: Sequence[Task]) -> dict[str, Task]:
     return {task.id: task for task in tasks}
 
 
-def architectures(array: str | None, population: str, models: Sequence[str]) -> list[str]:
-    """Members ``array`` of a population, then ``models``, each once. Raises `UsageError` for an unknown one."""
-    from toolkit.anynet import POPULATIONS, architecture, load_population
+def find_nets(array: str | None, population: str, models: Sequence[str], kept: Mapping[str, str]) -> Nets:
+    """Members ``array`` of a population, then ``models``, each once. Raises `UsageError` for an unknown one.
 
-    members = load_population(population).architectures
-    names = [members[i] for i in parse_ranges(array, "--array", len(members))] if array else []
-    for name in models:
-        names += load_population(name).architectures if name in POPULATIONS else [architecture(name).name]
-    return list(dict.fromkeys(names))
+    A population is a shipped one or a file, and is meant as a whole without ``array`` unless it is `POPULATION`; a
+    model is a name, a source file's callable, or a whole population.
+    ``kept``: the study's texts, for names such as ``mynets@9f86d081884c/Net``.
+    """
+    from toolkit.anynet import POPULATIONS, Freezer, architecture
+    from toolkit.anynet.frozen import is_population_file
+
+    freezer = Freezer(dict(kept))
+    names = freezer.population(population) if array or population != POPULATION else []
+    names = [names[i] for i in parse_ranges(array, "--array", len(names))] if array else names
+    for word in models:
+        whole = word in POPULATIONS or is_population_file(word)
+        names += freezer.population(word) if whole else [freezer.model(word)]
+    return Nets(list(dict.fromkeys(architecture(name, freezer.texts).name for name in names)), freezer.texts)
 
 
 def _datasets(names: Sequence[str], data: Path) -> list[Dataset]:
@@ -71,9 +109,7 @@ def _declared(study: Study, names: Sequence[str], data: Path) -> DeclaredTasks:
     if not tasks:
         where = f" on {', '.join(names)}" if names else ""
         raise UsageError(f"study {study.path} has declared nothing{where}: give --array 0-499 or --models NAME ...")
-    hashes = {(label.dataset, label.dataset_hash) for label in tasks.values()}
-    for name, content_hash in sorted(hashes):
-        dataset = find_dataset(name, data)
-        if dataset.manifest.content_hash != content_hash:
-            raise UsageError(f"{dataset.path} is not what study {study.path} was declared on: restore that dataset")
-    return DeclaredTasks(study.room("tasks"), tasks)
+    found = DeclaredTasks(study.room("tasks"), tasks)
+    for task_id in {(label.dataset, label.dataset_hash, label.manifest_hash): i for i, label in tasks.items()}.values():
+        found[task_id].check_dataset(find_dataset(found[task_id].dataset, data))
+    return found

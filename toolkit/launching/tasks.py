@@ -31,6 +31,7 @@ def make_tasks(
             architecture=architecture,
             dataset=dataset.path.name,
             dataset_hash=dataset.manifest.content_hash,
+            manifest_hash=dataset.manifest.manifest_hash,
             recipe=recipes[dataset.manifest.name],
             recipe_name=recipe,
             seed=seed,

@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+
 from toolkit.analysis.document import Report
-from toolkit.analysis.finding import with_reference
-from toolkit.planning.goal import verdict_of
+from toolkit.analysis.finding import interval_of, verdict_of, with_reference
 from toolkit.planning.hours import net_hours
 from toolkit.planning.nets import ONE_DRAW, nets_table, pilot_assumptions
+from toolkit.planning.proxies import proxies_table
 from toolkit.planning.stopping import StoppingRule, progress, rule_path, standings_table
-from toolkit.stats.resampling import Interval
 from toolkit.study import Study
 
 WIDTH, POWER = 0.2, 0.8
@@ -22,7 +23,18 @@ def with_planning(report: Report, source: str, home: Path | None) -> Report:
     """``report`` with a table of what would settle each open target and, where a study stopped by itself, its looks."""
     if "pairs" not in report.tables:
         return report
-    return _with_looks(_with_advice(report, source, home), home)
+    return _with_looks(_with_proxies(_with_advice(report, source, home), source, home), home)
+
+
+def _with_proxies(report: Report, source: str, home: Path | None) -> Report:
+    """``report`` with what each proxy costs and predicts, where the reference has subsets and hours are known."""
+    if not (report.roles.subsets or report.roles.controls) or not report.roles.targets:
+        return report
+    hours, basis = net_hours(source, home)
+    if report.roles.reference not in hours:
+        return report
+    item = proxies_table(report.data, report.roles, hours, basis)
+    return replace(report, tables=report.tables | {"proxies": item})
 
 
 def _with_advice(report: Report, source: str, home: Path | None) -> Report:
@@ -32,8 +44,11 @@ def _with_advice(report: Report, source: str, home: Path | None) -> Report:
         return report
     hours, basis = net_hours(source, home)
     item = nets_table(known, WIDTH, POWER, ONE_DRAW, hours)
-    said = [f"{row['target']}: {row['in_words']}" for row in item.frame.iter_rows(named=True)][:AS_WORDS]
-    line = f"Open: {'; '.join(said)}{f' ({basis})' if hours else ''}."
+    rows = item.frame.filter(pl.col("verdict") == "open").iter_rows(named=True)
+    said = [f"{row['target']}: {row['in_words']}" for row in rows][:AS_WORDS]
+    if not said:
+        return report
+    line = f"To settle what is open: {'; '.join(said)}{f' ({basis})' if hours else ''}."
     return replace(report, tables=report.tables | {"nets": item}, finding=[*report.finding, line])
 
 
@@ -41,7 +56,7 @@ def _open_targets(report: Report) -> set[str]:
     """Targets whose interval with the reference tells no verdict."""
     rows = with_reference(report.roles, report.tables["pairs"].frame)
     told = [row for row in rows if row["spearman_low"] is not None]
-    return {r["target"] for r in told if verdict_of(Interval(r["spearman_low"], r["spearman_high"])) == "open"}
+    return {row["target"] for row in told if verdict_of(interval_of(row)) == "open"}
 
 
 def _with_looks(report: Report, home: Path | None) -> Report:

@@ -6,13 +6,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import special
 
-from toolkit.analysis.finding import TRANSFERS
+from toolkit.analysis.finding import TRANSFERS, Verdict, verdict_of
 from toolkit.errors import UsageError
 from toolkit.stats.resampling import LEVEL, Interval
 from toolkit.stats.sequential import Estimate, boundaries, interval_at
 
-Verdict = Literal["transfers", "between", "reversed", "open"]
-"""transfers: rho is over `TRANSFERS`; reversed: below 0; between: over 0, below `TRANSFERS`; open: not to be told."""
 THRESHOLDS = (0.0, TRANSFERS)
 
 FIRST = 16
@@ -74,15 +72,6 @@ class Standing(NamedTuple):
     settled: bool
     """Whether it gets no more nets."""
     reason: str
-
-
-def verdict_of(interval: Interval) -> Verdict:
-    """What an interval of rho says."""
-    if interval.low > TRANSFERS:
-        return "transfers"
-    if interval.high < 0:
-        return "reversed"
-    return "between" if interval.low > 0 and interval.high < TRANSFERS else "open"
 
 
 def judge(estimate: Estimate, goal: Goal, schedule: tuple[int, ...], at: int) -> Standing:

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from toolkit.analysis.finding import TRANSFERS
+from toolkit.analysis.families import draws
+from toolkit.analysis.finding import TRANSFERS, verdict_of
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.ranking import standard_errors
 from toolkit.analysis.roles import Roles
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
-from toolkit.planning.goal import ONE_LOOK, THRESHOLDS, verdict_of
+from toolkit.planning.goal import ONE_LOOK, THRESHOLDS
 from toolkit.stats.correlation import MINIMUM
 from toolkit.stats.reliability import reliability
 from toolkit.stats.sequential import Estimate, interval_at, spearman_estimate
@@ -112,7 +113,7 @@ def pilot_assumptions(data: Measurements, who: Roles, settings: Settings) -> lis
 def _pilot(data: Measurements, reference: str, target: str, settings: Settings) -> Assumption | None:
     x, y = data.column(reference), data.column(target)
     both = np.isfinite(x) & np.isfinite(y)
-    estimate = spearman_estimate(x[both], y[both])
+    estimate = spearman_estimate(x[both], y[both], draws(data, settings, both).families)
     if estimate.n <= MINIMUM or not np.isfinite(estimate.rho):
         return None
     noise = [standard_errors(data, name, settings)[0][both] for name in (reference, target)]

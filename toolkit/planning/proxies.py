@@ -10,6 +10,8 @@ from toolkit.analysis.roles import Roles
 from toolkit.analysis.table import Table, table
 from toolkit.errors import UsageError
 from toolkit.planning.goal import ONE_LOOK
+from toolkit.stats.ranking import regret
+from toolkit.stats.resampling import Floats
 from toolkit.stats.sequential import interval_at, spearman_estimate
 
 
@@ -25,7 +27,10 @@ def proxies_table(data: Measurements, who: Roles, hours: Mapping[str, float], ba
             "shipped one with its datasets' sizes"
         )
     rows = [row for target in who.targets for row in _of_target(data, target, proxies, hours)]
-    note = f"hours: of all nets on the proxy ({basis}); frontier: no cheaper proxy correlates as well; 95% intervals"
+    note = (
+        f"hours: of all nets on the proxy ({basis}); frontier: no cheaper proxy correlates as well; 95% intervals; "
+        "place: of the proxy's best net on the target (1 is the best); lost: what taking it costs there"
+    )
     return table("proxies", "Which proxy for a target, at what cost?", rows, note)
 
 
@@ -46,4 +51,12 @@ def _row(data: Measurements, target: str, proxy: str, hours: float) -> dict[str,
     spent = hours * len(data.architectures)
     row = {"target": target, "proxy": proxy, "hours": spent, "n": estimate.n}
     row |= {"rho": estimate.rho, "rho_low": low, "rho_high": high, "rho_per_1000_hours": 1000 * estimate.rho / spent}
-    return row
+    return row | _choice(data.sign * x[both], data.sign * y[both])
+
+
+def _choice(x: Floats, y: Floats) -> dict[str, Any]:
+    """Where the best by the proxy's values ``x`` (n,) stands by the target's ``y``, in the mean over ties."""
+    if len(x) == 0:
+        return {"place": None, "lost": None}
+    best = y[x == x.min()]
+    return {"place": float(np.mean([1 + (y < value).sum() for value in best])), "lost": regret(x, y)}

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from toolkit.analysis.finding import verdict_of
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.roles import Roles
 from toolkit.analysis.table import Table, table
 from toolkit.errors import UsageError
-from toolkit.planning.goal import ONE_LOOK, Goal, Standing, judge, looks, verdict_of
+from toolkit.planning.goal import ONE_LOOK, Goal, Standing, judge, looks
 from toolkit.stats.resampling import Floats, Interval
 from toolkit.stats.sequential import Estimate, boundaries, interval_at, spearman_estimate
 

@@ -15,7 +15,7 @@ from toolkit.errors import ToolkitError
 from toolkit.executors.local import Display
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.reconcile import Plan, carry_out, make_plan, no_display, preview
-from toolkit.launching.request import LaunchRequest
+from toolkit.launching.request import POPULATION, LaunchRequest
 from toolkit.planning.controller import controllers, submit_controller
 from toolkit.planning.goal import parse_goal
 from toolkit.planning.halving import best_of, halving_rule
@@ -49,7 +49,8 @@ class Waves:
         """Whether the hours of a wave are left."""
         if self.request.max_hours is None:
             return True
-        cost = estimate(list(wave.tasks.values()), lambda name: size_of(find_dataset(name, self.plan.data).manifest))
+        plan, tasks = self.plan, list(wave.tasks.values())
+        cost = estimate(tasks, lambda name: size_of(find_dataset(name, plan.data).manifest), plan.texts)
         return cost.hours <= self.request.max_hours
 
     def planned(self, wave: Wave) -> Plan:
@@ -62,12 +63,21 @@ def make_waves(request: WaveRequest) -> Waves:
     best = best_of(request.goal)
     goal = None if best or request.goal == ALL else parse_goal(request.goal)
     plan = make_plan(request.launch)
+    request = replace(request, launch=_frozen(request.launch, plan))
     if request.goal == ALL:
         return Waves(plan, Rest(), request)
     tasks = plan.tasks.values()
     if goal is None:
         return Waves(plan, halving_rule(tasks, best), request)
     return Waves(plan, stopping_rule(tasks, goal, request.first, request.max_nets), request)
+
+
+def _frozen(launch: LaunchRequest, plan: Plan) -> LaunchRequest:
+    """The launch with nets of the user's own by their frozen names: a controller must not read their files again."""
+    if not (plan.texts and launch.names_nets):
+        return launch
+    names = dict.fromkeys(task.architecture for task in plan.tasks.values())
+    return replace(launch, array=None, population=POPULATION, models=tuple(names))
 
 
 def preview_wave(waves: Waves) -> dict[str, Any]:

@@ -5,12 +5,13 @@ and no medium can be told to move its cursor, to change its title, or to show le
 """
 
 import re
+from typing import Any
 
 import markupsafe
+import orjson
 
-BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-"""Characters that change the direction of what is written (Unicode Standard Annex 9)."""
-HIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI}\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+from toolkit.visible import visible
+
 MARKDOWN = re.compile(
     r"[\\`*_|~$&@]|<(?=[A-Za-z/!?])|\](?=[(\[:])|^[#>+=-]|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)|:(?=//)|\.(?=\w*\.)"
 )
@@ -20,16 +21,6 @@ LATEX = {
 }  # fmt: skip
 FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
 """First letters, also wide ones, from which a spreadsheet takes a cell for a formula (OWASP, CSV Injection)."""
-
-
-def visible(text: str) -> str:
-    r"""``text`` on one line: runs of white space become one blank, control characters their number (``\x1b``)."""
-    return HIDDEN.sub(_spelled, " ".join(text.split()))
-
-
-def _spelled(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
 def terminal(text: str) -> str:
@@ -66,3 +57,17 @@ def latex(text: str) -> str:
 def html(text: str) -> markupsafe.Markup:
     """``text`` for an HTML element or a quoted attribute."""
     return markupsafe.escape(visible(text))
+
+
+def script(document: Any) -> markupsafe.Markup:
+    """``document`` as JSON for an HTML ``<script>`` element: no text in it ends the element or begins a comment."""
+    text = orjson.dumps(_visible_texts(document)).decode()
+    return markupsafe.Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _visible_texts(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {visible(str(key)): _visible_texts(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_visible_texts(value) for value in document]
+    return visible(document) if isinstance(document, str) else document

@@ -9,19 +9,22 @@ from toolkit.files import atomic, write_atomic
 from toolkit.render import escape
 from toolkit.render.cells import cells, heading, numeric_columns
 
+PRINTED = 2_000
+"""Rows up to which a table is also written as Markdown and LaTeX: nobody prints more."""
 LONG = 60
 """Rows up to which a table is set in LaTeX in one piece; longer ones break over pages."""
 
 
 def write_tables(tables: list[Table], folder: Path) -> None:
-    """Write every table into ``folder`` as CSV, Parquet, Markdown and LaTeX."""
+    """Write every table into ``folder`` as CSV and Parquet and, up to `PRINTED` rows, as Markdown and LaTeX."""
     for item in tables:
         with atomic(folder / f"{item.name}.csv") as temporary:
             spreadsheet(item.frame).write_csv(temporary)
         with atomic(folder / f"{item.name}.parquet") as temporary:
             item.frame.write_parquet(temporary)
-        write_atomic(folder / f"{item.name}.md", markdown(item).encode())
-        write_atomic(folder / f"{item.name}.tex", latex(item).encode())
+        if len(item.frame) <= PRINTED:
+            write_atomic(folder / f"{item.name}.md", markdown(item).encode())
+            write_atomic(folder / f"{item.name}.tex", latex(item).encode())
 
 
 def spreadsheet(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,5 +1,10 @@
-"""Figures as PNG and SVG. The same data gives the same bytes: no dates, no random ids."""
+"""Figures as PNG and SVG. The same data gives the same bytes: no dates, no random ids.
 
+No figure grows without bound: what has more rows or panels than a sheet of paper takes goes on in further files
+(`correlations`, `correlations-2`, ...), and after `SHEETS` of them in the page alone, which draws what is looked at.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +28,14 @@ FORMATS = ("png", "svg")
 DPI = 200
 VECTOR_POINTS = 20_000
 """Points up to which a scatter matrix stays vectors in the SVG."""
+MATRIX, GRID = 13, 60
+"""Datasets up to which a figure sets each against each: as points, and as a number in a grid."""
+SHEETS = 3
+"""Files that one figure goes on in."""
+NUMBERED = 700
+"""Cells of a grid up to which each has its number written in it."""
+ROWS, PANELS, GAIN_TARGETS = 60, 24, 12
+"""Rows, small plots and targets of one sheet."""
 STYLE = {
     "svg.hashsalt": "toolkit",
     "svg.fonttype": "none",
@@ -39,21 +52,42 @@ STYLE = {
 }
 
 
-def figures(report: Report) -> dict[str, "Figure"]:
-    """Every figure that ``report`` has data for, by name."""
+def figures(report: Report) -> Iterator[tuple[str, "Figure"]]:
+    """Every figure that ``report`` has data for, with its name; one at a time, for a sheet takes megabytes."""
     import matplotlib
 
-    found = {}
     with matplotlib.rc_context(STYLE):
         if "pairs" in report.tables:
-            found["scatter"] = scatter_matrix(report) if len(report.data.datasets) > 2 else scatter_pair(report)
-            found["correlations"] = forest(report)
+            yield from _overview(report)
+            yield from _sheets("correlations", with_reference(report), ROWS, lambda rows: forest(report, rows))
         if "gains" in report.tables:
-            found["gains"] = gains(report)
-        found["distribution"] = distribution(report)
+            yield from _sheets("gains", _targets(report), GAIN_TARGETS, lambda targets: gains(report, targets))
+        names = report.tables["distribution"].frame["dataset"].unique(maintain_order=True).to_list()
+        yield from _sheets("distribution", names, PANELS, lambda part: distribution(report, part))
         if "attributes" in report.tables:
-            found["attributes"] = attributes(report)
-    return found
+            yield from _sheets("attributes", report.data.datasets, ROWS, lambda part: attributes(report, part))
+
+
+def _overview(report: Report) -> Iterator[tuple[str, "Figure"]]:
+    """All datasets against each other: points while they fit on a sheet, then numbers, and the reference's points."""
+    names, reference = report.data.datasets, report.roles.reference
+    if len(names) == 2:
+        yield "scatter", scatter_pair(report)
+    elif len(names) <= MATRIX:
+        yield "scatter", scatter_matrix(report)
+    else:
+        others = [name for name in names if name != reference]
+        yield from _sheets("scatter", others, PANELS, lambda part: scatter_reference(report, part))
+        if len(names) <= GRID:
+            yield "matrix", matrix(report)
+
+
+def _sheets(
+    name: str, items: Sequence[Any], size: int, draw: "Callable[[Sequence[Any]], Figure]"
+) -> Iterator[tuple[str, "Figure"]]:
+    """Figures of ``size`` items each, at most `SHEETS`."""
+    for number, start in enumerate(range(0, min(len(items), SHEETS * size), size), 1):
+        yield (name if number == 1 else f"{name}-{number}"), draw(items[start : start + size])
 
 
 def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
@@ -61,6 +95,9 @@ def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
     import matplotlib
 
     paths = [folder / f"{name}.{suffix}" for suffix in FORMATS]
+    with matplotlib.rc_context(STYLE):
+        figure.draw_without_rendering()  # makes the layout, which each format would make anew
+        figure.set_layout_engine("none")
     for path in paths:
         metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
         with atomic(path) as temporary, matplotlib.rc_context(STYLE):
@@ -146,12 +183,60 @@ def _write_rho(axis: "Axes", rho: float | None) -> None:
     _write(axis, f"{rho:.2f}", size=9, color="white" if abs(rho) > 0.6 else INK)
 
 
-def forest(report: Report) -> "Figure":
-    """Spearman of the reference with every other dataset, with intervals, largest on top."""
+def scatter_reference(report: Report, others: Sequence[str]) -> "Figure":
+    """The reference against each of ``others``, one point an architecture; Spearman's rho above."""
+    data, reference = report.data, report.roles.reference
+    rho = {row["other"]: row["spearman"] for row in with_reference(report)}
+    figure, axes = _small_plots(len(others))
+    for name, axis in zip(others, axes, strict=False):
+        axis.scatter(data.column(reference), data.column(name), s=6, c=ACCENT, alpha=0.5, lw=0, rasterized=True)
+        told = "n/a" if rho[name] is None else f"{rho[name]:.2f}"
+        axis.set_title(f"{label(name)}: {told}", size=7)
+        axis.tick_params(labelsize=5)
+    unit = f" ({data.unit})" if data.unit else ""
+    figure.supxlabel(label(f"{data.quantity} on {reference}{unit}"), size=8, color=INK)
+    figure.supylabel(f"{data.quantity}{unit}; above: Spearman's rho", size=8, color=INK)
+    return figure
+
+
+def matrix(report: Report) -> "Figure":
+    """Spearman between all datasets as a coloured grid, blue for agreement, red for reversal."""
+    names = report.data.datasets
+    rho = {(row["a"], row["b"]): row["spearman"] for row in report.tables["pairs"].frame.iter_rows(named=True)}
+    rho |= {(b, a): value for (a, b), value in rho.items()} | {(name, name): 1.0 for name in names}
+    figure = _figure(2 + 0.22 * len(names), 2 + 0.2 * len(names))
+    axis = figure.subplots()
+    _grid(axis, np.array([[rho[a, b] for b in names] for a in names], float), names, names)
+    axis.set_title("Spearman's rho between all datasets")
+    return figure
+
+
+def _small_plots(count: int) -> "tuple[Figure, Sequence[Axes]]":
+    """Room for ``count`` small plots, four in a row; what stays empty is not drawn."""
+    columns = min(4, count)
+    rows = -(-count // columns)
+    figure = _figure(2.1 * columns, 1.7 * rows + 0.3)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[:count]:
+        axis.locator_params(nbins=3)  # each tick's label is set anew in every drawing: most of a sheet's time
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    return figure, axes
+
+
+def with_reference(report: Report) -> list[dict[str, Any]]:
+    """The rows of the pairs that have a correlation with the reference, the other dataset as ``other``; best first."""
     reference = report.roles.reference
     pairs = report.tables["pairs"].frame.filter((pl.col("a") == reference) | (pl.col("b") == reference))
     other = pl.when(pl.col("a") == reference).then("b").otherwise("a")
-    rows = pairs.with_columns(other=other).drop_nulls("spearman").sort("spearman", "other").to_dicts()
+    return (
+        pairs.with_columns(other=other).sort("spearman", "other", descending=[True, False], nulls_last=True).to_dicts()
+    )
+
+
+def forest(report: Report, best_first: Sequence[dict[str, Any]]) -> "Figure":
+    """Spearman of the reference with other datasets (rows of `with_reference`), with intervals, largest on top."""
+    rows = [row for row in reversed(best_first) if row["spearman"] is not None]
     figure = _figure(5.5, 0.9 + 0.26 * len(rows))
     axis = figure.subplots()
     for y, row in enumerate(rows):
@@ -159,15 +244,24 @@ def forest(report: Report) -> "Figure":
     axis.set(yticks=range(len(rows)), yticklabels=[label(row["other"]) for row in rows], xlim=(-1.02, 1.02))
     _zero_line(axis)
     axis.set_xlabel("Spearman's rho, 95% interval over architectures")
-    axis.set_title(label(f"Does the ranking on {reference} hold elsewhere?"))
+    figure.suptitle(label(f"Does the ranking on {report.roles.reference} hold elsewhere?"), size=10, weight="bold")
     return figure
 
 
-def gains(report: Report) -> "Figure":
-    """For every target, what each subset of the reference gains over the reference."""
-    rows = report.tables["gains"].frame.filter(pl.col("kind") == "subset").drop_nulls("gain").to_dicts()
+def _targets(report: Report) -> list[str]:
+    """Targets with a gain, the smallest of the best gains first."""
+    rows = _gain_rows(report)
     best = {target: max(r["gain"] for r in rows if r["target"] == target) for target in {r["target"] for r in rows}}
-    targets = sorted(best, key=lambda target: (best[target], target))
+    return sorted(best, key=lambda target: (best[target], target))
+
+
+def _gain_rows(report: Report) -> list[dict[str, Any]]:
+    return report.tables["gains"].frame.filter(pl.col("kind") == "subset").drop_nulls("gain").to_dicts()
+
+
+def gains(report: Report, targets: Sequence[str]) -> "Figure":
+    """For each of ``targets``, what each subset of the reference gains over the reference."""
+    rows = [row for row in _gain_rows(report) if row["target"] in targets]
     subsets = list(dict.fromkeys(row["subset"] for row in rows))
     figure = _figure(7, 1.3 + 0.115 * len(targets) * (len(subsets) + 1))
     axis = figure.subplots()
@@ -200,14 +294,11 @@ def _zero_line(axis: "Axes") -> None:
     axis.tick_params(axis="y", length=0)
 
 
-def distribution(report: Report) -> "Figure":
-    """Distribution function of every dataset's values, with exact bands."""
+def distribution(report: Report, names: Sequence[str]) -> "Figure":
+    """Distribution function of each of the datasets ``names``, with exact bands."""
     frame = report.tables["distribution"].frame
-    names = frame["dataset"].unique(maintain_order=True).to_list()
-    columns = min(4, len(names))
-    rows = -(-len(names) // columns)
-    figure = _figure(2.1 * columns, 1.7 * rows + 0.3)
-    for name, axis in zip(names, figure.subplots(rows, columns, squeeze=False).flat, strict=False):
+    figure, axes = _small_plots(len(names))
+    for name, axis in zip(names, axes, strict=False):
         part = frame.filter(pl.col("dataset") == name)
         axis.fill_between(
             part["at"], part["share_low"], part["share_high"], step="post", color=ACCENT, alpha=0.25, lw=0
@@ -215,27 +306,31 @@ def distribution(report: Report) -> "Figure":
         axis.step(part["at"], part["share"], where="post", color=ACCENT, lw=1.2)
         axis.set_title(label(name), size=8)
         axis.set_xlabel(label(report.data.scale(name)), size=7)
-    for axis in figure.axes[len(names) :]:
-        axis.set_axis_off()
     figure.supylabel("share of architectures at or below", size=8)
     return figure
 
 
-def attributes(report: Report) -> "Figure":
-    """Spearman of every dataset's values with every column of the architectures, as a coloured grid."""
+def attributes(report: Report, names: Sequence[str]) -> "Figure":
+    """Spearman of the values on the datasets ``names`` with every column of the architectures, as a coloured grid."""
     frame = report.tables["attributes"].frame
     columns = frame["column"].unique(maintain_order=True).to_list()
-    names = report.data.datasets
     figure = _figure(1.6 + 0.55 * len(columns), 1.2 + 0.24 * len(names))
     axis = figure.subplots()
     cells = {(r["dataset"], r["column"]): r.get("spearman") for r in frame.iter_rows(named=True)}
     grid = np.array([[cells[name, column] for column in columns] for name in names], float)
-    axis.imshow(grid, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(grid):
-        if np.isfinite(value):
+    _grid(axis, grid, names, [column.replace("_", " ") for column in columns])
+    figure.suptitle(f"Spearman of {report.data.quantity} with", size=8)
+    return figure
+
+
+def _grid(axis: "Axes", values: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Correlations as coloured cells with their numbers."""
+    image = axis.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    if values.size > NUMBERED:
+        axis.figure.colorbar(image, shrink=0.5, label="Spearman's rho")
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value) and values.size <= NUMBERED:
             colour = "white" if abs(value) > 0.6 else INK
             axis.text(column, row, f"{value:.2f}", ha="center", va="center", size=6, color=colour)
-    axis.set(yticks=range(len(names)), yticklabels=list(map(label, names)), xticks=range(len(columns)))
-    axis.set_xticklabels([label(column.replace("_", " ")) for column in columns], rotation=40, ha="right")
-    axis.set_title(f"Spearman of {report.data.quantity} with", size=8)
-    return figure
+    axis.set(yticks=range(len(rows)), yticklabels=list(map(label, rows)), xticks=range(len(columns)))
+    axis.set_xticklabels(list(map(label, columns)), rotation=40, ha="right", rotation_mode="anchor")

@@ -1,37 +1,56 @@
-"""The page: one HTML file with everything in it. Opens from a disk, offline, and asks nobody for anything."""
+"""The page: one HTML file with everything in it. Opens from a disk, offline, and asks nobody for anything.
+
+Python writes the words, the tables and the numbers (a JSON element); `page.js` draws the figures from them in the
+reader's browser with Observable Plot, whose source is embedded. So the page is there before any figure is drawn.
+"""
 
 from importlib import resources
+from typing import Any
 
 import jinja2
-import numpy as np
+import polars as pl
 from markupsafe import Markup
 
 from toolkit.analysis.document import Report
-from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.finding import TRANSFERS
 from toolkit.analysis.table import Table
 from toolkit.render import escape
 from toolkit.render.cells import cells, heading, numeric_columns
 
-SIZE, MARGIN = 420, 46
-"""Side of a scatter plot and room for its axes, in SVG units."""
 ROWS_SHOWN = 500
 """Rows of a table on the page; the files have all."""
-PLOTS = 24
+DIGITS = 5
+"""Significant digits of the numbers in the page's data: more than a pixel shows."""
+LIBRARIES = ("d3", "plot")
 
 
-def page(report: Report, drawings: dict[str, str]) -> str:
-    """The report as one HTML document; ``drawings`` are SVG documents by name."""
-    source = resources.files("toolkit.render").joinpath("page.html.j2").read_text()
+def page(report: Report) -> str:
+    """The report as one HTML document."""
     environment = jinja2.Environment(autoescape=True, finalize=_harmless, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(source).render(
+    data = page_data(report)
+    return environment.from_string(_file("page.html.j2")).render(
         name=report.data.name,
         finding=report.finding,
         problems=report.data.problems,
         settings=report.settings,
-        plots=[_plot(report.data, report.roles.reference, other) for other in _others(report)[:PLOTS]],
-        drawings={name: _inline(svg, name) for name, svg in drawings.items()},
+        reference=report.roles.reference,
+        transfers=TRANSFERS,
+        quantity=report.data.quantity,
+        datasets=report.data.datasets,
+        others=data["pairs"],
+        has_gains=bool(data["gains"]),
+        has_attributes=bool(data["attributes"]),
         tables=[_table(item) for item in report.tables.values()],
+        data=escape.script(data),
+        style=Markup(_file("page.css")),
+        script=Markup(_file("page.js")),
+        libraries=Markup("\n".join(_file(f"vendor/{name}.min.js") for name in LIBRARIES)),
+        licences=Markup("\n".join(_file(f"vendor/{name}.LICENSE.txt") for name in LIBRARIES)),
     )
+
+
+def _file(name: str) -> str:
+    return resources.files("toolkit.render").joinpath(name).read_text()
 
 
 def _harmless(value: object) -> object:
@@ -39,44 +58,68 @@ def _harmless(value: object) -> object:
     return escape.html(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _others(report: Report) -> list[str]:
-    return [name for name in report.data.datasets if name != report.roles.reference]
+def page_data(report: Report) -> dict[str, Any]:
+    """What the figures are drawn from: every net's value and rank on every dataset, and rows of a few tables."""
+    data, reference = report.data, report.roles.reference
+    net = {name: number for number, name in enumerate(data.architectures)}
+    columns = ("value", "value_low", "value_high", "rank", "rank_low", "rank_high")
+    ranking = report.tables["ranking"].frame if "ranking" in report.tables else pl.DataFrame()
+    by_dataset = {
+        name: [[net[row["architecture"]], *(_short(row[c]) for c in columns)] for row in part.iter_rows(named=True)]
+        for (name,), part in (ranking.partition_by("dataset", as_dict=True) if len(ranking) else {}).items()
+    }
+    return {
+        "reference": reference,
+        "transfers": TRANSFERS,
+        "quantity": data.quantity,
+        "nets": data.architectures,
+        "datasets": [{"name": d, "scale": data.scale(d), "rows": by_dataset.get(d, [])} for d in data.datasets],
+        "pairs": _with_reference(report),
+        "gains": _rows(report, "gains", ("target", "subset"), "gain", only=("kind", "subset")),
+        "attributes": _rows(report, "attributes", ("dataset", "column"), "spearman", name="rho"),
+        "distribution": _rows(report, "distribution", ("dataset", "at"), "share"),
+    }
 
 
-def _inline(svg: str, name: str) -> Markup:
-    """An SVG document as an element of the page; its ids get a prefix, for another figure has the same."""
-    body = svg[svg.index("<svg") :]
-    for sign in ('id="', 'href="#', "url(#"):
-        body = body.replace(sign, f"{sign}{name}-")
-    return Markup(body)
+def _with_reference(report: Report) -> list[dict[str, Any]]:
+    """Spearman of the reference with every other dataset, the largest first; those without one last."""
+    if "pairs" not in report.tables:
+        return []
+    reference, rows = report.roles.reference, []
+    for row in report.tables["pairs"].frame.iter_rows(named=True):
+        if reference in (row["a"], row["b"]):
+            other = row["b"] if row["a"] == reference else row["a"]
+            low, high = row["spearman_low"], row["spearman_high"]
+            kind = _kind(low, high) if other in report.roles.targets else "subset of the reference"
+            values = {"rho": _short(row["spearman"]), "low": _short(low), "high": _short(high)}
+            rows.append({"other": other, "n": row["n"], "kind": kind} | values)
+    return sorted(rows, key=lambda row: (row["rho"] is None, -(row["rho"] or 0)))
 
 
-def _plot(data: Measurements, x_name: str, y_name: str) -> dict[str, object]:
-    """Points of a scatter plot in SVG coordinates, with what a hover says, and the axes' ticks."""
-    x, y = data.column(x_name), data.column(y_name)
-    both = np.isfinite(x) & np.isfinite(y)
-    at_x, ticks_x = _axis(x[both], flip=False)
-    at_y, ticks_y = _axis(y[both], flip=True)
-    names = [name for name, has in zip(data.architectures, both, strict=True) if has]
-    labels = [f"{name}: {x_name} {a:.2f}, {y_name} {b:.2f}" for name, a, b in zip(names, x[both], y[both], strict=True)]
-    points = [{"x": f"{a:.1f}", "y": f"{b:.1f}", "label": c} for a, b, c in zip(at_x, at_y, labels, strict=True)]
-    scales = f"{x_name} ({data.scale(x_name)})", f"{y_name} ({data.scale(y_name)})"
-    return {"x": scales[0], "y": scales[1], "points": points, "ticks_x": ticks_x, "ticks_y": ticks_y, "size": SIZE}
+def _kind(low: float | None, high: float | None) -> str:
+    """The verdict's word, by the same thresholds as the finding's."""
+    if low is None or high is None:
+        return "open"
+    return "transfers" if low > TRANSFERS else "reversed" if high < 0 else "open"
 
 
-def _axis(values: np.ndarray, flip: bool) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Places of ``values`` along an axis, and three ticks (place, text)."""
-    if len(values) == 0:
-        return values, []
-    low, high = values.min(), values.max()
-    room = (high - low) or 1.0
+def _rows(
+    report: Report, table: str, keys: tuple[str, ...], value: str, name: str = "", only: tuple[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """A table's rows with ``keys``, a value and its interval."""
+    if table not in report.tables:
+        return []
+    frame = report.tables[table].frame
+    frame = frame.filter(pl.col(only[0]) == only[1]) if only else frame
+    columns = {value: name or value, f"{value}_low": "low", f"{value}_high": "high"}
+    return [
+        {key: _short(row[key]) for key in keys} | {short: _short(row.get(c)) for c, short in columns.items()}
+        for row in frame.iter_rows(named=True)
+    ]
 
-    def place(value: np.ndarray) -> np.ndarray:
-        share = (value - low) / room * 0.94 + 0.03
-        return MARGIN + (1 - share if flip else share) * (SIZE - MARGIN - 10) - (MARGIN - 10 if flip else 0)
 
-    ticks = np.array([low, (low + high) / 2, high])
-    return place(values), [(f"{a:.1f}", f"{v:.3g}") for a, v in zip(place(ticks), ticks, strict=True)]
+def _short(value: Any) -> Any:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def _table(item: Table) -> dict[str, object]:

@@ -13,12 +13,14 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from toolkit.launching.snapshot import StudySnapshot
+from toolkit.render.escape import terminal
 from toolkit.study import Study
 from toolkit.study import progress as heartbeat
 from toolkit.study.declared import Label, several_seeds
 from toolkit.study.logs import task_log
 from toolkit.study.outcomes import read_outcome
 from toolkit.study.states import STATES, State
+from toolkit.visible import visible_lines
 
 LOG_TAIL = 3  # lines
 NODES_SHOWN = 8
@@ -39,22 +41,22 @@ def overview(look: StudySnapshot) -> Group:
     running = _running_table(look)
     if running.row_count:
         parts.append(running)
-    parts += [Text(line, style="dim") for line in _range_lines(look)]
+    parts += [Text(terminal(line), style="dim") for line in _range_lines(look)]
     parts += [
-        Text(f"{count} tasks {reason}: squeue and scontrol show job say more", style="yellow")
+        Text(f"{count} tasks {terminal(reason)}: squeue and scontrol show job say more", style="yellow")
         for reason, count in look.stuck().items()
     ]
     if nodes := look.by_node():
         named = ", ".join(f"{count} on {node}" for node, count in list(nodes.items())[:NODES_SHOWN])
-        parts.append(Text(f"failed or lost: {named}", style="yellow"))
+        parts.append(Text(terminal(f"failed or lost: {named}"), style="yellow"))
     if look.warning:
-        parts.append(Text(f"warning: {look.warning}", style="yellow"))
+        parts.append(Text(f"warning: {terminal(look.warning)}", style="yellow"))
     return Group(*parts)
 
 
 def hint(look: StudySnapshot) -> Text:
     """Where to read why tasks failed, diverged or got lost."""
-    return Text(f"reasons: python -m toolkit.status {shlex.quote(str(look.study.path))} --failed", style="dim")
+    return Text(f"reasons: python -m toolkit.status {_quoted(look)} --failed", style="dim")
 
 
 def failures(look: StudySnapshot) -> Group:
@@ -62,12 +64,16 @@ def failures(look: StudySnapshot) -> Group:
     lines = [line for task_id in look.trouble() for line in _failure(look, task_id)]
     if not lines:
         return Group(Text("nothing failed"))
-    where = shlex.quote(str(look.study.path))
+    where = _quoted(look)
     return Group(
         *lines,
         Text(f"the log of one: python -m toolkit.logs {where} TASK", style="dim"),
         Text(f"run them again: python -m toolkit.launch --study {where}{_retry(look)}", style="dim"),
     )
+
+
+def _quoted(look: StudySnapshot) -> str:
+    return visible_lines(shlex.quote(str(look.study.path)))
 
 
 def _retry(look: StudySnapshot) -> str:
@@ -81,9 +87,10 @@ def _failure(look: StudySnapshot, task_id: str) -> list[Text]:
     """Who, what and why; for a task that could not say why itself, also the end of its log."""
     task, state = look.tasks[task_id], look.states[task_id]
     named = task.named(several_seeds(look.tasks.values()))
-    head = Text.assemble(task_id, " ", _styled(state.state), f" {named}")
+    head = Text.assemble(task_id, " ", _styled(state.state), " ", terminal(named))
     log = task_log(look.study, task_id).splitlines()[-LOG_TAIL:] if state.state == "lost" else []
-    return [head, Text(f"    {state.reason}"), *(Text(f"    {line}", style="dim") for line in log)]
+    tail = (Text(f"    {visible_lines(line)}", style="dim") for line in log)
+    return [head, Text(f"    {terminal(state.reason)}"), *tail]
 
 
 def _state_table(look: StudySnapshot) -> Table:
@@ -94,7 +101,7 @@ def _state_table(look: StudySnapshot) -> Table:
     shown = [state for state in STATES if total[state]]
     table = Table("dataset", *(Column(name, justify="right") for name in ("tasks", *shown)))
     for column, count in counts.items():
-        table.add_row(column, str(count.total()), *(_cell(state, count[state]) for state in shown))
+        table.add_row(Text(terminal(column)), str(count.total()), *(_cell(state, count[state]) for state in shown))
     if len(counts) > 1:
         table.add_section()
         table.add_row("all", str(total.total()), *(_cell(state, total[state]) for state in shown))
@@ -105,7 +112,7 @@ def _running_table(look: StudySnapshot) -> Table:
     table = Table("running", "dataset", "epoch", "images/s", "left", "error", "on")
     for task_id, state in look.states.items():
         if state.state == "running" and state.progress:
-            table.add_row(*running_cells(look.tasks[task_id], state.progress))
+            table.add_row(*map(Text, running_cells(look.tasks[task_id], state.progress)))
     return table
 
 
@@ -120,17 +127,17 @@ def _range_lines(look: StudySnapshot) -> list[str]:
 
 
 def running_cells(task: Label, progress: heartbeat.Progress) -> list[str]:
-    """The cells of a running task."""
+    """The cells of a running task, for a terminal."""
     share = progress.step / progress.steps if progress.steps else 0.0
     where = progress.job or f"{progress.host}:{progress.pid}"
     return [
-        task.architecture,
-        task.column,
+        terminal(task.architecture),
+        terminal(task.column),
         f"{progress.epoch + share:.1f}/{progress.epochs}" if progress.phase != "starting" else "starting",
         f"{progress.images_per_s:.0f}" if progress.images_per_s else "",
         duration(progress.seconds_left),
         f"{progress.error:.1%}" if progress.error is not None else "",
-        where + (f" (restart {progress.restarts})" if progress.restarts else ""),
+        terminal(where) + (f" (restart {progress.restarts})" if progress.restarts else ""),
     ]
 
 
@@ -190,8 +197,8 @@ class PoolDisplay:
         task = self.tasks[task_id]
         return Text.assemble(
             (f"{state:9}", STYLES.get(state, "")),
-            f" {task.named(self.several_seeds)}",
-            f": {reason}" if reason else "",
+            " ",
+            terminal(f"{task.named(self.several_seeds)}{': ' if reason else ''}{reason}"),
         )
 
 

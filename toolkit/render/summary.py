@@ -16,6 +16,9 @@ BEST = 5
 """Architectures shown of each dataset while there are few datasets."""
 FEW = 5
 """Datasets up to which every pair is printed; above, those with the reference and one matrix."""
+ALL = "Spearman between all datasets"
+ACROSS = 13
+"""Datasets whose matrix fits across a terminal."""
 COLUMNS = {
     "sequential": ("target", "nets", "rho", "rho_low", "rho_high", "verdict", "settled", "why"),
     "coverage": ("dataset", "scale", "paired", "of", "runs", "missing", "failed", "diverged", "min", "median", "max"),
@@ -26,6 +29,10 @@ COLUMNS = {
         *("dataset", "n", "flips", "of_pairs", "beyond_noise", "by_chance", "confirmed", "same_p"),
         *("top_5", "top_15", "regret"),
     ),
+    "noise": ("a", "b", "n", "spearman", "ceiling", "noiseless"),
+    "top": ("dataset", "n", "weighted_tau", "rbo", "lost_1", "lost_3", "lost_10", "lost_by_lot"),
+    "variance": ("source", "means", "deviation", "share"),
+    "concordance": ("nets", "left_out", "datasets", "kendall_w", "mean_rho", "p", "critical_difference"),
     "errata": ("where", "dataset", "printed", "found"),
 }
 
@@ -41,7 +48,7 @@ def summarise(report: Report) -> None:
     _show_best(out, report)
     if "pairs" in report.tables:
         _show_pairs(out, report)
-    for name in ("best-subset", "draws", "agreement"):
+    for name in ("best-subset", "draws", "agreement", "noise", "top", "variance", "concordance"):
         _show(out, report, name, digits=2)
     if "printed" in report.tables:
         _show_printed(out, report)
@@ -94,14 +101,31 @@ def _show_pairs(out: "Console", report: Report) -> None:
 
 
 def _show_matrix(out: "Console", report: Report) -> None:
-    """Spearman between all datasets, columns numbered to fit."""
-    frame = report.tables["matrix-spearman"].frame
-    short = {name: str(i) for i, name in enumerate(report.data.datasets, 1)}
+    """Spearman between datasets, columns numbered to fit; of many datasets those that tell most."""
+    frame, names = report.tables["matrix-spearman"].frame, _most_telling(report)
+    short = {name: str(i) for i, name in enumerate(names, 1)}
     rows = [
-        {"": f"{i} {row['dataset']}"} | {short[name]: number(row[name], digits=2) for name in short}
-        for i, row in enumerate(frame.iter_rows(named=True), 1)
+        {"": f"{short[row['dataset']]} {row['dataset']}"} | {short[name]: number(row[name], digits=2) for name in short}
+        for row in frame.iter_rows(named=True)
+        if row["dataset"] in short
     ]
-    show(out, "Spearman between all datasets", pl.DataFrame(rows))
+    hidden = len(report.data.datasets) - len(names)
+    reference = report.roles.reference
+    note = (
+        f"{hidden} more datasets, between these in their agreement with {reference}, are in the files" if hidden else ""
+    )
+    show(out, "Spearman between datasets" if hidden else "Spearman between all datasets", pl.DataFrame(rows), note=note)
+
+
+def _most_telling(report: Report) -> list[str]:
+    """At most `ACROSS` datasets: the reference, those that agree with it most, and those that agree least."""
+    names, reference = report.data.datasets, report.roles.reference
+    if len(names) <= ACROSS:
+        return names
+    row = next(r for r in report.tables["matrix-spearman"].frame.iter_rows(named=True) if r["dataset"] == reference)
+    known = sorted((name for name in names if name != reference and row[name] is not None), key=lambda n: -row[n])
+    half = (ACROSS - 1) // 2
+    return [reference, *known[:half], *known[max(half, len(known) - half) :]]
 
 
 def _show_printed(out: "Console", report: Report) -> None:

@@ -39,7 +39,8 @@ def show(
     right = {heading(column) for column in numeric_columns(frame)}
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for i, name in enumerate(headings):
-        width = max((len(terminal(row[i])) for row in rows), default=0)
+        words = map(len, terminal(name).split())  # a heading may take several lines, and is not cut
+        width = max((*words, *(len(terminal(row[i])) for row in rows)), default=0)
         if name in right:
             drawn.add_column(Text(terminal(name)), justify="right", min_width=width)
         else:

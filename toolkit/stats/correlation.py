@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special
 
 from toolkit.stats.kernels import rank_correlations
-from toolkit.stats.resampling import Floats, Ints, over_blocks
+from toolkit.stats.resampling import Draws, Floats, Ints, over_blocks
 
 Statistic = Literal["spearman", "kendall", "pearson"]
 MINIMUM = 4
@@ -36,32 +36,41 @@ def correlations(values: Floats, pairs: Ints) -> Correlations:
     return Correlations(*_weighted(values, pairs)(everyone)[..., 0])
 
 
-def bootstrap_correlations(values: Floats, pairs: Ints, resamples: int, seed: int) -> Correlations:
-    """The statistics on ``resamples`` draws with replacement of the rows of ``values`` (n, k); each (p, B).
+def bootstrap_correlations(values: Floats, pairs: Ints, draws: Draws) -> Correlations:
+    """The statistics on ``draws`` with replacement of the rows of ``values`` (n, k); each (p, B).
 
     All pairs see the same draws, so differences between pairs are paired.
     """
-    return Correlations(*over_blocks(_weighted(values, pairs), len(values), resamples, seed))
+    return Correlations(*over_blocks(_weighted(values, pairs), len(values), draws))
 
 
-def bootstrap_spearman(values: Floats, pairs: Ints, resamples: int, seed: int) -> Floats:
-    """Spearman's rho alone, on the draws that `bootstrap_correlations` makes of the same n and seed; (p, B)."""
+def bootstrap_spearman(values: Floats, pairs: Ints, draws: Draws) -> Floats:
+    """Spearman's rho alone, on the draws that `bootstrap_correlations` makes of the same rows; (p, B)."""
     ranks = _weighted_ranks(values, pairs, kendall=False)
-    return over_blocks(lambda weights: ranks(weights)[0], len(values), resamples, seed)
+    return over_blocks(lambda weights: ranks(weights)[0], len(values), draws)
 
 
-def bootstrap_pearson(values: Floats, pairs: Ints, resamples: int, seed: int) -> Floats:
-    """Pearson's r alone, on the draws that `bootstrap_correlations` makes of the same n and seed; (p, B)."""
-    return over_blocks(_weighted_pearson(values, pairs), len(values), resamples, seed)
+def bootstrap_pearson(values: Floats, pairs: Ints, draws: Draws) -> Floats:
+    """Pearson's r alone, on the draws that `bootstrap_correlations` makes of the same rows; (p, B)."""
+    return over_blocks(_weighted_pearson(values, pairs), len(values), draws)
 
 
-def sparse_kendall(x: Floats, y: Floats, x_step: float, y_step: float) -> float:
-    """Tau-b of ``x`` and ``y`` (n,) rounded to their steps, so that swaps within the noise are ties, not discord.
+def sparse_kendall(values: Floats, errors: Floats, sure: float) -> Floats:
+    """Tau-b between all columns of ``values`` (n, k), NaN where there is none, over the rows that both have; (k, k).
 
-    The sparse tau of Yu et al. 2020 (arXiv 1902.08142), who round accuracies to 0.1 points.
+    Two rows that differ by no more than ``sure`` standard errors of their difference are a tie, not discord; ``errors``
+    are those of the values. After the sparse tau of Yu et al. 2020 (arXiv 1902.08142), who round values into bins:
+    there two values next to a bin's edge count as different, however near they are.
     """
-    rounded = np.stack([np.round(x / x_step), np.round(y / y_step)], axis=1)
-    return float(correlations(rounded, np.array([[0, 1]])).kendall[0])
+    n, k = values.shape
+    score, untied = np.zeros((k, k)), np.zeros((k, k))
+    for i in range(n - 1):
+        apart = values[i + 1 :] - values[i]
+        sign = np.where(np.abs(apart) > sure * np.hypot(errors[i + 1 :], errors[i]), np.sign(apart), 0.0)
+        score += sign.T @ sign
+        untied += np.abs(sign).T @ np.isfinite(apart).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(score / np.sqrt(untied * untied.T))
 
 
 Weighted = Callable[[Ints], Floats]
@@ -100,7 +109,7 @@ def _weighted_pearson(values: Floats, pairs: Ints) -> Weighted:
     def of(weights: Ints) -> Floats:
         if n < MINIMUM:
             return np.full((len(pairs), len(weights)), np.nan)
-        shares = weights / n
+        shares = weights / weights.sum(axis=1, keepdims=True)
         means, squares = np.split(shares @ moments, 2, axis=1)
         variances = squares - means**2
         variances[variances <= ROUNDING * squares] = np.nan

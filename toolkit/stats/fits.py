@@ -6,8 +6,8 @@ import numpy as np
 from scipy import special
 
 from toolkit.stats.correlation import ROUNDING
-from toolkit.stats.intervals import DEMING_FROM, interval_from
-from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval, over_blocks
+from toolkit.stats.intervals import DEMING_FROM, family_interval, interval_from
+from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Draws, Floats, Interval, over_blocks
 
 
 class Line(NamedTuple):
@@ -29,10 +29,11 @@ class OLS(NamedTuple):
     """Of y, with n - 2 degrees of freedom."""
 
 
-def ols(x: Floats, y: Floats) -> OLS:
+def ols(x: Floats, y: Floats, draws: Draws | None = None) -> OLS:
     """Least-squares line of ``y`` on ``x`` (n,), n >= 3, x not constant; intervals by Student's t with n - 2.
 
-    No intervals where the points lie on the line: without residuals nothing tells how far the line could be off.
+    No intervals where the points lie on the line: without residuals nothing tells how far the line could be off. Where
+    ``draws`` are of families, whose points leave the line together, intervals by `family_interval`.
     """
     n = len(x)
     dx, dy = x - x.mean(), y - y.mean()
@@ -52,27 +53,84 @@ def ols(x: Floats, y: Floats) -> OLS:
         float(intercept),
         NO_INTERVAL if on_line else Interval(float(intercept - half_intercept), float(intercept + half_intercept)),
     )
+    if draws and draws.family_count is not None:
+        line = _with_families(line, x, y, draws)
     return OLS(line, float(r2), float(1 - (1 - r2) * (n - 1) / (n - 2)), float(np.sqrt(variance)))
 
 
-def deming(x: Floats, y: Floats, noise_ratio: float, resamples: int, seed: int) -> Line:
+def _with_families(line: Line, x: Floats, y: Floats, draws: Draws) -> Line:
+    of_slope, of_intercept = _resampled(x, y, np.inf, draws)
+    families = draws.family_count or 0
+    return line._replace(
+        slope_interval=family_interval(line.slope, of_slope, families),
+        intercept_interval=family_interval(line.intercept, of_intercept, families),
+    )
+
+
+def deming(x: Floats, y: Floats, noise_ratio: float, draws: Draws) -> Line:
     """The line through ``x`` and ``y`` (n,) when both are measured with noise (Deming 1943).
 
     ``noise_ratio`` is the variance of y's noise over that of x's; 1 gives orthogonal regression. Intervals by
     bootstrap over rows, from `DEMING_FROM` of them on.
     """
-    columns = np.stack([x, y, x * x, x * y, y * y], axis=1)
-    slope, intercept = _deming(columns.mean(axis=0)[:, None], noise_ratio)
-    samples = over_blocks(lambda w: np.stack(_deming((w @ columns / len(x)).T, noise_ratio)), len(x), resamples, seed)
-    of_slope, of_intercept = (interval_from(DEMING_FROM, sample, len(x)) for sample in samples)
-    return Line(float(slope[0]), of_slope, float(intercept[0]), of_intercept)
+    slope, intercept = (float(v[0]) for v in _line(_columns(x, y).mean(axis=0)[:, None], noise_ratio))
+    of_slope, of_intercept = _resampled(x, y, noise_ratio, draws)
+    return Line(
+        slope,
+        interval_from(DEMING_FROM, slope, of_slope, len(x), draws),
+        intercept,
+        interval_from(DEMING_FROM, intercept, of_intercept, len(x), draws),
+    )
 
 
-def _deming(moments: Floats, ratio: float) -> tuple[Floats, Floats]:
-    """Slopes and intercepts (b,) from means of x, y, xx, xy, yy (5, b)."""
+def _columns(x: Floats, y: Floats) -> Floats:
+    return np.stack([x, y, x * x, x * y, y * y], axis=1)
+
+
+def _resampled(x: Floats, y: Floats, ratio: float, draws: Draws) -> Floats:
+    """Slopes and intercepts of resampled rows (2, B)."""
+    columns = _columns(x, y)
+    return over_blocks(
+        lambda weights: np.stack(_line((weights @ columns).T / weights.sum(axis=1), ratio)), len(x), draws
+    )
+
+
+def _line(moments: Floats, ratio: float) -> tuple[Floats, Floats]:
+    """Slopes and intercepts (b,) from means of x, y, xx, xy, yy (5, b); least squares when all noise is y's."""
     x, y, xx, xy, yy = moments
     sxx, sxy, syy = xx - x * x, xy - x * y, yy - y * y
-    lean = syy - ratio * sxx
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = (lean + np.sqrt(lean**2 + 4 * ratio * sxy**2)) / (2 * sxy)
+        if np.isinf(ratio):
+            slope = sxy / sxx
+        else:
+            lean = syy - ratio * sxx
+            slope = (lean + np.sqrt(lean**2 + 4 * ratio * sxy**2)) / (2 * sxy)
     return slope, y - slope * x
+
+
+class LeftOut(NamedTuple):
+    """Each value as the others predict it; all (n,)."""
+
+    expected: Floats
+    low: Floats
+    high: Floats
+    p: Floats
+    """Two-sided, of no more than chance between the value and the line."""
+
+
+def left_out(x: Floats, y: Floats) -> LeftOut:
+    """``y`` (n,) as the least-squares line of all others on ``x`` predicts it, with `LEVEL` prediction intervals.
+
+    Externally studentized residuals (Cook & Weisberg 1982, ch. 2), Student's t with n - 3; n >= 5, ``x`` not constant.
+    """
+    n = len(x)
+    dx = x - x.mean()
+    leverage = 1 / n + dx**2 / (dx @ dx)
+    residual = y - y.mean() - (dx @ y) / (dx @ dx) * dx
+    alone = residual / (1 - leverage)
+    variance = np.maximum(residual @ residual - residual * alone, 0) / (n - 3)
+    error = np.sqrt(variance / (1 - leverage))
+    half = special.stdtrit(n - 3, (1 + LEVEL) / 2) * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * special.stdtr(n - 3, -np.abs(alone / error))
+    return LeftOut(y - alone, y - alone - half, y - alone + half, np.where(np.isfinite(p), p, 1.0))

@@ -3,14 +3,18 @@
 import numpy as np
 from scipy import special
 
-from toolkit.stats.correlation import MINIMUM, ROUNDING, Statistic
-from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval, percentile_interval
+from toolkit.stats.correlation import MINIMUM, ROUNDING, Statistic, p_value
+from toolkit.stats.resampling import LEVEL, NO_INTERVAL, UNDEFINED_ALLOWED, Draws, Floats, Interval, percentile_interval
 
 BOOTSTRAP_FROM: dict[Statistic, int] = {"spearman": 20, "kendall": 10, "pearson": 100}
 """Rows from which percentiles of the bootstrap hold what they say; fewer take Fisher's z (docs/statistics.md)."""
 GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 200
 """Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, for a Deming line and for a
-correlation freed of noise; with fewer, no interval is given (docs/statistics.md)."""
+Pearson's r freed of noise; with fewer, no interval is given (docs/statistics.md)."""
+NOISELESS_FROM, SPLIT_FROM, BAND_FROM = 30, 20, 8
+"""The same for a Spearman's rho freed of noise, for components of variance, and for the band about a line."""
+FAMILIES_FROM = 8
+"""Families from which resampling them holds what it says; of fewer, no interval is given (docs/statistics.md)."""
 
 
 def clopper_pearson(wrong: Floats, images: Floats) -> tuple[Floats, Floats]:
@@ -25,18 +29,65 @@ def clopper_pearson(wrong: Floats, images: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def correlation_interval(statistic: Statistic, estimate: float, samples: Floats, n: int) -> Interval:
-    """`LEVEL` interval of a correlation ``estimate`` from ``n`` rows, with its bootstrap ``samples`` (B,).
+def correlation_interval(statistic: Statistic, estimate: float, samples: Floats, n: int, draws: Draws) -> Interval:
+    """`LEVEL` interval of a correlation ``estimate`` from ``n`` rows, with its bootstrap ``samples`` (B,) by ``draws``.
 
     Percentiles of the samples from `BOOTSTRAP_FROM` rows on; below, and where the estimate is 1 or -1,
     `fisher_interval` (none for a Kendall's tau of few rows: no error known holds there).
-    For a partial correlation given g columns, ``n`` is the rows less g.
+    For a partial correlation given g columns, ``n`` is the rows less g. Of families: `family_interval` on the scale of
+    Fisher's z.
     """
+    if draws.family_count is not None:
+        z, half = _family_z(estimate, samples, draws.family_count)
+        low, high = np.tanh(z - half), np.tanh(z + half)
+        return Interval(float(low), float(high)) if low < high else NO_INTERVAL
     if n >= BOOTSTRAP_FROM[statistic] and abs(estimate) < 1 - ROUNDING:
         return percentile_interval(samples)
     if statistic == "kendall" and n < BOOTSTRAP_FROM[statistic]:
         return NO_INTERVAL
     return fisher_interval(statistic, estimate, n)
+
+
+def p_of(statistic: Statistic, x: Floats, y: Floats, estimate: float, samples: Floats, draws: Draws) -> float:
+    """Two-sided p of no association: `p_value`, or of families by the same error as `correlation_interval`."""
+    if draws.family_count is None:
+        return p_value(statistic, x, y, estimate, draws.seed)
+    return family_p(estimate, samples, draws.family_count)
+
+
+def family_p(estimate: float, samples: Floats, families: int) -> float:
+    """Two-sided p of no correlation from ``samples`` (B,) that drew whole ``families``."""
+    z, half = _family_z(estimate, samples, families)
+    freedom = max(families - 2, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = abs(z) / half * special.stdtrit(freedom, (1 + LEVEL) / 2)
+    return float(2 * special.stdtr(freedom, -t))
+
+
+def _family_z(estimate: float, samples: Floats, families: int) -> tuple[float, float]:
+    """Fisher's z of a correlation, and half of its interval's width."""
+    inside = 1 - ROUNDING
+    z = float(np.arctanh(np.clip(estimate, -inside, inside)))
+    return z, _spread_half(np.arctanh(np.clip(samples, -inside, inside)), families)
+
+
+def family_interval(estimate: float, samples: Floats, families: int) -> Interval:
+    """`LEVEL` interval about an ``estimate`` whose ``samples`` (B,) drew whole ``families``.
+
+    The samples' standard deviation, widened for few families, times Student's t with ``families`` - 2 degrees of
+    freedom (as with few clusters, Cameron & Miller 2015, J. Hum. Resour. 50:317; percentiles are too narrow there).
+    None of fewer than `FAMILIES_FROM`.
+    """
+    half = _spread_half(samples, families)
+    return Interval(float(estimate - half), float(estimate + half)) if half > 0 else NO_INTERVAL
+
+
+def _spread_half(samples: Floats, families: int) -> float:
+    defined = samples[np.isfinite(samples)]
+    if families < FAMILIES_FROM or len(defined) < (1 - UNDEFINED_ALLOWED) * len(samples):
+        return float("nan")
+    quantile = special.stdtrit(families - 2, (1 + LEVEL) / 2)
+    return float(quantile * np.sqrt(families / (families - 2)) * defined.std(ddof=1))
 
 
 def fisher_interval(statistic: Statistic, estimate: float, n: int) -> Interval:
@@ -63,6 +114,28 @@ def fisher_interval(statistic: Statistic, estimate: float, n: int) -> Interval:
     return Interval(float(min(low, estimate)), float(max(high, estimate)))
 
 
-def interval_from(least: int, samples: Floats, n: int) -> Interval:
-    """Percentiles of bootstrap ``samples`` (B,) from ``n`` rows; none when these are fewer than ``least``."""
-    return percentile_interval(samples) if n >= least else NO_INTERVAL
+def interval_from(least: int, estimate: float, samples: Floats, n: int, draws: Draws) -> Interval:
+    """Percentiles of bootstrap ``samples`` (B,) from ``n`` rows; none when these are fewer than ``least``.
+
+    Of families: `family_interval` about the ``estimate``.
+    """
+    if n < least:
+        return NO_INTERVAL
+    return (
+        percentile_interval(samples)
+        if draws.family_count is None
+        else family_interval(estimate, samples, draws.family_count)
+    )
+
+
+def share_interval(share: float, samples: Floats, n: int, draws: Draws) -> Interval:
+    """`LEVEL` interval of a ``share`` between 0 and 1 from ``n`` rows, as `family_interval` on the scale of the logit.
+
+    Rows drawn one by one count as families of one. None of fewer than `SPLIT_FROM` rows, nor of a share of 0 or 1.
+    """
+    if n < SPLIT_FROM or not 0 < share < 1:
+        return NO_INTERVAL
+    units = n if draws.family_count is None else draws.family_count
+    half = _spread_half(np.asarray(special.logit(samples)), units)
+    low, high = special.expit(special.logit(share) - half), special.expit(special.logit(share) + half)
+    return Interval(float(low), float(high)) if low < high else NO_INTERVAL

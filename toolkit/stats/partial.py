@@ -3,10 +3,10 @@
 import numpy as np
 
 from toolkit.stats.correlation import bootstrap_spearman, correlations
-from toolkit.stats.resampling import Floats
+from toolkit.stats.resampling import Draws, Floats
 
 
-def partial_spearman(values: Floats, resamples: int, seed: int) -> tuple[float, Floats]:
+def partial_spearman(values: Floats, draws: Draws) -> tuple[float, Floats]:
     """Spearman's rho of the first two columns of ``values`` (n, 2 + g) given the other g, and (B,) resamples of it.
 
     From the inverse of the matrix of rank correlations (Kendall 1970, ch. 8, for one given column). NaN where a
@@ -15,7 +15,7 @@ def partial_spearman(values: Floats, resamples: int, seed: int) -> tuple[float, 
     k = values.shape[1]
     pairs = np.argwhere(np.triu(np.ones((k, k)), 1))
     estimate = _partial(correlations(values, pairs).spearman[:, None], pairs, k)
-    samples = _partial(bootstrap_spearman(values, pairs, resamples, seed), pairs, k)
+    samples = _partial(bootstrap_spearman(values, pairs, draws), pairs, k)
     return float(estimate[0]), samples
 
 

@@ -28,19 +28,43 @@ class Interval(NamedTuple):
 NO_INTERVAL = Interval(float("nan"), float("nan"))
 
 
-def blocks(n: int, resamples: int, seed: int) -> Iterator[Ints]:
-    """Draws with replacement of n rows as weights (b, n): how often each row was drawn. Rows sum to n."""
-    for block, start in enumerate(range(0, resamples, BLOCK)):
-        b = min(BLOCK, resamples - start)
-        rows = np.random.default_rng([seed, block]).integers(n, size=(b, n))
-        flat = (rows + n * np.arange(b)[:, None]).ravel()
-        yield np.bincount(flat, minlength=b * n).reshape(b, n)
+class Draws(NamedTuple):
+    """How rows are resampled: how often, by which seed, and in which families."""
+
+    resamples: int
+    seed: int
+    families: Ints | None = None
+    """Label of each row (n,); rows of one label are drawn together (cluster bootstrap). None: row by row."""
+
+    def among(self, rows: NDArray[np.bool_] | Ints) -> "Draws":
+        """The same for ``rows``, a mask (n,) or row numbers."""
+        return self if self.families is None else self._replace(families=self.families[rows])
+
+    @property
+    def family_count(self) -> int | None:
+        """Number of families; None where rows are drawn one by one."""
+        return None if self.families is None else len(np.unique(self.families))
 
 
-def over_blocks(function: Callable[[Ints], Floats], n: int, resamples: int, seed: int) -> Floats:
+def blocks(n: int, draws: Draws) -> Iterator[Ints]:
+    """Draws with replacement of n rows as weights (b, n): how often each row was drawn.
+
+    Rows of weights sum to n, or, where whole families are drawn, to the size of those that were.
+    """
+    labels = np.arange(n) if draws.families is None else np.unique(draws.families, return_inverse=True)[1]
+    units = int(labels.max()) + 1 if n else 0
+    for block, start in enumerate(range(0, draws.resamples, BLOCK)):
+        b = min(BLOCK, draws.resamples - start)
+        drawn = np.random.default_rng([draws.seed, block]).integers(units, size=(b, units))
+        flat = (drawn + units * np.arange(b)[:, None]).ravel()
+        weights = np.bincount(flat, minlength=b * units).reshape(b, units)
+        yield weights if draws.families is None else weights[:, labels]
+
+
+def over_blocks(function: Callable[[Ints], Floats], n: int, draws: Draws) -> Floats:
     """``function`` of each block's weights (b, n) -> (..., b), on all allowed cores, joined to (..., resamples)."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return np.concatenate(list(pool.map(function, blocks(n, resamples, seed))), axis=-1)
+        return np.concatenate(list(pool.map(function, blocks(n, draws))), axis=-1)
 
 
 def percentile_interval(samples: Floats) -> Interval:

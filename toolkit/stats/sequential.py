@@ -18,7 +18,7 @@ import numpy as np
 from scipy import optimize, special
 
 from toolkit.stats.correlation import MINIMUM, midranks
-from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval
+from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval, Ints
 
 SPENT_EARLY = 0.4
 """Share of the 5% spent evenly over log n; the rest goes by the third power of n, most of it at the end. Our choice:
@@ -36,11 +36,12 @@ class Estimate(NamedTuple):
     n: int
 
 
-def spearman_estimate(x: Floats, y: Floats) -> Estimate:
+def spearman_estimate(x: Floats, y: Floats, families: Ints | None = None) -> Estimate:
     """Spearman's rho of ``x`` and ``y`` (n,), finite, with the standard error of arctanh(rho) by influence functions.
 
     NaN when n < `MINIMUM` or a column is constant. Where the sample's ranks agree (or disagree) entirely, rho is taken
-    as if one pair of neighbours were swapped: Fisher's z has no end there.
+    as if one pair of neighbours were swapped: Fisher's z has no end there. Influences of rows of one label in
+    ``families`` (n,) are summed before they are squared: such rows go the same way.
     """
     n = len(x)
     if n < MINIMUM or np.ptp(x) == 0 or np.ptp(y) == 0:
@@ -54,7 +55,8 @@ def spearman_estimate(x: Floats, y: Floats) -> Estimate:
     of_xx = f * f + 2 * _above(x, f) - 3 * xx
     of_yy = g * g + 2 * _above(y, g) - 3 * yy
     influence = of_xy / np.sqrt(xx * yy) - rho / 2 * (of_xx / xx + of_yy / yy)
-    by_influence = np.sqrt(influence @ influence / n / (n - 1)) / (1 - rho**2)
+    sums = influence if families is None else np.bincount(np.unique(families, return_inverse=True)[1], influence)
+    by_influence = np.sqrt(sums @ sums / n / (n - 1)) / (1 - rho**2)
     return Estimate(rho, float(max(by_influence, np.sqrt((1 + rho**2 / 2) / (n - 3)))), n)
 
 

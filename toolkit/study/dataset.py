@@ -1,8 +1,10 @@
 """Dataset: a folder with one ``.beton`` per split and ``dataset.json``, its manifest."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -11,13 +13,15 @@ from toolkit.names import unknown
 from toolkit.study.model import FrozenModel
 
 MANIFEST = "dataset.json"
+CLAIMS = ("classes", "class_names", "content_hash", "mean", "mean_over", "metric", "std")
+"""Fields of a manifest that a result's meaning rests on: what is measured, on which classes, of which images."""
 Metric = Literal["top1", "top5"]
 
 
 class Split(FrozenModel):
     """One ``.beton`` file: its name in the folder, size in bytes, and labels counted."""
 
-    file: str
+    file: str = Field(pattern=r"^[^/\x00]+$")
     bytes: int = Field(ge=1)
     samples: int = Field(ge=1)
     class_counts: tuple[int, ...]
@@ -46,6 +50,8 @@ class Encoding(FrozenModel):
     side: Literal["longest", "shortest"] = "longest"
     jpeg_quality: int = Field(90, ge=1, le=100)
     raw_proportion: float | None = None
+    grey_bits: int = Field(16, ge=1, le=16)
+    """The largest number of so many bits is white where a source's 16-bit grey states no range."""
 
 
 class Parent(FrozenModel):
@@ -86,20 +92,38 @@ class Manifest(FrozenModel):
     content_hash: str
     """BLAKE3 over labels and encoded images in order, split after split (train first)."""
     skipped: tuple[Skipped, ...] = ()
+    max_bad: int | None = Field(None, ge=0)
+    """Images that may be missing: when the set is written, and as corrupt in an epoch. None: it was not recorded."""
     split_rule: str = ""
     """How train and val were told apart when the source has no validation split (share, seed)."""
     parent: Parent | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     """What a source wants to add (options, versions, a funnel of counts)."""
+    manifest_hash: str = ""
+    """SHA-256 over the fields of `CLAIMS`; empty: written before there was one."""
+
+    def sealed(self) -> Self:
+        """The same with its `manifest_hash`."""
+        return self.model_copy(update={"manifest_hash": self._claims_hash()})
+
+    def _claims_hash(self) -> str:
+        claims = json.dumps(self.model_dump(mode="json", include=set(CLAIMS)), sort_keys=True)
+        return hashlib.sha256(claims.encode()).hexdigest()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":
+        if self.manifest_hash and self.manifest_hash != self._claims_hash():
+            raise ValueError(f"{', '.join(CLAIMS)} are not those that were written: restore it, or write it again")
         for key, split in self.splits.items():
             if len(split.class_counts) != len(self.classes):
                 raise ValueError(f"splits.{key} counts {len(split.class_counts)} classes of {len(self.classes)}")
         if self.class_names and len(self.class_names) != len(self.classes):
             raise ValueError(f"{len(self.class_names)} class_names for {len(self.classes)} classes")
         return self
+
+    def losable(self, split: str) -> int:
+        """Corrupt samples of a split that an epoch may leave out; more, and the rest is no longer the set."""
+        return max(1, self.splits[split].samples // 100) if self.max_bad is None else self.max_bad
 
 
 class Dataset(NamedTuple):

@@ -28,14 +28,16 @@ ENTRY = ID_LENGTH + 14
 ID = re.compile(rb'\{"id": ?"([0-9a-f]+)"')
 HEAD = re.compile(
     rb'\{"id":"([0-9a-f]{16})","task":\{"architecture":"([^"\\]+)","dataset":"([^"\\]+)","dataset_hash":"([^"\\]*)",'
+    rb'(?:"manifest_hash":"([^"\\]*)",)?'
 )
 TAIL = re.compile(rb'"seed":(\d+),"start":null\}\}$')
 """How a line of `add` begins and ends, for a task without a start: what people know it by is had without its JSON."""
 TAIL_LENGTH = 48
+WHOLE_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 FEW = 500
 """Up to so many tasks are looked up one by one; for more a file is read through."""
-LARGEST = 4 << 30
-"""Bytes of the largest file that is read (millions of tasks; our choice)."""
+LARGEST = 1 << 30
+"""Bytes of the largest file that is read (a million tasks; our choice)."""
 
 
 class Label(NamedTuple):
@@ -46,6 +48,7 @@ class Label(NamedTuple):
     """As `Task.column`."""
     seed: int
     dataset_hash: str
+    manifest_hash: str = ""
 
     @property
     def dataset(self) -> str:
@@ -87,8 +90,8 @@ def labels(folder: Path) -> dict[str, Label]:
             head, tail = HEAD.match(line), TAIL.search(line, max(0, len(line) - TAIL_LENGTH))
             if head and tail:
                 task_id, *texts = head.groups()
-                architecture, dataset, content = (intern(text.decode()) for text in texts)
-                found[task_id.decode()] = Label(architecture, dataset, int(tail[1]), content)
+                architecture, dataset, content, manifest = (intern((text or b"").decode()) for text in texts)
+                found[task_id.decode()] = Label(architecture, dataset, int(tail[1]), content, manifest)
             else:
                 task_id, task = _document(path, number, line)
                 found[task_id] = _label(f"{path}:{number}", task)
@@ -99,7 +102,8 @@ def _label(where: str, task: dict[str, Any]) -> Label:
     try:
         start = task.get("start")
         column = f"{task['dataset']}<-{start['dataset']}" if start else task["dataset"]
-        return Label(intern(task["architecture"]), intern(column), task.get("seed", 0), intern(task["dataset_hash"]))
+        hashes = intern(task["dataset_hash"]), intern(task.get("manifest_hash", ""))
+        return Label(intern(task["architecture"]), intern(column), task.get("seed", 0), *hashes)
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(where, error) from error
 
@@ -191,8 +195,10 @@ def _documents(path: Path, wanted: Set[str] | None = None) -> Iterator[tuple[str
 def _document(path: Path, number: int, line: bytes) -> tuple[str, dict[str, Any]]:
     try:
         document = orjson.loads(line)
-        return document["id"], document["task"]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        if not WHOLE_ID.fullmatch(document["id"]):  # it names files and folders
+            raise ValueError(f"{document['id'][:40]!r} is no id of a task")
+        return document["id"], {**document["task"]}
+    except (ValueError, KeyError, TypeError) as error:
         raise _damaged(f"{path}:{number}", error) from error
 
 
@@ -213,7 +219,7 @@ def _task(path: Path, fields: dict[str, Any]) -> Task:
         raise ToolkitError(f"{path.parent} holds a damaged task ({error!r})") from error
 
 
-TEXTS = ("architecture", "dataset", "dataset_hash", "recipe_name")
+TEXTS = ("architecture", "dataset", "dataset_hash", "manifest_hash", "recipe_name")
 PLAIN = {*TEXTS, "recipe", "seed", "start"}
 
 

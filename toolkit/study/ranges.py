@@ -5,6 +5,9 @@ from collections.abc import Iterable
 
 from toolkit.errors import UsageError
 
+MOST = 1_000_000
+"""Indices that one text may name (our choice)."""
+
 
 def parse_ranges(text: str, option: str, end: int | None = None) -> list[int]:
     """The indices that ``text`` names, in its order, each once.
@@ -24,6 +27,8 @@ def parse_ranges(text: str, option: str, end: int | None = None) -> list[int]:
             raise UsageError(f"{option} {text!r}: the range {part!r} runs backwards")
         if end is not None and last >= end:
             raise UsageError(f"{option} {text!r}: index {last} is out of range, the last one is {end - 1}")
+        if len(indices) + last - first >= MOST:
+            raise UsageError(f"{option} {text[:80]!r}: more than {MOST:,} indices by {part!r}")
         indices |= dict.fromkeys(range(first, last + 1))
     return list(indices)
 

@@ -60,6 +60,8 @@ class Provenance(FrozenModel):
     versions: dict[str, str] = Field(default_factory=dict)
     host: str = ""
     device: str = ""
+    arithmetic: str = ""
+    """How products were computed: float32, bfloat16, or tf32 (float32 of 10 bits of mantissa, on a GPU)."""
     job: str | None = None
     restarts: int = 0
     pack: int = 1

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, make_folder, temporary_name
+from toolkit.files import TEMPORARY, is_private, make_folder, of_another, read_regular, temporary_name, write_private
 from toolkit.names import unknown
 from toolkit.study import declared
+from toolkit.study.dataset import MANIFEST
 from toolkit.study.progress import Progress
 from toolkit.study.ranges import format_ranges
 from toolkit.study.result import Result
 from toolkit.study.task import Task
 
 FINAL = "final.pt"
+WEIGHTS_VERSION = 1
+"""Format of `FINAL` and of checkpoints: a dictionary with version, task, architecture, classes and model."""
 HALVING = "halving.json"
 """The rule of a study whose weak nets are cut off before their end (`toolkit.planning.halving`)."""
 DIRECTORIES = ("tasks", "submissions", "logs", "progress", "checkpoints", "results")
@@ -49,11 +52,9 @@ class Study:
         return self.path / "checkpoints" / task_id
 
     def final_weights(self, task_id: str) -> Path | None:
-        """The final weights of a task, in this study or in one beside it; None when there are none."""
+        """The final weights of a task; None when there are none."""
         own = self.checkpoint_folder(task_id) / FINAL
-        if own.is_file():
-            return own
-        return min(self.path.parent.glob(f"*/checkpoints/{task_id}/{FINAL}"), default=None)
+        return own if own.is_file() else None
 
     def has_final(self, task_id: str) -> bool:
         """Whether a transfer can start from the task."""
@@ -73,6 +74,7 @@ class Study:
                 make_folder(study.room(name))
         except OSError as error:
             raise ToolkitError(f"study {study.path} cannot be made ({error.strerror}: {error.filename})") from error
+        study.refuse_links_of_others()
         for name in ("results", "submissions"):
             if not os.access(study.room(name), os.W_OK | os.X_OK):
                 raise ToolkitError(
@@ -87,7 +89,36 @@ class Study:
         if not study.room("tasks").is_dir():
             known = [p.parent.name for p in study.path.parent.glob("*/tasks")]
             raise unknown("study", str(path), known, f"in {study.path.parent}")
+        study.refuse_links_of_others()
         return study
+
+    def refuse_links_of_others(self) -> None:
+        """Raise `ToolkitError` where one of its folders is another user's link: it may lead anywhere, at any time."""
+        for room in map(self.room, DIRECTORIES):
+            if room.is_symlink() and (whose := of_another(room)):
+                raise ToolkitError(f"{room} is a link and {whose}: make a folder or a link of your own of it")
+
+    def keep(self, texts: Mapping[str, str]) -> None:
+        """Keep sources and populations that tasks name, in ``nets/``. Raises `ToolkitError` when there is no room."""
+        for name, text in texts.items():
+            path = self.room("nets") / name
+            try:
+                make_folder(path.parent)
+                if not path.exists():
+                    write_private(path, text.encode())
+            except OSError as error:
+                raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error
+
+    def texts(self) -> dict[str, str]:
+        """What `keep` kept, by file name. A source that others may write is left out: it would be run."""
+        texts = {}
+        for path in sorted(self.room("nets").glob("[!.]*@*.*")):
+            try:
+                if path.suffix == ".json" or is_private(path):
+                    texts[path.name] = read_regular(path).decode()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ToolkitError(f"{path} cannot be read ({error})") from error
+        return texts
 
     def declare(self, tasks: Iterable[Task], known: Mapping[str, declared.Label] | None = None) -> dict[str, str]:
         """Add tasks to those the study is about. Declaring again what is declared changes nothing.
@@ -95,14 +126,26 @@ class Study:
         ``known``: the study's `labels`, if they were read already.
 
         Returns names of datasets that are, by their content, others that stand here already: by the name that stands.
+        Raises `UsageError` where a task was declared on a manifest that said something else.
         """
         tasks = list(tasks)
         known = self.labels() if known is None else known
         fresh = {task.id: task for task in tasks if task.id not in known}
+        again = [task for task in tasks if task.id in known]
+        for task in again:
+            self._check_manifest(task, known[task.id])
         if fresh:
             declared.add(self.room("tasks"), fresh)
-        columns = {(task.column, known[task.id].column) for task in tasks if task.id in known}
+        columns = {(task.column, known[task.id].column) for task in again}
         return {given: stands for given, stands in columns if given != stands}
+
+    def _check_manifest(self, task: Task, known: declared.Label) -> None:
+        """Raise `UsageError` when ``task`` was ``known`` with another manifest; version 0.1 noted none."""
+        if known.manifest_hash not in ("", task.manifest_hash):
+            raise UsageError(
+                f"classes, metric, mean or deviation in the {MANIFEST} of {task.dataset} are not those that study "
+                f"{self.path} was declared with: restore it, or launch another study"
+            )
 
     def tasks(self, wanted: Set[str] | None = None) -> dict[str, Task]:
         """Declared tasks by id, in the order of declaration: all, or those of the ``wanted`` ids.

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from toolkit.errors import ToolkitError
 from toolkit.files import open_own, read_regular
 from toolkit.study.model import FrozenModel
 from toolkit.study.progress import LOST_AFTER_S
 from toolkit.study.study import Study
+from toolkit.study.task import TaskId
 
 ExecutorName = Literal["slurm", "local", "debug"]
 
@@ -25,10 +28,10 @@ class Submission(FrozenModel):
     """The document ``submissions/NAME.json``. It is written before anything is queued, under the study's lock."""
 
     version: Literal[1] = 1
-    name: str
+    name: str = Field(pattern=r"^[^./\x00][^/\x00]*$")
     """Unique; also the Slurm job's name, so that the queue can be read even when sbatch's answer was lost."""
     executor: ExecutorName
-    elements: tuple[tuple[str, ...], ...]
+    elements: tuple[tuple[TaskId, ...], ...]
     """Task ids by array index (or by what a local worker takes at a time)."""
     pack: int = 1
     """Tasks side by side; 0: as many as measuring suggests."""
@@ -41,7 +44,7 @@ class Submission(FrozenModel):
     """Epochs after which its tasks are saved and left (a rung of ``--halving``); None: they are trained to the end."""
     code: str | None = None
     """Digest of the code that its elements run, or refuse to run without (`toolkit.executors.code`)."""
-    job: str | None = None
+    job: str | None = Field(None, pattern=r"^[0-9]+$")
     """Slurm's id of the array, once sbatch has answered."""
     host: str
     """Where the launcher ran."""
@@ -93,8 +96,15 @@ def record_path(study: Study, submission: Submission) -> Path:
 
 def submissions(study: Study) -> list[Submission]:
     """All submissions of a study, oldest first. Raises `ToolkitError` on a damaged record."""
-    found = [Submission.read(path) for path in study.room("submissions").glob("[!.]*.json")]
+    found = [_read_record(path) for path in study.room("submissions").glob("[!.]*.json")]
     return sorted(found, key=lambda submission: submission.created)
+
+
+def _read_record(path: Path) -> Submission:
+    submission = Submission.read(path)
+    if submission.name != path.stem:
+        raise ToolkitError(f"{path} is the record of {submission.name}: a copy under another name; delete it")
+    return submission
 
 
 def launcher_lives(study: Study, submission: Submission) -> bool:

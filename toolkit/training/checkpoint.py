@@ -9,12 +9,11 @@ import torch
 from toolkit.errors import ToolkitError
 from toolkit.files import TEMPORARY, atomic, make_folder
 from toolkit.study.result import Evaluation
-from toolkit.study.study import FINAL, Study
+from toolkit.study.study import FINAL, WEIGHTS_VERSION, Study
 from toolkit.study.task import Start
 from toolkit.training.init_weights import find_final
 from toolkit.training.trainer import Clock, Trainer, head_names
 
-VERSION = 1
 LATEST = "latest.pt"
 
 
@@ -29,13 +28,14 @@ def save(study: Study, trainer: Trainer) -> None:
         "clock": asdict(trainer.clock),
         "resumes": trainer.resumes,
         "optimizer": trainer.optimizer.state_dict(),
+        **({"average": trainer.average.state()} if trainer.average else {}),
     }
     _write(study.checkpoint_folder(trainer.task.id) / LATEST, state)
 
 
 def save_final(study: Study, trainer: Trainer) -> None:
     """Keep the finished net's weights, for tasks that start from them. Raises `ToolkitError` as `save`."""
-    _write(study.checkpoint_folder(trainer.task.id) / FINAL, _head(trainer))
+    _write(study.checkpoint_folder(trainer.task.id) / FINAL, _head(trainer) | {"model": trainer.evaluated.state_dict()})
 
 
 def drop(study: Study, task_id: str) -> None:
@@ -58,6 +58,8 @@ def resume(study: Study, trainer: Trainer) -> bool:
         raise ToolkitError(f"{path} belongs to task {state['task']}, not {trainer.task.id}; remove it to start over")
     _load(path, trainer, state["model"])
     trainer.optimizer.load_state_dict(state["optimizer"])
+    if trainer.average:
+        trainer.average.load(state["average"])
     trainer.epoch, trainer.step = state["epoch"], state["step"]
     trainer.loss_sum.fill_(state["loss_sum"])
     trainer.evaluations = [Evaluation.model_validate(evaluation) for evaluation in state["evaluations"]]
@@ -72,7 +74,10 @@ def start_from(study: Study, trainer: Trainer, start: Start) -> None:
     Raises `ToolkitError` as `resume`.
     """
     path = find_final(study, start.task)
-    weights = _read(path, trainer)["model"]
+    state = _read(path, trainer)
+    if state["task"] != start.task:
+        raise ToolkitError(f"{path} belongs to task {state['task']}, not {start.task}: train that one again")
+    weights = state["model"]
     own = trainer.net.state_dict()
     head = set(head_names(trainer.net, trainer.classes))
     fresh = {name for name in own if name in head or own[name].shape != weights[name].shape}
@@ -81,7 +86,7 @@ def start_from(study: Study, trainer: Trainer, start: Start) -> None:
 
 def _head(trainer: Trainer) -> dict[str, Any]:
     return {
-        "version": VERSION,
+        "version": WEIGHTS_VERSION,
         "task": trainer.task.id,
         "architecture": trainer.task.architecture,
         "classes": trainer.classes,
@@ -104,8 +109,8 @@ def _read(path: Path, trainer: Trainer) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location=trainer.device, weights_only=True)
     except Exception as error:  # a damaged file raises whatever the unpickler met
         raise ToolkitError(f"{path} is no whole checkpoint ({error}); remove it to start over") from error
-    if not isinstance(state, dict) or state.get("version") != VERSION:
-        raise ToolkitError(f"{path} is no checkpoint of format {VERSION}; remove it to start over")
+    if not isinstance(state, dict) or state.get("version") != WEIGHTS_VERSION:
+        raise ToolkitError(f"{path} is no checkpoint of format {WEIGHTS_VERSION}; remove it to start over")
     if state["architecture"] != trainer.task.architecture:
         raise ToolkitError(f"{path} holds {state['architecture']}, not {trainer.task.architecture}")
     return state

@@ -8,12 +8,12 @@ from toolkit.study.study import FINAL, Study
 
 
 def find_final(study: Study, task_id: str) -> Path:
-    """Final weights of a task in this study or in one beside it. Raises `ToolkitError` when there are none."""
+    """Final weights of a task of this study. Raises `ToolkitError` when there are none."""
     if found := study.final_weights(task_id):
         return found
     result = study.result_path(task_id)
     why = ": ".join(filter(None, read_outcome(result))) if result.is_file() else "not finished"
     raise ToolkitError(
-        f"no {study.checkpoint_folder(task_id) / FINAL}, nor in the studies beside {study.path} "
+        f"no {study.checkpoint_folder(task_id) / FINAL} "
         f"(task {task_id} is {why}): train it first, then launch with --retry failed"
     )

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import local
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,9 @@ from toolkit.study.recipe import Recipe
 from toolkit.training.augment import DRAWS, center_crops, order, random_crops, uniforms
 
 Ints = npt.NDArray[np.int64]
-OnCorrupt = Literal["fail", "skip"]
 
 AHEAD = 3
 """Batches in work or waiting besides the one in use: what bounds the memory."""
-LOSABLE = 0.01
-"""Share of a split that may be left out as corrupt (one sample always may): beyond it the set is another one."""
 CHUNK = 16
 """Samples that one thread decodes at a time."""
 
@@ -73,25 +70,24 @@ class Pool:
 class Loader:
     """One split's batches, for training and for evaluation.
 
-    ``on_corrupt``: what a sample that does not decode does: "fail" raises `CorruptSample` where the batch is asked
-    for; "skip" leaves it out of the batch and counts it in ``skipped``, until those are more than `LOSABLE`: then the
-    batch raises `ToolkitError`.
+    ``losable``: how many samples that do not decode are left out of their batches and counted in ``skipped``; one more,
+    and the batch raises `ToolkitError`. None: the first one raises `CorruptSample` where its batch is asked for.
     """
 
-    def __init__(self, beton: Beton, pool: Pool, on_corrupt: OnCorrupt = "fail") -> None:
+    def __init__(self, beton: Beton, pool: Pool, losable: int | None = None) -> None:
         self.beton = beton
         self.pool = pool
-        self.on_corrupt = on_corrupt
+        self.losable = losable
         self.skipped: set[int] = set()
 
     def leave_out(self, samples: Sequence[int]) -> None:
         """Count samples as skipped. Raises `ToolkitError` when so many are that the rest is no longer the set."""
         self.skipped.update(samples)
-        lost, all_samples = len(self.skipped), len(self.beton)
-        if lost > max(1, LOSABLE * all_samples):
+        lost = len(self.skipped)
+        if lost > (self.losable or 0):
             raise ToolkitError(
-                f"{lost} of {all_samples} samples of {self.beton.path} are corrupt, more than the {LOSABLE:.0%} that "
-                "may be skipped: run data_prep.verify on the dataset, and write it again"
+                f"{lost} of {len(self.beton)} samples of {self.beton.path} are corrupt, more than the {self.losable} "
+                "that may be missing (--max-bad when it was written): run data_prep.verify on it, and write it again"
             )
 
     def steps(self, batch: int) -> int:
@@ -181,7 +177,7 @@ class _Pending:
     def batch(self) -> Batch:
         """Wait for it. Raises the first `CorruptSample` in order, unless such are skipped."""
         corrupt = [error for part in self.parts for error in part.result()]
-        if corrupt and self.loader.on_corrupt == "fail":
+        if corrupt and self.loader.losable is None:
             raise corrupt[0]
         plan = self.plan
         kept = self._kept([error.sample for error in corrupt])

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import socket
 import subprocess
 from functools import cache
@@ -9,7 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import toolkit
+from toolkit.cluster.image_file import DIGEST
+from toolkit.files import read_regular
 
+COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 REVISION = "REVISION"
 """File in a copy of the code that says the revision it was made from."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "opencv-python-headless", "ffcv")
@@ -27,8 +31,8 @@ def job_restarts() -> int:
 
 
 def image_digest() -> str | None:
-    """SHA-256 of the container image, as the launcher handed it in."""
-    return os.environ.get("TOOLKIT_IMAGE_DIGEST")
+    """SHA-256 of the container image, as the launcher handed it in and `check_image` found it."""
+    return os.environ.get(DIGEST)
 
 
 @cache
@@ -84,20 +88,24 @@ def _git(root: Path, *arguments: str) -> str:
 def read_revision(root: Path) -> str | None:
     """The revision that the files of a git work tree at ``root`` name."""
     git = root / ".git"
-    if git.is_file():
-        git = root / git.read_text().removeprefix("gitdir:").strip()
     try:
-        head = (git / "HEAD").read_text().strip()
-        if not head.startswith("ref: "):
-            return head
-        shared = git / (git / "commondir").read_text().strip() if (git / "commondir").is_file() else git
-        return _resolve(shared, head.removeprefix("ref: "))
+        if git.is_file():
+            git = root / _text(git).removeprefix("gitdir:").strip()
+        head = _text(git / "HEAD")
+        if head.startswith("ref: "):
+            shared = git / _text(git / "commondir") if (git / "commondir").is_file() else git
+            head = _resolve(shared, head.removeprefix("ref: ")) or ""
     except OSError:
         return None
+    return head if COMMIT.fullmatch(head) else None  # a name may lead to any file of the user's
+
+
+def _text(path: Path) -> str:
+    return read_regular(path).decode(errors="replace").strip()
 
 
 def _resolve(git: Path, ref: str) -> str | None:
     if (git / ref).is_file():
-        return (git / ref).read_text().strip()
-    packed = (git / "packed-refs").read_text().splitlines() if (git / "packed-refs").is_file() else []
+        return _text(git / ref)
+    packed = _text(git / "packed-refs").splitlines() if (git / "packed-refs").is_file() else []
     return next((line.split()[0] for line in packed if line.endswith(" " + ref)), None)

@@ -31,7 +31,7 @@ def result_of(
         activations=complexity.activations if complexity else None,
         resolution=resolution,
         timing=_timing(trainer),
-        provenance=_provenance(trainer.task, device, pack, started, trainer.resumes),
+        provenance=_provenance(trainer.task, device, pack, started, trainer.resumes, trainer.arithmetic),
         failure=failure,
     )
 
@@ -70,7 +70,7 @@ def _timing(trainer: Trainer) -> Timing:
     )
 
 
-def _provenance(task: Task, device: str, pack: int, started: float, resumes: int) -> Provenance:
+def _provenance(task: Task, device: str, pack: int, started: float, resumes: int, arithmetic: str = "") -> Provenance:
     fields: dict[str, Any] = {"job": job(), "restarts": max(resumes, job_restarts()), "image_digest": image_digest()}
     return Provenance(
         toolkit=toolkit.__version__,
@@ -79,6 +79,7 @@ def _provenance(task: Task, device: str, pack: int, started: float, resumes: int
         versions=versions(),
         host=host(),
         device=device,
+        arithmetic=arithmetic,
         pack=pack,
         started=started,
         finished=time.time(),

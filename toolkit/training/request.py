@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from toolkit.cluster.image_file import check_image
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.study import Study
 from toolkit.study.submission import Submission
@@ -57,11 +58,12 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
     """Yield a `Train` that keeps device, threads and open datasets between its calls.
 
     A task that fails writes a failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a
-    checkpoint. Raises `ToolkitError` when the study's results cannot be written or the GPU that was asked for is not to
-    be seen; the `Train` raises `UsageError` for an unknown task.
+    checkpoint. Raises `ToolkitError` when the study's results cannot be written, the image is not the one that was
+    launched, or the GPU that was asked for is not to be seen; the `Train` raises `UsageError` for an unknown task.
     """
     study = request.study
     _check_writable(study)
+    check_image()
     if request.ranks > 1:
         yield _on_ranks(request, stop)
         return

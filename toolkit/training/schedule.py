@@ -15,17 +15,25 @@ GRID = 8
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """The rate of the ``step``-th update (0-based, counted over all epochs of ``steps`` updates each).
 
-    cosine: half a period from the peak to zero (Loshchilov, Hutter 2017); step: a tenth at 1/3 and again at 2/3.
+    cosine: half a period from the peak to zero (Loshchilov, Hutter 2017); step: ``step_factor`` at every
+    ``step_epochs``, by default at 1/3 and again at 2/3.
     A warm-up multiplies by a ramp that reaches 1 with its last update.
     """
     done = step / (recipe.epochs * steps)
     decay = {
         "cosine": 0.5 * (1 + math.cos(math.pi * done)),
-        "step": 0.1 ** math.floor(done * 3),
+        "step": recipe.step_factor ** math.floor(_periods(recipe, step, steps)),
         "constant": 1.0,
     }[recipe.schedule]
     warmup = recipe.warmup_epochs * steps
     return recipe.lr * decay * min(1.0, (step + 1) / warmup if warmup else 1.0)
+
+
+def _periods(recipe: Recipe, step: int, steps: int) -> float:
+    """Periods of the step schedule that are over."""
+    if recipe.step_epochs is None:
+        return step / (recipe.epochs * steps) * 3
+    return step / (recipe.step_epochs * steps)
 
 
 def resolution_at(recipe: Recipe, epoch: int) -> int:
@@ -50,12 +58,14 @@ def parameter_groups(recipe: Recipe, parameters: Iterable[Any]) -> list[dict[str
 
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[Any]) -> Any:
-    """The recipe's optimizer as one fused kernel a step."""
+    """The recipe's optimizer as one fused kernel a step, where torch has one."""
     import torch
 
     groups = parameter_groups(recipe, parameters)
     if recipe.optimizer == "adamw":
         return _uncompiled(torch.optim.AdamW)(groups, lr=recipe.lr, fused=True)
+    if recipe.optimizer == "rmsprop":
+        return _uncompiled(torch.optim.RMSprop)(groups, lr=recipe.lr, alpha=0.9, eps=0.0316, momentum=recipe.momentum)
     nesterov = recipe.nesterov and recipe.momentum > 0
     return _uncompiled(torch.optim.SGD)(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True)
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
-from toolkit.anynet import architecture
+from toolkit.anynet import Texts, architecture
+from toolkit.anynet.architectures import NO_TEXTS
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import Dataset, find_dataset
@@ -15,8 +17,9 @@ from toolkit.study.study import Study
 from toolkit.study.task import Task
 from toolkit.training import device
 from toolkit.training.heartbeat import Heartbeat
-from toolkit.training.loader import Loader, OnCorrupt, Pool
-from toolkit.training.pack import Pack, PackContext
+from toolkit.training.loader import Loader, Pool
+from toolkit.training.pack import Pack
+from toolkit.training.pack_context import PackContext
 from toolkit.training.process_group import Membership, ProcessGroup
 from toolkit.training.record import failed_result
 from toolkit.training.schedule import resolution_at
@@ -34,7 +37,7 @@ class Session:
         data: Path,
         workers: int,
         stop: StopFlag,
-        on_corrupt: OnCorrupt = "fail",
+        on_corrupt: Literal["fail", "skip"] = "fail",
         membership: Membership | None = None,
         pause: int | None = None,
     ) -> None:
@@ -44,6 +47,7 @@ class Session:
         self.pool = Pool(workers)
         self.heartbeat = Heartbeat(study, silent=not self.team.is_main)
         self.preempted: list[str] = []
+        self.texts = study.texts()
         self._places: dict[str, PackContext] = {}
         self._stack = ExitStack()
 
@@ -62,7 +66,7 @@ class Session:
         What was stopped is in ``preempted`` then, the rest has its result. Raises `ToolkitError` when results cannot
         be written.
         """
-        for company in group_packable(task for task in tasks if self._known(task)):
+        for company in group_packable((task for task in tasks if self._known(task)), self.texts):
             waiting = deque(in_packs(company, pack or self._suggested(company)))
             while waiting:
                 group = waiting.popleft()
@@ -90,12 +94,12 @@ class Session:
             return []
         pack = Pack(place, tasks)
         pack.run()
-        self.preempted += pack.preempted
-        return pack.postponed
+        self.preempted += pack.roster.preempted
+        return pack.roster.postponed
 
     def _known(self, task: Task) -> bool:
         try:
-            architecture(task.architecture)
+            architecture(task.architecture, self.texts)
         except ToolkitError as error:
             self._fail(task, error, time.time())
             return False
@@ -112,17 +116,14 @@ class Session:
         """The task's dataset, open; opened once. Raises `ToolkitError` when it is not what the task was declared on."""
         if task.dataset not in self._places:
             dataset = find_dataset(task.dataset, self.data)
-            train = Loader(opened(dataset, "train"), self.pool, self.on_corrupt)
+            losable = dataset.manifest.losable("train") if self.on_corrupt == "skip" else None
+            train = Loader(opened(dataset, "train"), self.pool, losable)
             val = Loader(opened(dataset, "val"), self.pool)  # an error over a part of the set is another quantity
             self._places[task.dataset] = PackContext(
-                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.pause
+                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.texts, self.pause
             )
         place = self._places[task.dataset]
-        if place.manifest.content_hash != task.dataset_hash:
-            raise ToolkitError(
-                f"{self.data / task.dataset} is another dataset than the one the task was declared on (content hash "
-                f"{place.manifest.content_hash[:12]}, not {task.dataset_hash[:12]}); launch again, or restore it"
-            )
+        task.check_dataset(Dataset(self.data / task.dataset, place.manifest))
         return place
 
 
@@ -138,11 +139,11 @@ def opened(dataset: Dataset, split: str) -> Beton:
     return beton
 
 
-def group_packable(tasks: Iterable[Task]) -> list[list[Task]]:
+def group_packable(tasks: Iterable[Task], texts: Texts = NO_TEXTS) -> list[list[Task]]:
     """``tasks`` by what a pack shares: dataset, recipe, seed and input size; in the order of their first."""
     groups: dict[tuple[str, str, str, int, tuple[int, ...]], list[Task]] = {}
     for task in tasks:
-        groups.setdefault(_packing_key(task), []).append(task)
+        groups.setdefault(_packing_key(task, texts), []).append(task)
     return list(groups.values())
 
 
@@ -151,8 +152,8 @@ def in_packs(tasks: Sequence[Task], size: int) -> list[list[Task]]:
     return [list(tasks[start : start + size]) for start in range(0, len(tasks), size)]
 
 
-def _packing_key(task: Task) -> tuple[str, str, str, int, tuple[int, ...]]:
-    recipe, net = task.recipe, architecture(task.architecture)
+def _packing_key(task: Task, texts: Texts) -> tuple[str, str, str, int, tuple[int, ...]]:
+    recipe, net = task.recipe, architecture(task.architecture, texts)
     seen = {resolution_at(recipe, epoch) for epoch in range(recipe.epochs)} | {recipe.resolution_at_evaluation}
     sides = tuple(net.input_size(resolution) for resolution in sorted(seen))
     return task.dataset, task.dataset_hash, recipe.model_dump_json(), task.seed, sides

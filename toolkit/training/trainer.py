@@ -3,16 +3,20 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from toolkit.anynet import Architecture, architecture
+from toolkit.anynet import Architecture, Texts, architecture
+from toolkit.errors import UsageError
 from toolkit.study.dataset import Manifest
 from toolkit.study.result import Evaluation
 from toolkit.study.task import Task
 from toolkit.training.augment import step_seed
+from toolkit.training.averaging import WeightAverage
+from toolkit.training.mixing import mixing, parts_of
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.schedule import learning_rate, make_optimizer, resolution_at
 
@@ -90,6 +94,8 @@ class Trainer:
     manifest: Manifest
     steps: int
     team: ProcessGroup
+    texts: Texts = field(default_factory=dict)
+    """What the study has kept of nets of the user's own."""
     epoch: int = 0
     """Epochs trained and evaluated."""
     step: int = 0
@@ -100,10 +106,11 @@ class Trainer:
 
     def __post_init__(self) -> None:
         recipe = self.task.recipe
-        self.architecture: Architecture = architecture(self.task.architecture)
+        self.architecture: Architecture = architecture(self.task.architecture, self.texts)
         self.classes = len(self.manifest.classes)
         torch.manual_seed(self.task.seed)
-        net = self.architecture.build(self.classes, self.architecture.input_size(recipe.resolution))
+        side = self.architecture.input_size(recipe.resolution)
+        net = self.architecture.build(self.classes, side, recipe.drop_path)
         self.device = self.team.device
         self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)
         if recipe.tune == "head":
@@ -111,8 +118,17 @@ class Trainer:
             head_of(self.net, self.classes).requires_grad_(True)
         self.trained = self.team.trained(self.net)
         self.optimizer = make_optimizer(recipe, self.net.parameters())
+        self.average = WeightAverage(self.net, recipe, self.steps) if recipe.ema else None
+        self._mix = mixing(recipe, self.classes)
+        self._class_weights = self._balanced() if recipe.class_balanced else None
+        self._parts = parts_of(recipe, self.team.size)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._counter: ErrorCounter | None = None
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The net that is evaluated and kept: the moving average of the weights where the recipe has one."""
+        return self.average.net if self.average and self.average.begun else self.net
 
     @property
     def finished(self) -> bool:
@@ -126,32 +142,51 @@ class Trainer:
     def train_batch(self, images: Tensor, labels: Tensor) -> None:
         """One update on ``images`` (batch, 3, side, side) and ``labels`` (batch,). Raises `Diverged`."""
         recipe = self.task.recipe
+        done = self.epoch * self.steps + self.step
         torch.manual_seed(step_seed(self.task.seed, self.epoch, self.step) + self.team.rank)
         self._train_mode()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, self.epoch * self.steps + self.step, self.steps)
-        loss = self._loss(self._logits(self.trained, images), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+            group["lr"] = learning_rate(recipe, done, self.steps)
+        loss = self._backward(*self._mix(images, labels))
         if recipe.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_grad_norm)
         self.optimizer.step()
-        self.loss_sum += self.team.total(loss.detach().double()) / self.team.size
+        if self.average:
+            self.average.update(self.net, done + 1)
+        self.loss_sum += self.team.total(loss) / self.team.size
         self.step += 1
         self.clock.images += len(labels) * self.team.size
         if self.step % CHECK_EVERY == 0 or self.step == self.steps:
             self.train_loss()
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The batch's mean loss; of several ranks, this one's part, such that the ranks' mean is the batch's.
+    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The gradient of a batch's mean loss, and that loss; of several ranks, this one's part of it.
 
-        Ranks may have unequal shares, so a mean of their means would weigh samples unequally.
+        The ranks' mean is the batch's: they may have unequal shares, so a mean of their means would weigh samples
+        unequally.
         """
-        smoothing = self.task.recipe.label_smoothing
-        if self.team.size == 1:
-            return cross_entropy(logits, labels, label_smoothing=smoothing)
-        images = self.team.total(torch.full((), len(labels), dtype=torch.float32, device=self.device))
-        return cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum") * (self.team.size / images)
+        smoothing, weights = self.task.recipe.label_smoothing, self._class_weights
+        plain = self.team.size == self._parts == 1 and weights is None
+        count = None if plain else self.team.total(torch.full((), len(labels), dtype=torch.float32, device=self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        parts = min(self._parts, len(labels))  # with --corrupt skip a batch may be smaller than it was planned
+        for part, targets in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
+            logits = self._logits(self.trained, part)
+            if count is None:
+                loss = cross_entropy(logits, targets, label_smoothing=smoothing)
+            else:
+                summed = cross_entropy(logits, targets, weights, label_smoothing=smoothing, reduction="sum")
+                loss = summed * (self.team.size / count)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _balanced(self) -> Tensor:
+        """A weight for each class, one over its frequency, with a mean of 1 over the training images."""
+        counts = torch.tensor(self.manifest.splits["train"].class_counts, dtype=torch.float32, device=self.device)
+        present = counts > 0
+        return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
 
     def train_loss(self) -> float:
         """Mean loss of the epoch's updates so far (with label smoothing). Raises `Diverged` when it is no number."""
@@ -163,14 +198,14 @@ class Trainer:
 
     def start_evaluation(self) -> None:
         """Begin to count."""
-        self.net.eval()
+        self.evaluated.eval()
         self._counter = ErrorCounter.empty(self.classes, self.device)
 
     @torch.no_grad()
     def evaluate_batch(self, images: Tensor, labels: Tensor) -> None:
         """Count the errors of a batch."""
         assert self._counter is not None
-        self._counter.add(self._logits(self.net, images), labels)
+        self._counter.add(self._logits(self.evaluated, images), labels)
 
     def finish_epoch(self, seconds: float) -> Evaluation:
         """Turn the counts into the epoch's evaluation. Raises `Diverged` when the loss is no number."""
@@ -213,19 +248,31 @@ class Trainer:
                 f"{math.log(self.classes):.3f}, and its errors are those of guessing",
             )
 
+    @property
+    def arithmetic(self) -> Literal["float32", "tf32", "bfloat16"]:
+        """How products are computed: `toolkit.training.device.choose` lets a GPU take TF32 for float32."""
+        if self.device.type != "cuda":
+            return "float32"
+        return "bfloat16" if self.task.recipe.precision == "bfloat16" else "tf32"
+
     def _train_mode(self) -> None:
         """A linear probe keeps the statistics of its frozen part."""
         self.net.train(self.task.recipe.tune == "all")
 
     def _logits(self, net: nn.Module, images: Tensor) -> Tensor:
-        mixed = self.device.type == "cuda" and self.task.recipe.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
             return net(images).float()
 
 
 def head_of(net: nn.Module, classes: int) -> nn.Module:
-    """The classifier: the last linear layer or convolution with ``classes`` outputs."""
-    return [module for module in net.modules() if _outputs(module) == classes][-1]
+    """The classifier: the last linear layer or convolution with ``classes`` outputs.
+
+    Raises `UsageError` where there is none: the net can neither be probed nor start from another dataset's weights.
+    """
+    found = [module for module in net.modules() if _outputs(module) == classes]
+    if not found:
+        raise UsageError(f"the net has no linear layer or convolution with {classes} outputs that is its classifier")
+    return found[-1]
 
 
 def _outputs(module: nn.Module) -> int | None:

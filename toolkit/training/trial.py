@@ -4,7 +4,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from toolkit.cli import complain
+from toolkit.cli import complain, say
 from toolkit.errors import ToolkitError
 from toolkit.study.study import Study
 from toolkit.study.task import Task
@@ -96,4 +96,4 @@ class PackedTrial:
 
 def note(task: Task, text: str) -> None:
     """One line about a task on stderr."""
-    print(f"{task.id} {task.architecture} on {task.dataset}: {text}", file=sys.stderr, flush=True)
+    say(f"{task.id} {task.architecture} on {task.dataset}: {text}", to=sys.stderr)

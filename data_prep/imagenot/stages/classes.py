@@ -10,6 +10,7 @@ from data_prep.imagenot.build import Build, Counts
 from data_prep.wordnet import Synset, WordNet
 from toolkit.errors import UsageError
 from toolkit.study.model import FrozenModel
+from toolkit.texts import read_text
 
 
 class Class(FrozenModel):
@@ -67,8 +68,8 @@ def read_wnids(source: str) -> list[str]:
     """The wnids of a shipped list ('imagenot', 'imagenet') or of a file, one a line."""
     shipped = files("data_prep.imagenot") / f"{source}_wnids.txt"
     try:
-        text = shipped.read_text() if source in ("imagenot", "imagenet") else Path(source).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = shipped.read_text() if source in ("imagenot", "imagenet") else read_text(source)
+    except UsageError as error:
         raise UsageError(f"{source} is no list of wnids ({error}); give imagenot, imagenet or a text file") from error
     wnids = text.split()
     if not wnids:

@@ -2,7 +2,8 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from data_prep.imagenot import options
 from data_prep.imagenot.build import Advance, Build, Counts, unseen, write, write_table
-from data_prep.imagenot.stages import download
+from data_prep.imagenot.legible import is_legible
+from data_prep.imagenot.stages import classes, download
+from data_prep.imagenot.states import SUCCESS
 from toolkit.errors import ToolkitError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Hashes = NDArray[np.uint64]
-REASONS = ("unreadable", "tiny", "flat", "in_other", "duplicate")
+KEPT = "kept.parquet"
+REASONS = ("unreadable", "tiny", "flat", "legible", "placeholder", "in_other", "taken_down", "duplicate")
+COPIES = 5
+"""URLs of one class that may have the very same file (our choice): of more, it stands for images that are gone."""
 
 
 class Look(NamedTuple):
@@ -45,9 +51,10 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     import polars as pl
 
     tar = build.need("download", f"{shard}/00000.tar")
+    names = class_names(build, shard) if build.options.clean.legible == "drop" else {}
     looks = []
     for key, start, content in read_tar(tar):
-        looks.append(_look(key, start, content, build.options.clean))
+        looks.append(_look(key, start, content, build.options.clean, names.get(key)))
         advance(1)
     schema = {"key": pl.String, "start": pl.Int64, "size": pl.Int64, "reason": pl.String, "phash": pl.UInt64}
     output = build.room("clean") / f"{shard}.parquet"
@@ -60,30 +67,47 @@ def finish(build: Build) -> Counts:
     import polars as pl
 
     build.remove_leftovers("clean")
-    section = build.options.clean
+    distance = build.options.clean.distance
     images = all_looks(build).sort("rank", "class")
-    readable = images["reason"].is_null().to_numpy()
-    hashes = images["phash"].to_numpy()
-    others = np.concatenate(
-        [np.zeros(0, np.uint64), *(hash_dataset(Path(path), build.room("clean")) for path in section.against)]
-    )
-    is_foreign = readable & near_any(hashes, others, section.distance)
-    is_twin = np.zeros(len(images), bool)
-    is_twin[readable & ~is_foreign] = duplicates(hashes[readable & ~is_foreign], section.distance)
-    images = images.with_columns(
-        reason=pl.when(pl.Series(is_foreign))
-        .then(pl.lit("in_other"))
-        .when(pl.Series(is_twin))
-        .then(pl.lit("duplicate"))
-        .otherwise("reason")
-    )
+    images = images.with_columns(reason=pl.coalesce("reason", pl.when(is_placeholder()).then(pl.lit("placeholder"))))
+    for reason, others in (("in_other", against(build)), ("taken_down", download.taken_down(build).phashes)):
+        near = partial(near_any, others=np.array(others, np.uint64), distance=distance)
+        images = _left_out(images, reason, near)
+    images = _left_out(images, "duplicate", partial(duplicates, distance=distance))
     kept = images.filter(pl.col("reason").is_null())
     within = kept.filter(pl.int_range(pl.len()).over("class") < build.options.select.per_class)
     out = images.filter(pl.col("reason").is_not_null())
-    write_table(build.room("clean") / "kept.parquet", within.drop("reason"))
+    write_table(build.room("clean") / KEPT, within.drop("reason"))
     write_table(build.room("clean") / "removed.parquet", out.drop("phash"))
     reasons = dict.fromkeys(REASONS, 0) | dict(out["reason"].value_counts().iter_rows())
     return {"images": len(images), **reasons, "surplus": len(kept) - len(within), "kept": len(within)}
+
+
+def is_placeholder() -> "pl.Expr":
+    """Whether the very same file came for several classes, or for too many URLs of one: it shows none of them.
+
+    Servers send such files in place of images that are gone.
+    """
+    import polars as pl
+
+    several = (pl.col("class").n_unique().over("sha256") > 1) | (pl.len().over("sha256") > COPIES)
+    return pl.col("sha256").is_not_null() & several
+
+
+def against(build: Build) -> Hashes:
+    """The perceptual hashes of the datasets whose images must not occur."""
+    hashes = (hash_dataset(Path(path), build.room("clean")) for path in build.options.clean.against)
+    return np.concatenate([np.zeros(0, np.uint64), *hashes])
+
+
+def _left_out(images: "pl.DataFrame", reason: str, is_out: "Callable[[Hashes], NDArray[np.bool_]]") -> "pl.DataFrame":
+    """``images`` with this reason at those that had none, and of which their hashes say so."""
+    import polars as pl
+
+    left = images["reason"].is_null().to_numpy()
+    out = np.zeros(len(images), bool)
+    out[left] = is_out(images["phash"].to_numpy()[left])
+    return images.with_columns(reason=pl.when(pl.Series(out)).then(pl.lit(reason)).otherwise("reason"))
 
 
 def all_looks(build: Build) -> "pl.DataFrame":
@@ -93,7 +117,7 @@ def all_looks(build: Build) -> "pl.DataFrame":
     looks = [pl.read_parquet(build.room("clean") / f"{s}.parquet").with_columns(shard=pl.lit(s)) for s in shards(build)]
     if not looks:
         raise UsageError(f"nothing is downloaded yet: python -m data_prep.imagenot download {build.path}")
-    known = download.outcomes(build).filter(pl.col("status") == "success").drop("status", "error_message")
+    known = download.outcomes(build).filter(pl.col("status") == SUCCESS).drop("status", "error_message")
     return pl.concat(looks).join(known, on=["shard", "key"])
 
 
@@ -112,15 +136,29 @@ def read_tar(path: Path) -> Iterator[tuple[str, int, bytes]]:
         ) from error
 
 
-def _look(key: str, start: int, content: bytes, section: options.Clean) -> Look:
+def class_names(build: Build, shard: str) -> dict[str, str]:
+    """The name of each image's class, by the image's key in the shard's tar."""
+    import polars as pl
+
+    names = {each.wnid: each.name for each in classes.load(build)}
+    table = pl.read_parquet(build.room("download") / shard / download.TABLE, columns=["key", "class"])
+    return {key: names[wnid] for key, wnid in table.drop_nulls("key").iter_rows()}
+
+
+def _look(key: str, start: int, content: bytes, section: options.Clean, name: str | None) -> Look:
+    """``name``: of the image's class, where an image in which it can be read is to be left out."""
     try:
         image = decode(content)
     except Exception:  # a decoder may raise anything on a damaged file; the reason says so
         return Look(key, start, len(content), "unreadable", 0)
     if min(image.size) < section.min_side:
         return Look(key, start, len(content), "tiny", 0)
-    flat = section.max_flat < 1 and flatness(image) > section.max_flat
-    return Look(key, start, len(content), "flat" if flat else None, perceptual_hash(image))
+    reason = None
+    if section.max_flat < 1 and flatness(image) > section.max_flat:
+        reason = "flat"
+    elif name and is_legible(name, image):
+        reason = "legible"
+    return Look(key, start, len(content), reason, perceptual_hash(image))
 
 
 def decode(content: bytes) -> "Image":

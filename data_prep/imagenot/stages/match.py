@@ -1,14 +1,16 @@
 """Stage match: rows of LAION's metadata whose caption holds a lemma of exactly one class."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
+
 from data_prep.imagenot import options
-from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, total, unseen
+from data_prep.imagenot.build import Advance, Build, Counts, cannot_write, total, unseen, write
 from data_prep.imagenot.laion import COLUMNS, REASONS, TEXTS, Batch, check_filters, drop_reason, read_batches
-from data_prep.imagenot.lemmas import phrases
-from data_prep.imagenot.matcher import Matcher
+from data_prep.imagenot.lemmas import NONE, SEVERAL, Phrase, phrases
 from data_prep.imagenot.stages import classes
 from data_prep.wordnet import WordNet
 from toolkit.errors import UsageError
@@ -17,6 +19,11 @@ from toolkit.files import atomic
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+
+    from data_prep.imagenot.matcher import Matcher
+
+GROUP = 20_000
+"""Candidates that are written at a time: as few as that, so that memory is bounded, and compress well all the same."""
 
 
 def shards(build: Build) -> list[str]:
@@ -30,22 +37,49 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Match one source file, batch after batch, and write the rows that are left."""
     import pyarrow.parquet as pq
 
+    if build.is_of_old_rule():
+        raise UsageError(
+            f"{build.room('match')} was made by version 0.1, whose rule is no more; what is finished stays usable, and "
+            "to go on, remove that folder and all later stages' to make them anew"
+        )
     section = build.options.match
     source = section.sources[int(shard)]
-    matcher, wnids = load_matcher(build.path)
+    matcher, wnids = load_matcher(build)
     output = build.room("match") / f"{shard}.parquet"
+    found: dict[str, Sequence[str]] = {}
     counts: list[Counts] = [dict.fromkeys(("rows", *REASONS, "no_class", "several", "matched"), 0)]
+
+    def matches() -> "Iterator[pl.DataFrame]":
+        for batch in read_batches(source, section.batch_rows):
+            check_filters(source, batch.has, section)
+            matched, counted = match_rows(shard, batch, section, matcher, wnids)
+            counts.append(counted)
+            found.update(batch.found)
+            advance(len(batch.rows))
+            yield matched
+
     try:
         with atomic(output) as temporary, pq.ParquetWriter(temporary, schema(), compression="zstd") as writer:
-            for batch in read_batches(source, section.batch_rows):
-                check_filters(source, batch.has, section)
-                matched, counted = match_rows(shard, batch, section, matcher, wnids)
-                writer.write_table(matched.to_arrow().cast(schema()))
-                counts.append(counted)
-                advance(len(batch.rows))
+            for group in _grouped(matches()):
+                writer.write_table(group.to_arrow().cast(schema()))
     except OSError as error:
         raise cannot_write(output, error) from error
+    write(build.room("match") / f"columns-{shard}.json", orjson.dumps(found))
     build.finish("match", shard, total(counts))
+
+
+def _grouped(frames: "Iterator[pl.DataFrame]") -> "Iterator[pl.DataFrame]":
+    """The rows of all frames, `GROUP` or somewhat more at a time."""
+    import polars as pl
+
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= GROUP:
+            yield pl.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
 
 
 def schema() -> "pa.Schema":
@@ -57,38 +91,62 @@ def schema() -> "pa.Schema":
 
 
 def match_rows(
-    shard: str, batch: Batch, section: options.Match, matcher: Matcher, wnids: "pl.Series"
+    shard: str, batch: Batch, section: options.Match, matcher: "Matcher", wnids: "pl.Series"
 ) -> "tuple[pl.DataFrame, Counts]":
     """The rows of a batch that are candidates, and the counts of all rows by what became of them."""
     import polars as pl
 
-    rows = batch.rows.with_columns(
-        drop_reason(section, batch.has).alias("reason"),
-        pl.format(f"{shard}-{{}}", pl.int_range(batch.first, batch.first + pl.len()).cast(pl.String).str.zfill(10))
-        .alias("id"),
-    )  # fmt: skip
-    reasons = dict(rows["reason"].drop_nulls().value_counts().iter_rows())
-    rows = rows.filter(pl.col("reason").is_null())
-    found = matcher(rows["caption"])
-    single = found.filter(pl.col("classes") == 1)
-    matched = rows[single["row"]].with_columns(wnids.gather(single["label"]).alias("class"))
+    rows = batch.rows.with_row_index("row", batch.first)
+    reason = rows.select(drop_reason(section, batch.has)).to_series()
+    reasons = dict(reason.drop_nulls().value_counts().iter_rows())
+    passing = reason.is_null().arg_true()
+    found = pl.Series(matcher(rows["caption"].gather(passing)), dtype=pl.Int32)
+    is_single = found >= 0
+    matched = rows[passing.filter(is_single)].with_columns(
+        pl.format(f"{shard}-{{}}", pl.col("row").cast(pl.String).str.zfill(10)).alias("id"),
+        wnids.gather(found.filter(is_single)).alias("class"),
+    )
     counts = {
-        "rows": len(batch.rows),
+        "rows": len(rows),
         **reasons,
-        "no_class": len(rows) - len(found),
-        "several": len(found) - len(single),
-        "matched": len(single),
+        "no_class": int((found == NONE).sum()),
+        "several": int((found == SEVERAL).sum()),
+        "matched": len(matched),
     }
     return matched.select(schema().names), counts
 
 
+def load_matcher(build: Build) -> "tuple[Matcher, pl.Series]":
+    """The matcher of a build's classes and rule, and the classes' wnids by label."""
+    return _load_matcher(build.path, build.fingerprint("match"))
+
+
 @lru_cache(maxsize=1)
-def load_matcher(path: Path) -> "tuple[Matcher, pl.Series]":
-    """The matcher of a build's classes, and their wnids by label."""
+def _load_matcher(path: Path, _made_from: str) -> "tuple[Matcher, pl.Series]":
     import polars as pl
 
+    from data_prep.imagenot.matcher import Matcher  # brings numba, which no other stage needs
+
     build = Build.open(path)
-    known = classes.load(build)
-    irregular = WordNet(Path(build.options.classes.wordnet)).plurals()
-    table = phrases(known, irregular, build.options.match.min_letters)
-    return Matcher(table), pl.Series([each.wnid for each in known], dtype=pl.String)
+    wnids = pl.Series([each.wnid for each in classes.load(build)], dtype=pl.String)
+    return Matcher(load_phrases(build), build.options.match.rule), wnids
+
+
+def load_phrases(build: Build) -> dict[Phrase, set[int]]:
+    """What the build looks for."""
+    plurals = WordNet(Path(build.options.classes.wordnet)).plurals()
+    return phrases(classes.load(build), plurals, build.options.match)
+
+
+def unfillable(build: Build) -> list[str]:
+    """Every class that the build's rule finds in no caption by itself, one line each."""
+    import polars as pl
+
+    matcher, _ = load_matcher(build)
+    alone = set(matcher(pl.Series([" ".join(phrase) for phrase in load_phrases(build)], dtype=pl.String)).tolist())
+    return [
+        f"{each.wnid} ({', '.join(each.lemmas)}) will stay empty: no caption stands for it alone by rule "
+        f"{build.options.match.rule}"
+        for label, each in enumerate(classes.load(build))
+        if label not in alone
+    ]

@@ -41,11 +41,19 @@ def run(build: Build) -> Counts:
 
 
 def load_scores(build: Build, least: float) -> "pl.DataFrame":
-    """What choosing needs of all candidates that score at least so much; no others are held in memory."""
+    """What choosing needs of all candidates whose score `reaches` so much; no others are held in memory."""
     import polars as pl
 
     columns = ("id", pl.col("url").hash(seed=0).alias("url_hash"), "caption_hash", "class", "score")
-    return scan_scores(build).filter(pl.col("score") >= least).select(*columns).collect(engine="streaming")
+    return scan_scores(build).filter(reaches(build, least)).select(*columns).collect(engine="streaming")
+
+
+def reaches(build: Build, threshold: float) -> "pl.Expr":
+    """Whether a score is enough: above the threshold by LAIONet's rule, at it or above by ours."""
+    import polars as pl
+
+    score = pl.col("score")
+    return score > threshold if build.options.match.rule == "laionet" else score >= threshold
 
 
 def scan_scores(build: Build) -> "pl.LazyFrame":
@@ -57,20 +65,20 @@ def scan_scores(build: Build) -> "pl.LazyFrame":
         raise UsageError(
             f"{len(missing)} of {len(names)} shards are not scored yet, such as {missing[0]}: run score first"
         )
-    return pl.scan_parquet([build.room("score") / f"{name}.parquet" for name in names])
+    paths = [build.room("score") / f"{name}.parquet" for name in names]
+    return pl.scan_parquet(paths, missing_columns="insert", extra_columns="ignore")  # version 0.1 wrote no hashes
 
 
 def select(scored: "pl.DataFrame", section: options.Select) -> "pl.DataFrame":
     """The images of each class in the order in which they are wanted: ``id``, ``class``, ``score``, ``rank``.
 
-    Among rows with one URL, or one caption, the best by score is kept (the first id among equals). The draw's order
-    is `shuffled`.
+    All of ``scored`` have a score that is enough. Among rows with one URL, or one caption, the best by score is kept
+    (the first id among equals). The draw's order is `shuffled`.
     """
     import polars as pl
 
     best_first = (
-        scored.filter(pl.col("score") >= section.threshold)
-        .sort("score", "id", descending=[True, False])
+        scored.sort("score", "id", descending=[True, False])
         .unique("url_hash", keep="first", maintain_order=True)
         .unique("caption_hash", keep="first", maintain_order=True)
     )
@@ -136,7 +144,7 @@ def sweep(build: Build, thresholds: Sequence[float]) -> list[dict[str, float]]:
     scored = load_scores(build, min(thresholds))
     results = []
     for threshold in thresholds:
-        chosen = select(scored, section.model_copy(update={"threshold": threshold}))
+        chosen = select(scored.filter(reaches(build, threshold)), section)
         by_class = chosen.unique("class")["unique"]
         results.append(
             {

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.imagenot import card
+from data_prep.imagenot.blocklist import Blocklist
 from data_prep.imagenot.build import Build, Counts, total, write
 from data_prep.imagenot.options import Write
 from data_prep.imagenot.stages import classes
+from data_prep.imagenot.stages.clean import KEPT
+from data_prep.imagenot.stages.download import HASHES
 from data_prep.imagenot.stages.select import shuffled
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Manifest
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ def run(build: Build, data: Path, overwrite: bool = False) -> Counts:
     import polars as pl
 
     section = build.options.write
-    images = without_excluded(pl.read_parquet(build.need("clean", "kept.parquet")), section.exclude)
+    kept = pl.read_parquet(build.need("clean", KEPT))
+    missing = (pl.lit(None, pl.String).alias(name) for name in HASHES if name not in kept.columns)  # by version 0.1
+    images = without_excluded(kept.with_columns(missing), section.exclude)
     images = split_by_class(images, section)
     path = data / section.name
     known = [each for each in classes.load(build) if each.wnid in set(images["class"])]
@@ -57,22 +62,19 @@ def _write(
         },
     )
     manifest = write_dataset(path, splits, about, overwrite=overwrite)
-    columns = ["id", "sample_id", "url", "class", "split", "license", "score"]
+    columns = ["id", "sample_id", "url", "class", "split", "license", "score", "sha256", "md5"]
     write(path / "urls.csv", images.sort("id").select(columns).write_csv().encode())
     write(path / "README.md", card.render(manifest, build, known).encode())
     return manifest
 
 
 def without_excluded(images: "pl.DataFrame", exclude: str) -> "pl.DataFrame":
-    """The images but those whose id, LAION sample id or URL stands in the file ``exclude``, one a line."""
+    """The images but those whose id, LAION sample id, URL or hash stands in the file ``exclude``, one a line."""
     if not exclude:
         return images
-    try:
-        unwanted = set(Path(exclude).read_text().split())
-    except OSError as error:
-        raise UsageError(f"--set exclude={exclude}: cannot be read ({error.strerror})") from error
-    listed = [images[column].is_in(list(unwanted)).fill_null(False) for column in ("id", "sample_id", "url")]
-    return images.filter(~(listed[0] | listed[1] | listed[2]))
+    unwanted = Blocklist.read([exclude])
+    columns = images.select("id", "sample_id", "url", *HASHES)
+    return images.filter([not unwanted.names(*row) for row in columns.iter_rows()])
 
 
 def split_by_class(images: "pl.DataFrame", section: Write) -> "pl.DataFrame":
@@ -111,7 +113,7 @@ def stage_counts(build: Build, stage: str) -> Counts:
 
 
 def _options_to_publish(build: Build) -> dict[str, Any]:
-    """All options, sources without passwords and signatures: a manifest travels with the images."""
-    options: dict[str, Any] = build.options.model_dump(mode="json")
+    """All options, sources without passwords and signatures, and not who asked: a manifest travels with the images."""
+    options: dict[str, Any] = build.options.model_dump(mode="json", exclude={"download": {"contact", "block"}})
     options["match"]["sources"] = [card.without_secrets(source) for source in build.options.match.sources]
     return options

@@ -1,24 +1,21 @@
 """Every source in its real layout, through the writer, read back by FFCV's Loader, pixels compared."""
 
 import importlib
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from tests.data_prep.sources.layouts import ALL, Case
+from tests.imagefile.judges import read_by_ffcv, seen_by_ffcv
 from toolkit.study.dataset import Manifest, find_dataset
 
 
 class Written(NamedTuple):
     case: Case
     manifest: Manifest
-    loaded: dict[str, tuple[np.ndarray, np.ndarray]]
+    loaded: dict[str, tuple[list[np.ndarray], np.ndarray]]
     """Images and labels by split, as FFCV's Loader yields them."""
 
 
@@ -40,20 +37,13 @@ def written(tmp_path_factory):
         datasets[key(module, maker)] = find_dataset(case.name, here)
     read_by_ffcv([dataset.beton(split) for dataset in datasets.values() for split in ("train", "val")])
     return {
-        name: Written(case, datasets[name].manifest, {split: load(datasets[name], split) for split in ("train", "val")})
+        name: Written(
+            case,
+            datasets[name].manifest,
+            {split: seen_by_ffcv(datasets[name].beton(split)) for split in ("train", "val")},
+        )
         for name, case in cases.items()
     }
-
-
-def read_by_ffcv(betons):
-    program = Path(__file__).with_name("ffcv_reads.py")
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    subprocess.run([sys.executable, program, *betons], env=environment, check=True, timeout=300)
-
-
-def load(dataset, split):
-    with np.load(f"{dataset.beton(split)}.npz") as arrays:
-        return arrays["images"], arrays["labels"]
 
 
 @pytest.fixture(params=ALL, ids=lambda param: key(*param))
@@ -77,8 +67,8 @@ def in_splits(one):
     """What is expected of each split; where one was held out, the two together."""
     if "val" in one.case.expected:
         return one.case.expected
-    both = [np.concatenate(arrays) for arrays in zip(one.loaded["train"], one.loaded["val"], strict=True)]
-    one.loaded["both"] = tuple(both)
+    (train, train_labels), (val, val_labels) = one.loaded["train"], one.loaded["val"]
+    one.loaded["both"] = train + val, np.append(train_labels, val_labels)
     return {"both": one.case.expected["train"]}
 
 

@@ -65,6 +65,12 @@ def image_end(content: bytes) -> int:
     return len(content)
 
 
+def has_end(content: bytes) -> bool:
+    """Whether a JPEG file has an EOI, as one that was cut off has not."""
+    end = image_end(content)
+    return content[end - 2 : end] == bytes([0xFF, END])
+
+
 def sides(data: Bytes, frame: int) -> tuple[int, int]:
     """Height and width in pixels that the frame header at ``frame`` gives."""
     view = data.data

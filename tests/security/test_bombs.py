@@ -1,0 +1,100 @@
+"""Inputs that are small and ask for much: memory without bound, or time that grows faster than they do.
+
+What took quadratic time or worse would not end here: these texts are a hundred thousand letters long and more.
+"""
+
+import io
+import struct
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from data_prep.sources import imagenet, webdataset
+from tests.data_prep.pictures import jpeg
+from tests.data_prep.sources.layouts import imagenet_tars
+from toolkit.analysis import opening
+from toolkit.analysis.numerals import read_numerals, uses_decimal_comma
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.render import escape
+from toolkit.study.ranges import parse_ranges
+
+MB = 1 << 20
+LONG = 200_000
+
+
+@pytest.mark.parametrize("text", ["0-999999999", "0-999999,5000000", "5-1000005"])
+def test_a_range_that_fills_the_memory_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="more than 1,000,000 indices"):
+        parse_ranges(text, "--seeds")
+    assert len(parse_ranges("0-999999", "--seeds")) == 1_000_000
+
+
+@pytest.mark.parametrize("lies", [False, True])
+def test_a_spreadsheet_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch, lies: bool) -> None:
+    monkeypatch.setattr(opening, "LARGEST", MB)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", bytes(8 * MB))
+    raw = packed.getvalue()
+    if lies:  # the sizes in a zip's headers are anybody's
+        raw = raw.replace(struct.pack("<I", 8 * MB), struct.pack("<I", 10))
+    (tmp_path / "t.xlsx").write_bytes(raw)
+    with pytest.raises(UsageError, match="unpacks to more than 1 MiB"):
+        opening.open_table(tmp_path / "t.xlsx")
+
+
+def test_a_parquet_table_of_endless_rows_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(opening, "MOST_CELLS", 100_000)
+    pl.DataFrame({"model": pl.repeat("a", 200_000, eager=True)}).write_parquet(tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 10_000
+    with pytest.raises(UsageError, match="200,000 cells; at most 100,000"):
+        opening.open_table(tmp_path / "t.parquet")
+
+
+def test_a_table_of_synsets_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(imagenet, "LARGEST_META", MB)
+    imagenet_tars(tmp_path)
+    for kit in tmp_path.glob("*devkit*"):
+        kit.unlink()
+    packed = zlib.compress(bytes(16 * MB))
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    (tmp_path / "meta.mat").write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
+    (tmp_path / imagenet.TRUTH).write_text("1\n")
+    with pytest.raises(ToolkitError, match="unpacks to more than 1,048,576 bytes"):
+        imagenet.find(tmp_path)
+
+
+BLANKS = " " * LONG
+CELLS = [
+    f"1{BLANKS}x", f"1{' 1' * LONG}x", f"1 ±{BLANKS}x", f"1e{'1' * LONG}x", f"{'1' * LONG}x", "(" * LONG,
+    f"1({BLANKS}1{BLANKS}%{BLANKS}x", "inf" * LONG, "." * LONG, f"1{',111' * LONG}x", f"{'1,' * LONG}x",
+]  # fmt: skip
+
+
+def test_reading_a_long_cell_takes_no_more_than_its_length() -> None:
+    column = pl.Series("a", CELLS)
+    assert read_numerals(column, decimal_comma=False).values.is_null().all()
+    uses_decimal_comma(column.to_frame())
+
+
+def test_a_long_name_in_a_tar_takes_no_more_than_its_length(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        with tarfile.open(tmp_path / f"{split}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+            for ending, content in (("jpg", jpeg(1)), ("cls", b"a")):
+                info = tarfile.TarInfo(f"{'.' * LONG}/x.{ending}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    found = webdataset.find(tmp_path)
+    assert found.classes == ("a",) or list(found.classes) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "medium", [escape.terminal, escape.figure, escape.csv, escape.markdown, escape.latex, escape.html]
+)
+@pytest.mark.parametrize("part", [".", "a.", "1) ", "](", "<a", "\\", "$", " ", "\x1b[", "1e", "\u202e", "&lt;"])
+def test_escaping_a_long_text_takes_no_more_than_its_length(medium, part: str) -> None:
+    assert isinstance(medium(part * LONG + "x"), str)

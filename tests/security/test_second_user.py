@@ -1,0 +1,175 @@
+"""Attacks of a real second user of the machine, in folders that this user may write to."""
+
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.executors.conftest import data as small_data
+from tests.executors.conftest import environment, launch, wait_for
+from tests.study.strategies import task as make_task
+from toolkit.cluster.array import JobArray
+from toolkit.cluster.container import HOST, folders
+from toolkit.cluster.profile import Profile
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import of_another
+from toolkit.launch import main as launch_verb
+from toolkit.launching.memory import LaunchMemory
+from toolkit.launching.reconcile import cancel
+from toolkit.study import Study
+from toolkit.study.submission import new_submission, process_began, record_path, submissions
+from toolkit.training.provenance import revision_of
+
+__all__ = ["small_data"]
+SECRET = "a file of the user's"
+
+
+@pytest.fixture
+def study(shared: Path) -> Study:
+    """A study of this user's, in which anybody may write."""
+    study = Study.create(shared / "study")
+    study.declare([make_task()])
+    for room in [study.path, *study.path.iterdir()]:
+        room.chmod(0o777)
+    return study
+
+
+def test_results_do_not_go_where_another_users_link_leads(attacker, study: Study, tmp_path: Path) -> None:
+    attacker("rmdir", study.room("results"))
+    attacker("ln", "-s", tmp_path, study.room("results"))
+    for enter in (Study.open, Study.create):
+        with pytest.raises(ToolkitError, match="results is a link and belongs to user imagenot-attacker"):
+            enter(study.path)
+    study.room("results").unlink()
+    study.room("results").symlink_to(tmp_path)  # one's own leads where one wants
+    assert Study.open(study.path) == study
+
+
+def test_a_launch_says_whose_the_study_is(attacker, study: Study, caplog) -> None:
+    assert of_another(study.path) == "may be written by anybody"
+    study.path.chmod(0o755)
+    assert of_another(study.path) is None
+    attacker("mkdir", study.path.parent / "theirs")
+    assert of_another(study.path.parent / "theirs") == "belongs to user imagenot-attacker"
+    with caplog.at_level(logging.INFO), pytest.raises(UsageError, match="unknown dataset"):
+        launch_verb(["--study", str(study.path.parent / "theirs"), "--dataset", "no", "--array", "0"])
+    assert "theirs belongs to user imagenot-attacker: who can write there decides what its tasks are" in caplog.text
+
+
+def plant(attacker, study: Study, **fields: object) -> None:
+    """A record of the attacker's making."""
+    submission = new_submission(study, "local", [[make_task().id]], study.path).model_copy(update=fields)
+    attacker("tee", record_path(study, submission), stdin=submission.model_dump_json())
+
+
+def test_no_process_is_ended_for_a_record_of_another_users(attacker, study: Study) -> None:
+    victim = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    plant(attacker, study, pid=victim.pid, host=socket.gethostname(), began=process_began(victim.pid))
+    with pytest.raises(ToolkitError, match="was not written by the owner of process"):
+        cancel(str(study.path))
+    assert victim.poll() is None
+    victim.communicate(b"\n")
+
+
+@pytest.mark.cluster
+def test_no_job_is_cancelled_for_a_record_of_another_users(
+    attacker, study: Study, small_data: Path, cluster, tmp_path: Path
+) -> None:
+    """The attacker names a job of the victim's other study: its id and its name are there for all to see."""
+    profile = tmp_path / "profile.toml"
+    profile.write_text("cpus = 1\ntime_min = 5\n")
+    what = ["--array", "3", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--profile", profile]
+    (job,) = launch(tmp_path / "other", small_data, *what)["jobs"]
+    (named,) = submissions(Study(tmp_path / "other"))
+    plant(attacker, study, executor="slurm", job=job, name=named.name)
+    with pytest.raises(ToolkitError, match=f"was not written by the owner of job {job}"):
+        cancel(str(study.path))
+    assert job in cluster.slurm("squeue", "--noheader", "--format=%A").stdout
+    assert cancel(str(tmp_path / "other"))["jobs"] == [job]
+    wait_for(lambda: job not in cluster.slurm("squeue", "--noheader", "--format=%A").stdout, 60, "the end of the job")
+
+
+def test_a_script_that_was_changed_in_a_shared_folder_is_not_what_sbatch_reads(
+    attacker, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An sbatch that lets the attacker in before it reads; the real one is as slow on a bad day."""
+    program = tmp_path / "sbatch"
+    program.write_text(
+        "#!/bin/sh\n"
+        f"setpriv --reuid=$(id -u imagenot-attacker) --clear-groups sh -c 'cd {study.room('logs')} && "
+        "rm -f *.sbatch && echo an attacker was here >name.sbatch; "
+        'echo an attacker was here >"$0"\' "$2" 2>/dev/null\n'
+        f'cat "$2" >{tmp_path}/read; echo 1\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert JobArray(Profile(), HOST, "name", study.room("logs"), ("-m", "x"), 1, 1).submit() == "1"
+    assert "attacker" in (study.room("logs") / "name.sbatch").read_text()
+    assert "srun" in (tmp_path / "read").read_text() and "attacker" not in (tmp_path / "read").read_text()
+
+
+CACHED = """
+import numba
+from toolkit.compiled import compiled
+
+@compiled
+def f(x):
+    return x + 1
+
+print(f.stats.cache_path)
+"""
+
+
+def cache_used(folder: Path, source: Path) -> tuple[str, str]:
+    """Where a function in ``source`` keeps its machine code, and what was said."""
+    source.write_text(CACHED)
+    around = {**environment(), "NUMBA_CACHE_DIR": str(folder)}
+    done = subprocess.run([sys.executable, source], env=around, capture_output=True, text=True, check=True)
+    return done.stdout.strip(), done.stderr
+
+
+def test_compiled_code_is_not_taken_from_another_users_folder(attacker, shared: Path, tmp_path: Path) -> None:
+    """numba's index is a pickle: whoever writes it runs code in this process."""
+    theirs = shared / "numba"
+    attacker("mkdir", theirs)
+    where, said = cache_used(theirs, tmp_path / "f.py")
+    assert str(shared) not in where and "is not used (others may write there)" in said
+    (tmp_path / "own").mkdir(mode=0o700)
+    where, said = cache_used(tmp_path / "own", tmp_path / "f.py")
+    assert where.startswith(str(tmp_path / "own")) and not said
+
+
+def test_a_link_of_another_users_is_not_bound_into_the_image(attacker, shared: Path, tmp_path: Path) -> None:
+    (shared / "own").symlink_to(tmp_path)
+    (tmp_path / "secrets").mkdir()
+    attacker("ln", "-s", tmp_path / "secrets", shared / "theirs")
+    bound = folders([shared])
+    assert tmp_path in bound and tmp_path / "secrets" not in bound
+
+
+def test_launch_options_of_another_users_making_are_not_recalled(attacker, study: Study, caplog) -> None:
+    options = {"version": 1, "profile": "/x", "profile_keys": {"setup": ["touch /tmp/attacked"]}}
+    attacker("tee", study.path / "launch.json", stdin=json.dumps(options))
+    with caplog.at_level(logging.INFO):
+        assert LaunchMemory.of(study).profile_keys == {}
+    assert "can be written by others" in caplog.text
+
+
+def test_a_strangers_repository_puts_no_file_of_the_users_into_a_result(attacker, shared: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    git = shared / "code" / ".git"
+    attacker("mkdir", "-p", git)
+    attacker("tee", git / "HEAD", stdin=f"ref: {os.path.relpath(tmp_path / 'secret', git)}\n")
+    assert revision_of(shared / "code") is None
+    attacker("rm", git / "HEAD")
+    attacker("mkfifo", git / "HEAD")
+    assert revision_of(shared / "code") is None
+    shutil.rmtree(git)
+    attacker("mkfifo", git)
+    assert revision_of(shared / "code") is None

@@ -1,0 +1,59 @@
+"""A study of one's own nets, from the command line to its results."""
+
+import json
+
+import pytest
+
+from toolkit.launch import main as launch
+from toolkit.launching.selection import find_nets
+from toolkit.study import Study
+from toolkit.train import train
+
+SOURCE = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes, width=8):
+        super().__init__(nn.Conv2d(3, width, 3, 2), nn.BatchNorm2d(width), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(width, num_classes))
+"""
+SIZES = ["epochs=1", "batch=16", "lr=0.01"]
+
+
+@pytest.fixture
+def call(tmp_path, data, monkeypatch, capsys):
+    """A launch in a folder with a source of one's own, on a study there; returns its JSON document."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")  # torch is imported, so its threads would spin
+    (tmp_path / "mynets.py").write_text(SOURCE)
+    where = ["--dataset", "stripes", "--data", str(data), "--study", str(tmp_path / "study"), "--recipe", "smoke"]
+
+    def run(*arguments):
+        capsys.readouterr()
+        launch([*where, "--set", *SIZES, "--executor", "debug", "--json", *arguments])
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_a_task_trains_the_text_it_was_declared_with(call, tmp_path, data):
+    (tmp_path / "mine.toml").write_text(
+        'models = ["anynetx-500/3"]\n[variants.b]\nmodel = "./mynets.py:Net"\nwidth = 4'
+    )
+    call("--population", "mine.toml", "--array", "1", "--models", "./mynets.py:Net?width=6", "--pack", "2")
+    study = Study.open(tmp_path / "study")
+    params = {task.architecture: study.result(i).params for i, task in study.tasks().items()}
+    variant, own = sorted(params, key=params.get)
+    assert (params[variant], params[own]) == (4 * 30 + 4 * 5, 6 * 30 + 4 * 7) and variant.endswith("/b")
+    (tmp_path / "mynets.py").write_text(SOURCE.replace("3, 2)", "5, 2)"))
+    names, _ = find_nets(None, "anynetx-500", [own], study.texts())
+    [task] = [task for task in study.tasks().values() if task.architecture == own]
+    again = task.model_validate({**task.model_dump(), "architecture": names[0], "seed": 1})
+    study.declare([again])
+    train(study, [again.id], data=data, workers=1)  # by its frozen name: the text that was kept
+    assert study.result(again.id).params == params[own]
+    [path] = study.room("nets").glob("*.py")
+    path.unlink()
+    study.result_path(again.id).unlink()
+    assert train(study, [again.id], data=data, workers=1).failed == [again.id]
+    assert "launch it again with the file it came from" in study.result(again.id).failure.message
