@@ -40,7 +40,7 @@ def test_status_lists_ids_and_names_seeds(study: Study) -> None:
     with pytest.raises(UsageError, match="did you mean done"):
         look.listed(["don"])
     column = TASKS[0].dataset
-    assert look.ranges() == [
+    assert look.ranges_by_seed() == [
         (column, "waiting", "anynetx-500", "0", "0"),
         (column, "waiting", "anynetx-500", "1-2", "0-1"),
         (column, "done", "anynetx-500", "0", "1"),

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.cluster
 
 def test_the_script_line_by_line(tmp_path: Path) -> None:
     study = Study.create(tmp_path / 'it\'s "odd"')
-    submission = new_submission(study, "slurm", [["a"], ["b"]], Path("/data")).model_copy(update={"name": "name"})
+    submission = new_submission(study, "slurm", [["a" * 16], ["b" * 16]], Path("/data")).model_copy(
+        update={"name": "name"}
+    )
     quoted = str(study.path).replace("'", "'\"'\"'")
     profile = Profile(partition="gpu", cpus=8, gpus=1, memory_gb=20.5, setup=("module load cuda",), max_requeues=3)
     assert SlurmExecutor(study, profile, Path("/data")).array(submission, throttle=1).script().splitlines() == [
@@ -229,6 +231,6 @@ def test_the_log_of_a_task_is_found(cluster: Cluster, data: Path, tmp_path: Path
 @pytest.mark.parametrize("shipped", sorted((ROOT / "slurm" / "profiles").glob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_profiles_are_valid(shipped: Path, tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
-    submission = new_submission(study, "slurm", [["a"]], Path("/data"))
+    submission = new_submission(study, "slurm", [["a" * 16]], Path("/data"))
     executor = SlurmExecutor(study, load_profile(str(shipped)), Path("/data"))
     assert "#SBATCH" in executor.array(submission, throttle=1).script()

@@ -97,7 +97,15 @@ class StudySnapshot:
             found[state.state].append(task_id)
         return dict(found)
 
-    def ranges(self) -> list[tuple[str, State, str, str, str]]:
+    def ranges(self) -> list[tuple[str, State, str, str]]:
+        """Rows (dataset column, state, group, members), whatever the seed; members as ranges, such as ``0-7,12``."""
+        members: dict[tuple[str, State, str], list[str]] = defaultdict(list)
+        for task_id, task in self.tasks.items():
+            group, _, member = task.architecture.partition("/")
+            members[task.column, self.states[task_id].state, group].append(member)
+        return [(*key, format_names(names)) for key, names in members.items()]
+
+    def ranges_by_seed(self) -> list[tuple[str, State, str, str, str]]:
         """Rows (dataset column, state, group, members, seeds); members and seeds as ranges, such as ``0-7,12``.
 
         Members of a group that stand alike with the same seeds are one row.
@@ -115,14 +123,15 @@ class StudySnapshot:
         return rows
 
     def document(self) -> dict[str, Any]:
-        """The JSON document of ``status --json``; ranges name seeds where there are several."""
-        columns = ("dataset", "state", "group", "members", "seeds")[: 5 if several_seeds(self.tasks.values()) else 4]
+        """The JSON document of ``status --json``."""
+        columns = ("dataset", "state", "group", "members", "seeds")
         return {
             "study": str(self.study.path),
             "tasks": len(self.tasks),
             "states": dict(Counter(state.state for state in self.states.values())),
             "ids": self.ids(),
             "ranges": [dict(zip(columns, row, strict=False)) for row in self.ranges()],
+            "ranges_by_seed": [dict(zip(columns, row, strict=True)) for row in self.ranges_by_seed()],
             "running": {
                 task_id: state.progress.model_dump()
                 for task_id, state in self.states.items()

@@ -121,7 +121,7 @@ def _range_lines(look: StudySnapshot) -> list[str]:
     said = several_seeds(look.tasks.values())
     return [
         f"{column} {state}: {group} {names}" + (f", seed {seeds}" if said else "")
-        for column, state, group, names, seeds in look.ranges()
+        for column, state, group, names, seeds in look.ranges_by_seed()
         if state != "done"
     ]
 
