@@ -17,10 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.subsets.subset_spec import all_plans
+from data_prep.subsets.subset_spec import SubsetRequest, all_plans
 from data_prep.writing import options as cli
 from toolkit.cli import parser, run, say
-from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root, find_dataset
 
 
@@ -46,11 +45,11 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--workers", type=int, metavar="N", help="threads (default: the cores this process may use)")
     options.add_argument("--json", action="store_true", help="print the manifests on stdout")
     args = options.parse_args(argv)
-    _check(args)
+    request = _request(args)
     folder = Path(args.parent) if "/" in args.parent else data_root(args.data) / args.parent
     parent = find_dataset(folder.name, folder.parent)
-    _say_what_is_no_draw(args, len(parent.manifest.classes))
-    plans = {cli.target(args, plan.name): plan for plan in all_plans(parent.manifest, args)}
+    _say_what_is_no_draw(request, len(parent.manifest.classes))
+    plans = {cli.target(args, plan.name): plan for plan in all_plans(parent.manifest, request)}
 
     from data_prep.subsets.subset_copy import write_subset
 
@@ -62,28 +61,14 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _say_what_is_no_draw(args: argparse.Namespace, classes: int) -> None:
-    if args.draws > 1 and classes in (args.classes or []) and args.per_class is None and not args.label_noise:
-        say(f"note: --classes {classes} takes all classes: the {args.draws} draws are the same", to=sys.stderr)
+def _request(args: argparse.Namespace) -> SubsetRequest:
+    names = ("class_list", "draws", "seed", "per_class", "label_noise", "merge_depth", "wordnet", "name")
+    return SubsetRequest(classes=tuple(args.classes or ()), **{name: getattr(args, name) for name in names})
 
 
-def _check(args: argparse.Namespace) -> None:
-    several = args.draws > 1 or len(args.classes or []) > 1
-    wrong = {
-        "--draws is at least 1": args.draws < 1,
-        "--draws goes with --classes or --per-class": args.draws > 1 and not args.classes and args.per_class is None,
-        "--name names one subset, the options ask for several": bool(args.name) and several,
-        "--class-list needs a --name": bool(args.class_list) and not args.name,
-        "--per-class is at least 1": args.per_class is not None and args.per_class < 1,
-        "--label-noise is a share, 0 to 1": not 0 <= args.label_noise <= 1,
-        "--merge-depth is at least 0": args.merge_depth is not None and args.merge_depth < 0,
-        "give --classes, --class-list, --per-class, --label-noise or --merge-depth": not (
-            args.classes or args.class_list or args.per_class or args.label_noise or args.merge_depth is not None
-        ),
-    }
-    for problem, is_so in wrong.items():
-        if is_so:
-            raise UsageError(problem)
+def _say_what_is_no_draw(request: SubsetRequest, classes: int) -> None:
+    if request.draws > 1 and classes in request.classes and request.per_class is None and not request.label_noise:
+        say(f"note: --classes {classes} takes all classes: the {request.draws} draws are the same", to=sys.stderr)
 
 
 if __name__ == "__main__":

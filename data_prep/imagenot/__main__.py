@@ -48,57 +48,86 @@ def _parser() -> argparse.ArgumentParser:
     return options
 
 
+HELP = {
+    "all": "all stages, one after another",
+    "status": "what is done",
+    "choose": "new classes from a pool",
+    "takedown": "remove images and their copies from tars, tables and the dataset",
+}
+
+
 def _add_stage(stages: Any, stage: str) -> None:
     epilog = options_help(stage) if stage in STAGES else None
-    help_ = {
-        "all": "all stages, one after another",
-        "status": "what is done",
-        "choose": "new classes from a pool",
-        "takedown": "remove images and their copies from tars, tables and the dataset",
-    }
-    one = stages.add_parser(
-        stage, help=help_.get(stage, ""), epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    plain = argparse.RawDescriptionHelpFormatter
+    one = stages.add_parser(stage, help=HELP.get(stage, ""), epilog=epilog, formatter_class=plain)
     one.add_argument("build", type=Path, metavar="BUILD", help="the build's folder")
     one.add_argument("--json", action="store_true", help="print the counts as JSON")
     one.set_defaults(command=COMMANDS.get(stage, _stage), stage=stage)
-    if stage in (*STAGES, "all"):
-        one.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="change an option; with all: STAGE.KEY=VALUE",
-        )
-    if stage in ("match", "all"):
-        one.add_argument(
-            "--source",
-            nargs="+",
-            default=[],
-            help="tables (parquet, TSV, CSV), folders, patterns, URLs (hf://, s3://); default: Re-LAION-5B",
-        )
-        one.add_argument("--rule", choices=tuple(RULES), help="caption rule, encoder and threshold (default: broad)")
-    if stage in (*shards.SHARDED, "all"):
-        one.add_argument("--jobs", type=int, default=1, metavar="N", help="shards at a time (default: 1)")
-    if stage in shards.SHARDED:
-        one.add_argument("--executor", choices=("local", "slurm"), default="local", help="(default: local)")
-        one.add_argument("--profile", metavar="FILE", help="cluster profile, as for toolkit.launch")
-        one.add_argument("--shard", type=int, metavar="I", help="do this shard alone")
-    if stage == "download":
-        one.add_argument("--retry", action="store_true", help="first ask again for what failed for passing reasons")
-        one.add_argument("--block", metavar="FILE", help="URLs, SHA-256, MD5 and ids that are not to be fetched")
-        one.add_argument("--allow-private", action="store_true", help="also ask this machine and private networks")
-    if stage == "takedown":
-        one.add_argument("--listed", required=True, metavar="FILE", help="ids, URLs, SHA-256 and MD5, one a line")
-    if stage in ("write", "all", "takedown"):
-        one.add_argument("--data", type=Path, help="folder of datasets (default: TOOLKIT_DATA, else ./data)")
-    if stage in ("write", "all"):
-        one.add_argument("--overwrite", action="store_true", help="replace the dataset if it is there")
-    if stage == "select":
-        one.add_argument("--sweep", type=float, nargs="+", metavar="T", help="show what thresholds would give, no more")
-    if stage == "choose":
-        one.add_argument("--classes", type=int, default=1000, metavar="N", help="how many (default: 1000)")
-        one.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    for options, of in OPTIONS:
+        if stage in of:
+            options(one.add_argument)
+
+
+def _changes(add: Any) -> None:
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option; with all: STAGE.KEY=VALUE")
+
+
+def _sources_and_rule(add: Any) -> None:
+    tables = "tables (parquet, TSV, CSV), folders, patterns, URLs (hf://, s3://); default: Re-LAION-5B"
+    add("--source", nargs="+", default=[], help=tables)
+    add("--rule", choices=tuple(RULES), help="caption rule, encoder and threshold (default: broad)")
+
+
+def _at_a_time(add: Any) -> None:
+    add("--jobs", type=int, default=1, metavar="N", help="shards at a time (default: 1)")
+
+
+def _executor(add: Any) -> None:
+    add("--executor", choices=("local", "slurm"), default="local", help="(default: local)")
+    add("--profile", metavar="FILE", help="cluster profile, as for toolkit.launch")
+    add("--shard", type=int, metavar="I", help="do this shard alone")
+
+
+def _fetching(add: Any) -> None:
+    add("--retry", action="store_true", help="first ask again for what failed for passing reasons")
+    add("--block", metavar="FILE", help="URLs, SHA-256, MD5 and ids that are not to be fetched")
+    add("--allow-private", action="store_true", help="also ask this machine and private networks")
+
+
+def _listed(add: Any) -> None:
+    add("--listed", required=True, metavar="FILE", help="ids, URLs, SHA-256 and MD5, one a line")
+
+
+def _data(add: Any) -> None:
+    add("--data", type=Path, help="folder of datasets (default: TOOLKIT_DATA, else ./data)")
+
+
+def _overwrite(add: Any) -> None:
+    add("--overwrite", action="store_true", help="replace the dataset if it is there")
+
+
+def _sweep(add: Any) -> None:
+    add("--sweep", type=float, nargs="+", metavar="T", help="show what thresholds would give, no more")
+
+
+def _choice(add: Any) -> None:
+    add("--classes", type=int, default=1000, metavar="N", help="how many (default: 1000)")
+    add("--seed", type=int, default=0, help="of the draw (default: 0)")
+
+
+OPTIONS: tuple[tuple[Callable[[Any], None], tuple[str, ...]], ...] = (
+    (_changes, (*STAGES, "all")),
+    (_sources_and_rule, ("match", "all")),
+    (_at_a_time, (*shards.SHARDED, "all")),
+    (_executor, tuple(shards.SHARDED)),
+    (_fetching, ("download",)),
+    (_listed, ("takedown",)),
+    (_data, ("write", "all", "takedown")),
+    (_overwrite, ("write", "all")),
+    (_sweep, ("select",)),
+    (_choice, ("choose",)),
+)
+"""Options beside those that every stage has, and the stages that have them."""
 
 
 def _stage(args: argparse.Namespace) -> dict[str, Any]:

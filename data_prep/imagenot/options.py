@@ -172,6 +172,8 @@ def read_options(path: Path) -> Options:
     """The options in ``build.json``. Raises `ToolkitError` when it is no such document."""
     try:
         return Options.model_validate_json(read_regular(path))
+    except OSError as error:
+        raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
     except ValidationError as error:
         raise ToolkitError(f"{path} is no build's options: {first_problem(error)}") from error
 

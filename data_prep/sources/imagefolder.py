@@ -8,17 +8,14 @@ class folder is taken for an image but those whose ending says otherwise (.txt, 
 desktops and archivers leave behind (.DS_Store, __MACOSX, ...).
 """
 
-import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from data_prep.sources.source import complain_of_test
+from data_prep.sources.source import complain_of_test, counted
 from data_prep.storage.names import split_named
 from data_prep.writing import options as cli
-from toolkit.cli import parser, say
+from toolkit.cli import parser
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,12 +39,11 @@ def main(argv: Sequence[str]) -> int:
     cli.writing_options(options)
     args = options.parse_args(argv)
     name = args.name or args.root.resolve().name
-    cli.target(args, name)
+    request = cli.WriteRequest.of(args, name)
 
     from data_prep.storage.image_tree import hold_out
 
-    passed_over: Counter[str] = Counter()
-    classes, trees = find(args.root, args.layout, passed_over)
+    classes, trees = find(args.root, args.layout)
     if len(classes) == 1 and not args.one_class:
         below = args.root / "train" / classes[0] if "val" in trees else args.root / classes[0]
         raise UsageError(
@@ -57,23 +53,24 @@ def main(argv: Sequence[str]) -> int:
     rule = ""
     if "val" not in trees:
         splits, rule = hold_out(trees["train"], trees["train"].labels, args.seed, classes)
-    cli.write(args, name, splits, _about(args.root, classes, rule, sum(map(len, trees.values())), passed_over))
+    about = _about(args.root, classes, rule, counted(trees))
+    cli.announce({request.path: request.write(splits, about)}, args.json)
     return 0
 
 
-def _about(root: Path, classes: Sequence[str], rule: str, images: int, passed_over: Counter[str]) -> "DatasetInfo":
-    """What the manifest says of the tree: images and what was passed over add up to the files seen."""
+def _about(root: Path, classes: Sequence[str], rule: str, files: Mapping[str, Any]) -> "DatasetInfo":
+    """What the manifest says of the tree."""
     from data_prep.writing.dataset import DatasetInfo, printable
 
-    about = DatasetInfo([printable(c) for c in classes], source=f"folder {printable(str(root))}", split_rule=rule)
-    if not passed_over:
-        return about
-    seen, endings = images + passed_over.total(), ", ".join(f"{n} {kind}" for kind, n in sorted(passed_over.items()))
-    say(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({endings})", to=sys.stderr)
-    return replace(about, provenance={"files_seen": seen, "passed_over": dict(passed_over)})
+    return DatasetInfo(
+        [printable(name) for name in classes],
+        source=f"folder {printable(str(root))}",
+        split_rule=rule,
+        provenance=files,
+    )
 
 
-def find(root: Path, layout: str | None, passed_over: Counter[str]) -> "tuple[list[str], Mapping[str, Files]]":
+def find(root: Path, layout: str | None) -> "tuple[list[str], Mapping[str, Files]]":
     """The classes of a tree, sorted, and its images by split: ``train``, and ``val`` where there is one.
 
     Raises `UsageError` for whatever can be read in two ways, with the option that says which is meant.
@@ -89,7 +86,7 @@ def find(root: Path, layout: str | None, passed_over: Counter[str]) -> "tuple[li
         raise UsageError(f"{parts['train']} has no folders; expected one folder of images per class")
     if "val" in parts and (strange := sorted(set(classes) ^ set(class_folders(parts["val"])))):
         raise UsageError(f"{root}: train and val have different classes ({', '.join(strange[:5])} in one only)")
-    return classes, {split: class_tree(folder, classes, passed_over) for split, folder in parts.items()}
+    return classes, {split: class_tree(folder, classes) for split, folder in parts.items()}
 
 
 def _has_splits(root: Path, folders: Sequence[str], layout: str | None) -> bool:

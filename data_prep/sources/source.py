@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -65,10 +66,10 @@ def metric_option(options: argparse.ArgumentParser) -> None:
     options.add_argument("--metric", choices=("top1", "top5"), default="top1", help="what counts (default: top1)")
 
 
-def of_folder(args: argparse.Namespace, title: str) -> Source:
+def of_folder(root: Path, title: str, metric: Metric) -> Source:
     """What is known of a user's own dataset: its folder's name."""
-    name = args.root.resolve().name
-    return Source(name, f"{title} of {name}", f"folder {args.root}", args.metric)
+    name = root.resolve().name
+    return Source(name, f"{title} of {name}", f"folder {root}", metric)
 
 
 def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -> int:
@@ -79,9 +80,7 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
     from data_prep.storage.image_tree import hold_out
     from data_prep.writing.dataset import DatasetInfo, printable
 
-    name = args.name or source.name
-    cli.target(args, name)
-    cli.encoding_of(args)
+    request = cli.WriteRequest.of(args, args.name or source.name)
     found = _looked_at(args.root, find)
     splits, rule = found.splits, found.split_rule
     if "val" not in splits:
@@ -94,10 +93,25 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
         source=printable(source.origin),
         metric=source.metric,
         split_rule=rule,
-        provenance=found.provenance,
+        provenance={**found.provenance, **counted(found.splits)},
     )
-    cli.write(args, name, splits, about)
+    cli.announce({request.path: request.write(splits, about)}, args.json)
     return 0
+
+
+def counted(splits: "Mapping[str, Sequence[Sample]]") -> dict[str, Any]:
+    """For the manifest: images and what was passed over add up to the files seen. Empty where no files were counted."""
+    from data_prep.storage.samples import Samples
+
+    counts = [of.passed_over for of in splits.values() if isinstance(of, Samples) and of.passed_over is not None]
+    if not counts:
+        return {}
+    passed_over: Counter[str] = sum(counts, Counter())
+    seen = sum(map(len, splits.values())) + passed_over.total()
+    if passed_over:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
+        say(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({kinds})", to=sys.stderr)
+    return {"files_seen": seen, "passed_over": dict(passed_over)}
 
 
 def _looked_at(root: Path, find: Callable[[], Found]) -> Found:

@@ -10,11 +10,9 @@ family, number of classes, split and their number alone. Without arguments both 
 and demo-shapes.
 """
 
-import argparse
 import itertools
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.random import Generator, default_rng
@@ -125,25 +123,26 @@ def main(argv: Sequence[str]) -> int:
     counts = [count for count in (args.classes, args.train, args.val) if count is not None]
     if min(counts) < 1 or args.size < SMALLEST or args.seed < 0:
         raise UsageError(f"--classes, --train and --val are at least 1, --size at least {SMALLEST}, --seed at least 0")
-    families = (args.family,) if args.family else FAMILIES
-    for family in families:
-        cli.target(args, args.name or f"demo-{family}")
-    cli.announce(dict(_write(args, family) for family in families), args.json)
+    families: tuple[Family, ...] = (args.family,) if args.family else FAMILIES
+    requests = {family: cli.WriteRequest.of(args, args.name or f"demo-{family}") for family in families}
+    pictures = {key: getattr(args, key) for key in ("classes", "train", "val", "size", "seed")}
+    cli.announce({r.path: _write(r, family, pictures) for family, r in requests.items()}, args.json)
     return 0
 
 
-def _write(args: argparse.Namespace, family: Family) -> tuple[Path, Manifest]:
+def _write(request: cli.WriteRequest, family: Family, pictures: Mapping[str, Any]) -> Manifest:
+    """Write the pictures of one family; ``pictures``: how many (classes, train, val), their size, and the seed."""
     from data_prep.storage.samples import Sample
     from data_prep.writing.dataset import DatasetInfo
 
-    options = {key: getattr(args, key) for key in ("classes", "train", "val", "size", "seed")}
-    classes = options["classes"] = args.classes or CLASSES[family]
+    classes = pictures["classes"] or CLASSES[family]
+    options = {**pictures, "classes": classes}
     splits = {
         split: [
             Sample(
                 f"{split}/{number}",
                 label,
-                Picture(family, label, classes, args.size, args.seed, SPLITS.index(split), number),
+                Picture(family, label, classes, options["size"], options["seed"], SPLITS.index(split), number),
             )
             for number, label in zip(range(options[split]), itertools.cycle(range(classes)))
         ]
@@ -155,4 +154,4 @@ def _write(args: argparse.Namespace, family: Family) -> tuple[Path, Manifest]:
         source="rendered by data_prep.synthetic; free for any use",
         provenance={"family": family, **options},
     )
-    return cli.write_one(args, args.name or f"demo-{family}", splits, about)
+    return request.write(splits, about)

@@ -12,6 +12,7 @@ numbers' values or the names' order. The images are read where they lie, nothing
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +28,8 @@ from toolkit.files import LARGEST_RECORD
 if TYPE_CHECKING:
     from data_prep.storage.tar_entries import Spans, TarEntry
 
+NO_IMAGE = "keys without an image"
+"""As a failed download leaves them, or a format that no one here reads."""
 SOURCE = Source(name="the folder's", title="", origin="")
 
 
@@ -44,7 +47,9 @@ def main(argv: Sequence[str]) -> int:
     sources.metric_option(options)
     options.add_argument("--field", metavar="NAME", help="field of KEY.json that has the class (default: use KEY.cls)")
     args = options.parse_args(argv)
-    return sources.write(args, sources.of_folder(args, "WebDataset shards"), lambda: find(args.root, args.field))
+    return sources.write(
+        args, sources.of_folder(args.root, "WebDataset shards", args.metric), lambda: find(args.root, args.field)
+    )
 
 
 def find(root: Path, field: str | None = None) -> Found:
@@ -55,17 +60,19 @@ def find(root: Path, field: str | None = None) -> Found:
     from data_prep.storage.tar_entries import reading
 
     with reading(root):
-        images = {
-            split: [sample for shard in files for sample in _samples(shard, field)]
-            for split, files in sources.by_split(root, shards).items()
-        }
+        images, passed_over = {}, Counter[str]()
+        for split, files in sources.by_split(root, shards).items():
+            images[split] = [sample for shard in files for sample in _samples(shard, field, passed_over)]
     if empty := [split for split, of in images.items() if not of]:
         raise UsageError(f"{root}: no member of the {empty[0]} shards has an image's ending ({', '.join(EXTENSIONS)})")
     classes, labels = sources.labels_of({split: [sample.name for sample in of] for split, of in images.items()})
-    return Found({split: _spans(of, labels[split]) for split, of in images.items()}, classes)
+    spans = {split: _spans(of, labels[split]) for split, of in images.items()}
+    spans["train"].passed_over = passed_over
+    return Found(spans, classes)
 
 
-def _samples(shard: Path, field: str | None) -> Iterator[Labelled]:
+def _samples(shard: Path, field: str | None, passed_over: Counter[str]) -> Iterator[Labelled]:
+    """Those with an image; the others are counted."""
     for key, files in _grouped(shard):
         images = [kind for kind in files if f".{kind}".endswith(EXTENSIONS)]
         if len(images) > 1:
@@ -74,6 +81,8 @@ def _samples(shard: Path, field: str | None) -> Iterator[Labelled]:
             )
         if images:
             yield Labelled(shard, files[images[0]], _class_of(shard, key, files, field))
+        else:
+            passed_over[NO_IMAGE] += 1
 
 
 def _grouped(shard: Path) -> "Iterator[tuple[str, dict[str, TarEntry]]]":

@@ -27,28 +27,28 @@ def class_folders(root: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_foreign(entry.name))
 
 
-def class_tree(root: Path, classes: Sequence[str], passed_over: Counter[str] | None = None) -> Files:
+def class_tree(root: Path, classes: Sequence[str]) -> Files:
     """The files below ``root/CLASS/``, class after class, each class's names sorted (as torchvision has them).
 
     Every file counts as an image but those that `data_prep.storage.names` knows for something else: whether it is one
-    is for the writer to see and to say. Those passed over are counted in ``passed_over`` by their ending.
+    is for the writer to see and to say. Those passed over are counted by their ending.
     Raises `UsageError` for a class without images, and for a link out of the tree.
     """
-    counts: Counter[str] = Counter() if passed_over is None else passed_over
+    passed_over: Counter[str] = Counter()
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         found = []
         for path in files_below(root, name):
             if (kind := ending(path)) in NO_IMAGES:
-                counts[kind] += 1
+                passed_over[kind] += 1
             else:
                 found.append(path)
         if not found:
             raise UsageError(f"{root / name} holds no images: remove the folder, or fill it")
         names += sorted(found)
         labels += [label] * len(found)
-    return Files(root, names, labels)
+    return Files(root, names, labels, passed_over)
 
 
 def images_below(root: Path, folder: str = "") -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -77,6 +78,9 @@ class Sample(NamedTuple):
 class Samples(Sequence[Sample], ABC):
     """Samples that are made when they are asked for, from a few numbers each: a million of them are no burden."""
 
+    passed_over: Counter[str] | None = None
+    """Files of the source that are no images, by their kind; None: nobody counted."""
+
     @abstractmethod
     def sample(self, number: int) -> Sample:
         """The sample of a number from 0 on."""
@@ -93,9 +97,12 @@ class Samples(Sequence[Sample], ABC):
 class Files(Samples):
     """Labelled image files under one folder."""
 
-    def __init__(self, root: str | Path, names: Sequence[str], labels: Sequence[int]) -> None:
+    def __init__(
+        self, root: str | Path, names: Sequence[str], labels: Sequence[int], passed_over: Counter[str] | None = None
+    ) -> None:
         """``names`` are paths relative to ``root``, ``labels`` their labels in the same order."""
         self.root, self.names, self.labels = os.fspath(root), names, labels
+        self.passed_over = passed_over
 
     def __len__(self) -> int:
         return len(self.names)

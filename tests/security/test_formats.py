@@ -5,14 +5,23 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_prep.imagenot.options import read_options
+from data_prep.imagenot.stages.classes import read_wnids
+from data_prep.storage.tar_entries import content_of, members
 from toolkit.analysis.opening import open_table
+from toolkit.anynet import load_population
 from toolkit.cluster.profile import load_profile
 from toolkit.errors import ToolkitError
+from toolkit.imagefile.digests import as_recorded
+from toolkit.imagefile.format import CONTENT
 from toolkit.imagefile.reader import Beton
+from toolkit.launching.memory import LaunchMemory
+from toolkit.study import Study
 from toolkit.study.dataset import Manifest
 from toolkit.study.progress import Progress
 from toolkit.study.recipe import load_recipe
@@ -30,14 +39,36 @@ READERS: dict[str, Callable[[Path], object]] = {
     "table.csv": open_table,
     "table.json": open_table,
     "image.beton": lambda path: Beton.open(path, "layout"),
+    "image.digests": lambda path: as_recorded(path.with_suffix(".beton"), np.zeros(3, CONTENT)),
+    "launch.json": LaunchMemory.read,
+    "build.json": read_options,
+    "shard.tar": lambda path: list(members(path)),
+    "archive.tar.gz": lambda path: content_of(path, "x"),
+    "population.json": lambda path: load_population(str(path)),
+    "0000-0.jsonl": lambda path: tasks_of(path),
+    "wnids.txt": lambda path: read_wnids(str(path)),
 }
+MAGIC = (b"", b"PAR1", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"\xd0\xcf\x11\xe0", b"\xff\xfe")
+"""First bytes by which a reader takes a file for another format."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
-TEXT = st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | st.text().map(lambda text: text.encode())
+TEXT = (
+    st.tuples(st.sampled_from(MAGIC), st.binary()).map(b"".join)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.text().map(lambda text: text.encode())
+)
 DEEP = b"[" * 200_000
 """Deeper than any recursive parser goes."""
+
+
+def tasks_of(path: Path) -> object:
+    room = path.parent / "study" / "tasks"
+    room.mkdir(parents=True, exist_ok=True)
+    (room / path.name).unlink(missing_ok=True)
+    (room / path.name).symlink_to(path)
+    return Study.open(room.parent).tasks()
 
 
 def reads_or_says(read: Callable[[Path], object], path: Path) -> None:
@@ -48,7 +79,7 @@ def reads_or_says(read: Callable[[Path], object], path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=TEXT)
 def test_any_content_is_read_or_refused_in_one_line(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)

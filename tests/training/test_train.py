@@ -171,6 +171,10 @@ def test_a_corrupt_sample_fails_the_task_or_is_left_out_of_training_alone(study,
         assert result.status == "failed" and result.failure.kind == "CorruptSample"
     else:
         assert [e.images for e in result.evaluations] == [40, 40]
+        study.result_path(task.id).unlink()
+        manifest.model_copy(update={"max_bad": 0}).write(tmp_path / "torn" / "dataset.json")
+        assert train(study, [task.id], data=tmp_path, workers=1, on_corrupt="skip").failed == [task.id]
+        assert "1 of 160 samples" in study.result(task.id).failure.message
 
 
 def test_labels_outside_of_the_head_are_named_before_training(study, tmp_path):

@@ -24,8 +24,8 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LARGEST = 2**30
 """Bytes of a table's text beyond which it is refused. Our choice: results are small, a mistaken path need not be."""
 UNREADABLE = (
-    PolarsError, OSError, EOFError, ValueError, RecursionError, csv.Error, lzma.LZMAError, zipfile.BadZipFile,
-    zlib.error, struct.error, NotImplementedError,
+    PolarsError, OSError, EOFError, ValueError, RecursionError, NotImplementedError, csv.Error, lzma.LZMAError,
+    zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 """What damaged bytes raise, by format."""
 MOST_CELLS = 50_000_000
@@ -99,7 +99,10 @@ def _excel(raw: bytes) -> tuple[pl.DataFrame, list[str]]:
     """The first sheet with cells; the others are named."""
     if raw.startswith(b"PK"):
         _check_zip(raw)
-    sheets = pl.read_excel(io.BytesIO(raw), sheet_id=0, infer_schema_length=None, raise_if_empty=False)
+    try:
+        sheets = pl.read_excel(io.BytesIO(raw), sheet_id=0, infer_schema_length=None, raise_if_empty=False)
+    except Exception as error:  # of damaged bytes the library raises errors of its own
+        raise ValueError(str(error)) from error
     filled = {name: sheet for name, sheet in sheets.items() if sheet.width and sheet.height}
     if not filled:
         raise ValueError("its sheets are empty")

@@ -1,6 +1,7 @@
 """Spearman's rho, Kendall's tau-b and Pearson's r: estimates, bootstrap, p values. Ties are handled everywhere."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -175,8 +176,7 @@ def _kendall_limit_p(x: Floats, y: Floats, tau: float) -> float:
 
 
 def _permutation_p(statistic: Statistic, x: Floats, y: Floats, seed: int) -> float:
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.tile(np.arange(len(x)), (PERMUTATIONS, 1)), axis=1)
+    shuffled = _shuffled(len(x), seed)
     if statistic == "kendall":
         i, j = np.triu_indices(len(x), 1)
         left = np.sign(x[i] - x[j])
@@ -187,6 +187,12 @@ def _permutation_p(statistic: Statistic, x: Floats, y: Floats, seed: int) -> flo
         observed, null = left @ right, right[shuffled] @ left
     at_least = np.abs(null) >= abs(observed) * (1 - 1e-9)
     return float((1 + at_least.sum()) / (1 + PERMUTATIONS))
+
+
+@lru_cache(maxsize=8)
+def _shuffled(n: int, seed: int) -> Ints:
+    """`PERMUTATIONS` orders of n rows, the same for every pair of columns."""
+    return np.random.default_rng(seed).permuted(np.tile(np.arange(n), (PERMUTATIONS, 1)), axis=1)
 
 
 def holm(p: Floats) -> Floats:

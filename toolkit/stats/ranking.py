@@ -151,11 +151,17 @@ class Measured(NamedTuple):
 
 
 def _without_noise(measured: Measured) -> Measured:
-    """The values by rising order, drawn in to the spread that they have beside their noise; the errors go along."""
+    """The values by rising order, drawn in to the spread that they have beside their noise; the errors go along.
+
+    All are one value where their spread is not beyond noise (chi-squared with n - 1): a spread that chance gives to
+    equal nets would leave a null with too few flips.
+    """
     order = _order_rows(measured.values)
     values, errors = (np.take_along_axis(v, order, axis=1) for v in measured)
     spread = values.var(axis=1, ddof=1, keepdims=True)
     noise = (errors**2).mean(axis=1, keepdims=True)
+    freedom = values.shape[1] - 1
+    spread = np.where(spread * freedom > noise * special.chdtri(freedom, 1 - LEVEL), spread, 0.0)
     kept = np.sqrt(np.maximum(spread - noise, 0) / np.where(spread > 0, spread, 1))
     mean = values.mean(axis=1, keepdims=True)
     return Measured(mean + kept * (values - mean), errors)

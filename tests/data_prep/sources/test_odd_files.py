@@ -10,6 +10,7 @@ import pytest
 from data_prep.sources.imagenet import find
 from data_prep.sources.webdataset import main
 from tests.data_prep.pictures import jpeg
+from tests.data_prep.sources.layouts import add
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import find_dataset
 
@@ -29,6 +30,19 @@ def test_a_key_is_a_name_up_to_its_first_dot(shards: Path) -> None:
     assert main([str(shards), "--data", str(shards.parent / "data"), "--workers", "1"]) == 0
     splits = find_dataset("shards", shards.parent / "data").manifest.splits.values()
     assert sum(sum(split.class_counts) for split in splits) == samples > 0
+
+
+def test_a_key_without_an_image_is_counted(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a download that failed leaves it, or a format that nobody reads."""
+    with tarfile.open(shards / "a.tar", "w") as tar:
+        for number in range(20):
+            add(tar, f"{number}.jpg" if number % 5 else f"{number}.jxl", jpeg(number))
+            add(tar, f"{number}.cls", b"%d" % (number % 2))
+    assert main([str(shards), "--data", str(shards.parent / "data"), "--workers", "1"]) == 0
+    manifest = find_dataset("shards", shards.parent / "data").manifest
+    assert sum(split.samples for split in manifest.splits.values()) == 16
+    assert manifest.provenance == {"files_seen": 20, "passed_over": {"keys without an image": 4}}
+    assert "4 of 20 files are no images by their ending (4 keys without an image)" in capsys.readouterr().err
 
 
 def test_a_shard_without_its_end_is_no_whole_shard(shards: Path) -> None:

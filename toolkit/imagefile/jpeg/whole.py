@@ -17,6 +17,8 @@ from toolkit.imagefile.jpeg.huffman import Array, Int, Scans, follow, no_scans, 
 
 LARGEST = 65_500
 """Side in pixels; libjpeg takes no larger ones."""
+QUANTIZATION = 4
+"""The bit of the first quantization table, after those of the four Huffman tables."""
 
 
 class Whole(NamedTuple):
@@ -70,39 +72,36 @@ def _look(content: Array, file: Int, scans: Scans) -> None:
     """Read all up to the scan."""
     if len(content) < 4 or content[0] != 0xFF or content[1] != 0xD8:
         return
-    huffman, quantization = 0, 0  # which tables are there, a bit each
-    frame, at = 0, 2
+    tables, frame, at = 0, 0, 2
     while at + 4 <= len(content) and content[at] == 0xFF:
         marker, start, end = content[at + 1], at + 4, at + 2 + _word(content, at + 2)
         if end < start or end > len(content):
             break
         at = end
-        if (marker == 0xC0 or marker == 0xC1) and frame == 0:
-            if end < start + 9:  # one component's, the shortest there is
-                break
+        if (marker == 0xC0 or marker == 0xC1) and frame == 0 and end >= start + 9:  # one component's is the shortest
             frame = start
-        elif marker == 0xC4:
-            found = _huffman(content, start, end, scans.given[file])
+        elif marker == 0xC4 or marker == 0xDB:
+            found = _tables(content, marker, start, end, scans.given[file])
             if found == 0:
                 break
-            huffman |= found
-        elif marker == 0xDB:
-            found = _quantization(content, start, end)
-            if found == 0:
-                break
-            quantization |= found
+            tables |= found
         elif marker == 0xDD and end == start + 2:
             scans.interval[file] = _word(content, start)
         elif marker == 0xDA and frame > 0:
-            count, units = _blocks(content, frame, start, end, huffman, quantization, scans.blocks[file])
+            count, units = _blocks(content, frame, start, end, tables, scans.blocks[file])
             scans.width[file], scans.height[file] = _word(content, frame + 3), _word(content, frame + 1)
             scans.start[file], scans.per_unit[file], scans.units[file] = end, count, units
             break
-        elif marker == 0xE1:
-            scans.has_exif[file] |= _begins(content, start, end, b"Exif\0\0")
-            scans.has_exif[file] |= _begins(content, start, end, b"http://ns.adobe.com/xap/1.0/\0")  # XMP
         elif not (_is_known(content, marker, start, end) or marker == 0xFE):
             break
+        else:
+            scans.has_exif[file] |= marker == 0xE1 and _may_turn(content, start, end)
+
+
+@compiled
+def _may_turn(content: Array, start: Int, end: Int) -> Any:
+    """Whether an APP1 segment is EXIF or XMP, which may say that the picture is to be turned."""
+    return _begins(content, start, end, b"Exif\0\0") or _begins(content, start, end, b"http://ns.adobe.com/xap/1.0/\0")
 
 
 @compiled
@@ -128,6 +127,14 @@ def _is_known(content: Array, marker: Int, start: Int, end: Int) -> Any:
     if marker == 0xEE and _begins(content, start, end, b"Adobe"):
         return end - start >= 12 and content[start + 11] <= 1
     return 0xE0 <= marker <= 0xEF
+
+
+@compiled
+def _tables(content: Array, marker: Int, start: Int, end: Int, given: Array) -> Int:
+    """Which tables a segment defines, a bit each: Huffman's DC 0, 1, AC 0, 1, and from `QUANTIZATION` on its others."""
+    if marker == 0xC4:
+        return _huffman(content, start, end, given)
+    return _quantization(content, start, end) << QUANTIZATION
 
 
 @compiled
@@ -162,10 +169,26 @@ def _huffman(content: Array, start: Int, end: Int, given: Array) -> Int:
 
 
 @compiled
-def _blocks(
-    content: Array, frame: Int, start: Int, end: Int, huffman: Int, quantization: Int, blocks: Array
-) -> tuple[Int, Int]:
+def _blocks(content: Array, frame: Int, start: Int, end: Int, tables: Int, blocks: Array) -> tuple[Int, Int]:
     """Fill in the tables (DC + 2 AC) of the blocks of a unit; how many those are, and how many units; 0: not known."""
+    across, down = _sampling(content, frame, start, end)
+    if across == 0:
+        return 0, 0
+    count, components = 0, np.int64(content[frame + 5])
+    for i in range(components):
+        table = _table(content, frame + 6 + 3 * i, start + 1 + 2 * i, tables)
+        if table < 0 or (i > 0 and content[frame + 7 + 3 * i] != 0x11) or _comes_twice(content, frame, i):
+            return 0, 0
+        for _ in range(across * down if i == 0 else 1):
+            blocks[count] = table
+            count += 1
+    height, width = _word(content, frame + 1), _word(content, frame + 3)
+    return count, (-(-width // (8 * across))) * (-(-height // (8 * down)))
+
+
+@compiled
+def _sampling(content: Array, frame: Int, start: Int, end: Int) -> tuple[Int, Int]:
+    """How many blocks of the first channel a unit has, across and down; 0: not an interleaved baseline picture."""
     size, components = _word(content, frame - 2), np.int64(content[frame + 5])
     height, width = _word(content, frame + 1), _word(content, frame + 3)
     if content[frame] != 8 or not (0 < height <= LARGEST and 0 < width <= LARGEST):
@@ -176,27 +199,28 @@ def _blocks(
         return 0, 0
     across: Int = np.int64(content[frame + 7]) >> 4
     down: Int = np.int64(content[frame + 7]) & 15
-    if not (down == 1 and (across == 1 or across == 2 or across == 4)) and not (down == 2 and across <= 2):
-        return 0, 0
-    if across == 0:
+    if not (down == 1 and (across == 1 or across == 2 or across == 4)) and not (down == 2 and 1 <= across <= 2):
         return 0, 0
     if components == 1:
-        across = down = 1  # a lone channel is stored block after block, whatever it says
-    count = 0
-    for i in range(components):
-        own, scanned = frame + 6 + 3 * i, start + 1 + 2 * i
-        dc, ac = np.int64(content[scanned + 1]) >> 4, np.int64(content[scanned + 1]) & 15
-        if content[own] != content[scanned] or (i > 0 and content[own + 1] != 0x11) or content[own + 2] > 3:
-            return 0, 0
-        for other in range(i):
-            if content[own] == content[frame + 6 + 3 * other]:
-                return 0, 0
-        if dc > 1 or ac > 1 or not (huffman >> dc & 1 and huffman >> (2 + ac) & 1):
-            return 0, 0
-        if not quantization >> content[own + 2] & 1:
-            return 0, 0
-        for _ in range(across * down if i == 0 else 1):
-            blocks[count] = dc + 2 * ac
-            count += 1
-    units = (-(-width // (8 * across))) * (-(-height // (8 * down)))
-    return count, units
+        return 1, 1  # a lone channel is stored block after block, whatever it says
+    return across, down
+
+
+@compiled
+def _table(content: Array, own: Int, scanned: Int, tables: Int) -> Int:
+    """The tables (DC + 2 AC) of a channel described at ``own`` and ``scanned``; -1: they are not among ``tables``."""
+    dc, ac = np.int64(content[scanned + 1]) >> 4, np.int64(content[scanned + 1]) & 15
+    if content[own] != content[scanned] or content[own + 2] > 3 or dc > 1 or ac > 1:
+        return -1
+    if not (tables >> dc & 1 and tables >> (2 + ac) & 1 and tables >> (QUANTIZATION + content[own + 2]) & 1):
+        return -1
+    return dc + 2 * ac
+
+
+@compiled
+def _comes_twice(content: Array, frame: Int, i: Int) -> Any:
+    """Whether channel ``i`` has the name of one before it."""
+    found = False
+    for other in range(i):
+        found |= content[frame + 6 + 3 * i] == content[frame + 6 + 3 * other]
+    return found
