@@ -66,20 +66,44 @@ def read_end(path: str | Path, limit: int) -> bytes:
 
 def open_own(path: Path, flags: int) -> int:
     """A descriptor of ``path``, made if need be. Raises `OSError` when its last part is a link."""
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    fresh = not path.exists()
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    if fresh:
+        share(path)
+    return descriptor
+
+
+def share(path: Path) -> None:
+    """Let the group write what was just made, where its folder belongs to a group (is setgid), whatever the umask."""
+    if path.parent.stat().st_mode & stat.S_ISGID:
+        made = path.lstat().st_mode
+        if stat.S_ISREG(made):
+            path.chmod(stat.S_IMODE(made) | 0o060)
+        elif stat.S_ISDIR(made):
+            path.chmod(stat.S_IMODE(made) | 0o070 | stat.S_ISGID)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there, with the rights of `share`. Raises `OSError`."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        share(path)
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, shared: bool = True) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well, sync it and give it the name ``path``.
 
-    When the block raises, the temporary file is removed and ``path`` is as it was.
+    When the block raises, the temporary file is removed and ``path`` is as it was. ``shared``: as `share` says.
     """
     temporary = temporary_name(path)
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        if shared:
+            share(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -93,7 +117,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def write_private(path: Path, content: bytes) -> None:
     """`write_atomic`, but nobody else may write the file, whatever the user's umask: so that `is_private` trusts it."""
-    with atomic(path) as temporary:
+    with atomic(path, shared=False) as temporary:
         temporary.touch(0o644)
         temporary.write_bytes(content)
 

@@ -58,6 +58,10 @@ def main(argv: Sequence[str]) -> int:
     if given.dry_run:
         return _show(plan, given.json)
     document = carry_out(plan, PoolDisplay)
+    if document["beyond_limit"]:
+        from toolkit.planning.waves import launch_rest
+
+        launch_rest(plan, request)
     if given.json:
         print_json(document)
     else:

@@ -1,6 +1,7 @@
 """What a task printed: its lines from the log of the array element or worker that ran it.
 
 python -m toolkit.logs NAME 3f2a9c0d11e4b75a     # or a unique beginning of the id
+python -m toolkit.logs NAME anynetx-500/0 --dataset imagenet --seed 1
 python -m toolkit.logs NAME 3f2a --files         # only say where the logs are
 """
 
@@ -18,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     from toolkit.study.logs import log_files, task_log
 
     study = Study.open(given.study)
-    task_id = study.task(given.task).id
+    task_id = study.find(given.task, given.dataset, given.seed)
     files = log_files(study, task_id)
     if not files:
         raise ToolkitError(f"task {task_id} has no log in {study.room('logs')}: it has not run yet")
@@ -29,7 +30,13 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     p = parser("toolkit.logs", __doc__)
     p.add_argument("study", metavar="STUDY", help="folder runs/NAME, or a path")
-    p.add_argument("task", metavar="TASK", help="its id or a unique beginning; status --failed lists them")
+    p.add_argument(
+        "task",
+        metavar="TASK",
+        help="its id, a unique beginning of it, or a net such as anynetx-500/0; status --failed lists ids",
+    )
+    p.add_argument("--dataset", metavar="NAME", help="of a net that was trained on several, as status names it")
+    p.add_argument("--seed", type=int, metavar="N", help="of a net that was trained with several")
     p.add_argument("--files", action="store_true", help="print the paths of the logs instead")
     return p
 

@@ -3,6 +3,7 @@
 python -m toolkit.status NAME
 python -m toolkit.status NAME --watch      # until nothing is queued or running
 python -m toolkit.status NAME --failed     # reasons, and how to look further
+python -m toolkit.status NAME --ids lost   # the tasks of a state with their ids (no state: all tasks)
 """
 
 import argparse
@@ -10,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import parser, print_json, run, say
 
 if TYPE_CHECKING:
     from toolkit.launching.snapshot import StudySnapshot
@@ -28,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
         look = _watch(look)
     if given.json:
         print_json(look.document())
+    elif given.ids is not None:
+        say("\n".join(look.listed(given.ids)))
     else:
         _print(look, given.failed)
     return 0
@@ -67,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("study", metavar="STUDY", help="folder runs/NAME, or a path")
     p.add_argument("--watch", action="store_true", help="redraw every 2 s until nothing is queued or running")
     p.add_argument("--failed", action="store_true", help="list what failed, diverged or was lost, with the reason")
+    p.add_argument("--ids", nargs="*", metavar="STATE", help="list tasks with their ids: those in these states, or all")
     p.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return p
 

@@ -65,8 +65,8 @@ def test_the_users_submit_limit_is_read_from_the_accounts(accounting: Cluster, d
     profile.write_text('cpus = 1\nsetup = ["sleep 600"]\n')
     call = ["--array", "0-4", "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
     first = launch(tmp_path / "study", data, *call)
-    assert first["states"] == {"queued": 3, "waiting": 2}
-    assert "2 tasks exceed submit_limit 3" in first["stderr"]
+    assert first["states"] == {"queued": 2, "waiting": 3}
+    assert "3 tasks exceed submit_limit 3" in first["stderr"]
     assert "3 of your jobs may be in the queue" in verb("toolkit.doctor", "--data", data, "--wait", 0).stdout
 
 

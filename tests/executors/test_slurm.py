@@ -13,14 +13,14 @@ from toolkit.cluster.container import CODE
 from toolkit.cluster.profile import Profile, load_profile
 from toolkit.executors.slurm import SlurmExecutor
 from toolkit.study import Study
-from toolkit.study.submission import new_submission
+from toolkit.study.submission import new_submission, submissions
 
 pytestmark = pytest.mark.cluster
 
 
 def test_the_script_line_by_line(tmp_path: Path) -> None:
     study = Study.create(tmp_path / 'it\'s "odd"')
-    submission = new_submission(study, "slurm", [[16 * "a"], [16 * "b"]], Path("/data")).model_copy(
+    submission = new_submission(study, "slurm", [["a" * 16], ["b" * 16]], Path("/data")).model_copy(
         update={"name": "name"}
     )
     quoted = str(study.path).replace("'", "'\"'\"'")
@@ -43,6 +43,20 @@ def test_the_script_line_by_line(tmp_path: Path) -> None:
         "#SBATCH --time=240",
         "",
         "# setup",
+        f"nodes='{quoted}/nodes'",
+        'node="$nodes/$SLURMD_NODENAME"',
+        "brake() {",
+        '    case $1 in 0|3|75) rm -f "$node"; return ;; esac',
+        '    if [ "$1" -ge 128 ] || [ $SECONDS -gt 120 ]; then return; fi',
+        '    echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $1" >> "$node"',
+        '    if [ "$(wc -l < "$node")" -lt 3 ]; then return; fi',
+        '    echo "error: 3 elements ended early on $SLURMD_NODENAME: the rest of the array leaves it out" >&2',
+        '    told=$(scontrol update "JobId=$SLURM_ARRAY_JOB_ID" "ExcNodeList=$(cd "$nodes" && '
+        'wc -l * | awk \'$2 != "total" && $1 >= 3 {print $2}\' | paste -sd,)" 2>&1)',
+        '    if [ $? -ne 0 ] && ! echo "$told" | grep -qE "No error|no longer pending|already finished"; then '
+        'echo "$told" >&2; sleep 300; fi',
+        "}",
+        "trap 'brake $?' EXIT",
         "module load cuda",
         f"export PYTHONPATH={CODE}" + '"${PYTHONPATH:+:$PYTHONPATH}"',
         "export PYTHONSAFEPATH=1",
@@ -169,11 +183,22 @@ def test_the_submit_limit_leaves_the_rest_for_later(
     profile.write_text(profile.read_text() + "submit_limit = 3\n")
     call = ["--array", "0-4", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--profile", profile]
     first = launch(study, data, *call)
-    assert (first["to_run"], first["states"]) == (3, {"queued": 3, "waiting": 2})
-    assert "2 tasks exceed submit_limit 3" in first["stderr"]
+    assert (first["to_run"], first["states"]) == (2, {"queued": 2, "waiting": 3})
+    assert "3 tasks exceed submit_limit 3: a small job launches them later" in first["stderr"]
     full = verb("toolkit.launch", "--study", study, "--data", data, "--executor", "slurm", "--profile", profile)
     assert full.returncode == 1
     assert "3 jobs are in the queue" in full.stderr
+
+
+def test_a_small_job_launches_what_exceeded_the_limit(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study = tmp_path / "it's a study"
+    profile.write_text(profile.read_text() + "submit_limit = 3\n")
+    launch(study, data, "--array", "0-3", "--dataset", "tiny", "--executor", "slurm", "--profile", profile)
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 300, "an empty queue")
+    assert len(errors(study)) == 4
+    assert sum(len(s.elements) for s in submissions(Study(study))) == 4  # each was submitted once
 
 
 def test_doctor_tries_a_job_that_trains(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:

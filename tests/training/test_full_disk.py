@@ -68,6 +68,9 @@ def test_a_full_disk_for_results_ends_the_run_in_one_line_and_loses_nothing(stud
     begun(study, task, data)
     (study.room("results") / ".filler").write_bytes(bytes(4096))
     process = trains(study, task, data, *small_disk(study.room("results"), 4096, tmp_path / "aside"))
+    patient = next(line for line in process.stderr if "cannot be written" in line)
+    assert "tried again for 5 minutes" in patient
+    process.send_signal(signal.SIGTERM)  # somebody cannot wait
     _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
     assert said.splitlines()[-1].startswith("error: ") and "No space left on device" in said.splitlines()[-1]
@@ -78,6 +81,20 @@ def test_a_full_disk_for_results_ends_the_run_in_one_line_and_loses_nothing(stud
     study.result_path(task.id).unlink()
     train(study, [task.id], data=data, workers=1)
     assert errors(study.result(task.id)) == errors(resumed)
+
+
+def test_a_result_is_written_as_soon_as_there_is_room(study, declare, data, tmp_path):
+    task = declare()
+    folder, away = study.room("results"), tmp_path / "away"
+    process = trains(study, task, data)
+    wait_for(lambda: (seen := study.progress(task.id)) and seen.phase != "starting", process)
+    folder.rename(away)
+    folder.touch()  # in the way
+    assert next(line for line in process.stderr if "cannot be written" in line)
+    folder.unlink()
+    away.rename(folder)
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0 and study.finished() == {task.id}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -44,6 +44,8 @@ class JobArray:
     """Elements that run at the same time."""
     after: Sequence[str] = ()
     """Job ids that must have ended, well or not, before an element starts."""
+    setup: Sequence[str] = ()
+    """Lines of the batch script before all others."""
     saves: bool = False
     """Whether an element saves itself when it is warned before its time limit, and is then queued again."""
 
@@ -100,7 +102,7 @@ class JobArray:
             gres=profile.gres,
             stderr_to_stdout=True,
             wckey=None,
-            setup=[*self.container.before, *profile.setup, *_exports(self.container)] or None,
+            setup=[*self.setup, *profile.setup, *_exports(self.container)] or None,
             array_parallelism=self.throttle,
             dependency=":".join(["afterany", *self.after]) if self.after else None,
             teardown=_requeue_lines(profile.max_requeues) if self.saves else None,

@@ -34,8 +34,6 @@ class Container:
     """Goes before ``python``; empty: no image."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Set on the host, where the prefix runs; a PYTHONPATH that is set there already follows ours."""
-    before: tuple[str, ...] = ()
-    """Shell lines that a batch script has before all of it."""
 
     def variables(self, around: Mapping[str, str]) -> dict[str, str]:
         """The environment of a process that is started with ``around`` about it."""
@@ -45,10 +43,10 @@ class Container:
             own["PYTHONPATH"] += os.pathsep + theirs
         return {**around, **own}
 
-    def with_code(self, code: Path, *lines: str) -> "Container":
-        """The same, with the package in the folder ``code``; ``lines`` are run on the host before anything else."""
+    def with_code(self, code: Path) -> "Container":
+        """The same, with the package in the folder ``code``."""
         name = "APPTAINERENV_PYTHONPATH" if self.prefix else "PYTHONPATH"
-        return replace(self, environment={**self.environment, name: str(code)}, before=lines)
+        return replace(self, environment={**self.environment, name: str(code)})
 
 
 def _own_code(path: Path) -> dict[str, str]:

@@ -44,7 +44,7 @@ class Profile(FrozenModel):
     submit_limit: int | None = Field(
         None,
         ge=1,
-        description="jobs you may have in the queue, if not what sacctmgr says; the rest waits for the next launch",
+        description="jobs you may have in the queue, if not what sacctmgr says; a small job launches the rest",
     )
     grace_s: int = Field(120, ge=10, description="warning before the time limit, seconds: time to save a checkpoint")
     max_requeues: int = Field(20, ge=0, description="how often an element that saved itself is queued again")

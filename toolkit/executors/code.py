@@ -11,7 +11,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from toolkit.cluster.container import CODE
+from toolkit.cluster.container import CODE, Container
 from toolkit.errors import ToolkitError
 from toolkit.files import temporary_name
 from toolkit.study import Study
@@ -92,6 +92,13 @@ def guard(study: Study) -> str:
     seen = f"find {folder} -maxdepth 0 -type d -user {os.getuid()} ! -perm /022"
     told = shlex.quote(f"error: {snapshots(study)} can be written by others: its code is not run; launch again")
     return f'[ -n "$({seen})" ] || {{ echo {told} >&2; exit {os.EX_NOPERM}; }}'
+
+
+def with_snapshot(study: Study, container: Container, digest: str | None) -> tuple[Container, list[str]]:
+    """``container`` with the snapshot ``digest`` in place of the checkout, and the batch script line that guards it."""
+    if digest is None or why_no_snapshot(study):
+        return container, []
+    return container.with_code(snapshots(study).absolute() / digest), [guard(study)]
 
 
 def check_code(digest: str | None) -> None:

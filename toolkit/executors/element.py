@@ -5,28 +5,59 @@ python -m toolkit.executors.element runs/NAME/submissions/RECORD.json
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from toolkit.cli import run
+from toolkit.cli import complain, run
+from toolkit.cluster.brake import SOME_FAILED
+from toolkit.errors import ToolkitError
+from toolkit.files import temporary_name
 from toolkit.study import Study
 from toolkit.study.submission import Submission
 
+ROOM = 64 << 20
+"""Bytes that must be free for checkpoint and result before training begins (our choice: a net of the population, its
+momentum, and the checkpoint before)."""
+
 
 def main(argv: Sequence[str]) -> int:
-    """Train the element's tasks; the exit status is that of `toolkit.train` (75: saved, to be queued again)."""
+    """Train the element's tasks.
+
+    Exit status 0: all have a result; 3: some of them failed; 75: saved, to be queued again; 69: something here kept the
+    element from training at all, which the batch script counts against the node.
+    """
     from toolkit.executors.code import check_code
-    from toolkit.training.request import TrainRequest, exit_status, open_session
+    from toolkit.training.request import TrainRequest, open_session
     from toolkit.training.stop import on_signals
 
     record = Path(argv[0])
-    submission = Submission.read(record)
-    check_code(submission.code)
+    study, submission = Study(record.parent.parent), Submission.read(record)
     tasks = submission.elements[int(os.environ["SLURM_ARRAY_TASK_ID"])]
-    with (
-        on_signals() as stop,
-        open_session(TrainRequest.of(Study.open(record.parent.parent), submission), stop) as train,
-    ):
-        return exit_status(train(tasks))
+    with on_signals() as stop, ExitStack() as stack:
+        try:
+            check_code(submission.code)
+            check_room(study)
+            train = stack.enter_context(open_session(TrainRequest.of(study, submission), stop))
+        except ToolkitError as error:
+            complain(error)
+            return os.EX_UNAVAILABLE
+        outcome = train(tasks)
+    return os.EX_TEMPFAIL if outcome.preempted else SOME_FAILED if outcome.failed else 0
+
+
+def check_room(study: Study) -> None:
+    """Raise `ToolkitError` when there is no room for what training is for. A quota shows only in a written file."""
+    for folder in (study.room("checkpoints"), study.room("results")):
+        probe, advice = temporary_name(folder / "room"), "make room, and launch again"
+        try:
+            disk = os.statvfs(folder)
+            if (free := disk.f_bavail * disk.f_frsize) < ROOM:
+                raise ToolkitError(f"{folder} has {free >> 20} MB left, a task needs {ROOM >> 20}: {advice}")
+            probe.write_bytes(bytes(1 << 20))
+        except OSError as error:
+            raise ToolkitError(f"{folder} takes no file of 1 MB ({error.strerror}): {advice}") from error
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

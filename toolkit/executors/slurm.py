@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.cluster import brake
 from toolkit.cluster.array import ArrayChunk, JobArray, Refused, array_size, split
 from toolkit.cluster.container import CODE, HOST, Container
 from toolkit.cluster.profile import Profile
 from toolkit.cluster.queue import queue_of
 from toolkit.executors.base import Elements
-from toolkit.executors.code import code_digest, collect, guard, keep_code, others, snapshots, why_no_snapshot
+from toolkit.executors.code import code_digest, collect, keep_code, others, why_no_snapshot, with_snapshot
+from toolkit.files import make_folder
 from toolkit.study import Study
 from toolkit.study.submission import Submission, new_submission, record_path, submissions
 
@@ -38,6 +40,13 @@ class SlurmExecutor:
         Raises as `submit_recorded` does; arrays submitted before stay.
         """
         self._keep_code()
+        make_folder(self._nodes)
+        if (broken := self._sound_nodes().exclude) != self.profile.exclude:
+            log.info(
+                "note: left out: nodes %s, where elements ended early (%s; remove a file to try it)",
+                broken,
+                self._nodes,
+            )
         submitted: list[Submission] = []
         for chunk in split(elements, array_size(), self.profile.throttle):
             before = submitted[chunk.after].job if chunk.after is not None else None
@@ -66,11 +75,11 @@ class SlurmExecutor:
     def array(self, submission: Submission, throttle: int, after: Sequence[str] = ()) -> JobArray:
         """The job array of a submission."""
         record = str(record_path(self.study, submission).absolute())
-        container = self.container
-        if self._copies_code and submission.code:
-            container = container.with_code(snapshots(self.study).absolute() / submission.code, guard(self.study))
+        digest = submission.code if self.profile.code == "snapshot" else None
+        container, guards = with_snapshot(self.study, self.container, digest)
+        setup = [*brake.lines(self._nodes, self.profile.exclude), *guards]
         return JobArray(
-            self.profile,
+            self._sound_nodes(),
             container,
             submission.name,
             self.study.room("logs"),
@@ -78,6 +87,7 @@ class SlurmExecutor:
             len(submission.elements),
             throttle,
             after,
+            setup,
             saves=True,
         )
 
@@ -87,14 +97,21 @@ class SlurmExecutor:
         return record.model_copy(update={"code": code_digest()})
 
     @property
-    def _copies_code(self) -> bool:
-        return self.profile.code == "snapshot" and not why_no_snapshot(self.study)
+    def _nodes(self) -> Path:
+        return self.study.path / "nodes"
+
+    def _sound_nodes(self) -> Profile:
+        """The profile, without the nodes on which elements of this study have ended early."""
+        broken = brake.broken_nodes(self._nodes, self.study.clock()) if self._nodes.is_dir() else []
+        return self.profile.model_copy(
+            update={"exclude": ",".join(filter(None, (self.profile.exclude, *broken))) or None}
+        )
 
     def _keep_code(self) -> None:
-        if self._copies_code:
-            keep_code(self.study)
+        if self.profile.code == "snapshot" and (why := why_no_snapshot(self.study)):
+            log.info("note: %s: tasks run %s, and refuse when it changes", why, CODE)
         elif self.profile.code == "snapshot":
-            log.info("note: %s: tasks run %s, and refuse when it changes", why_no_snapshot(self.study), CODE)
+            keep_code(self.study)
 
     def _collect_code(self) -> None:
         """Remove copies that no job in the queue runs; none while the queue is not known."""

@@ -31,6 +31,7 @@ from toolkit.launching.request import LaunchRequest
 from toolkit.launching.selection import select
 from toolkit.launching.tasks import make_elements
 from toolkit.study import Study, Task, data_root, find_dataset
+from toolkit.study.declared import DeclaredTasks
 from toolkit.study.states import UNFINISHED, Queue, State, TaskState, task_states
 from toolkit.study.study import study_path
 from toolkit.study.submission import (
@@ -80,8 +81,8 @@ class Plan:
     def to_run(self, states: Mapping[str, TaskState]) -> dict[str, Task]:
         """The tasks in a wanted state (or not declared before) that no executor holds."""
         return {
-            task_id: task
-            for task_id, task in self.tasks.items()
+            task_id: self.tasks[task_id]
+            for task_id in self.tasks
             if task_id not in states or (states[task_id].state in self.wanted and not states[task_id].held)
         }
 
@@ -116,7 +117,7 @@ def make_plan(request: LaunchRequest) -> Plan:
     pack = 1 if request.pack is None else request.pack
     return Plan(
         study=study,
-        tasks={task.id: task for task in tasks},
+        tasks=tasks,
         executor=executor,
         profile=profile,
         data=data,
@@ -133,7 +134,7 @@ def make_plan(request: LaunchRequest) -> Plan:
 
 def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
-    stages = _stages(plan)
+    stages = _stages(plan, _states(plan))
     elements = plan.elements(stages.first) + plan.elements(stages.second)
     arrays = plan.backend(no_display).describe(elements)
     waiting = {"waiting": f"{len(stages.second)} tasks, for what they start from"} if stages.second else {}
@@ -153,12 +154,14 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     Study.create(plan.study.path)
     executor = plan.backend(display)
     with launch_lock(plan.study):
-        stages = _stages(plan)
+        known, fresh = plan.study.labels(), () if isinstance(plan.tasks, DeclaredTasks) else plan.tasks.values()
+        states = _states(plan, known)
+        stages = _stages(plan, states)
         tasks = stages.first | stages.second
         plan.study.keep(plan.texts)
         if plan.weights:
             keep_weights(plan.study, list(tasks.values()), plan.weights, plan.texts)
-        for name, stands in plan.study.declare(plan.tasks.values()).items():
+        for name, stands in plan.study.declare(fresh, known).items():
             log.info(
                 "note: by its content %s is %s, under which name this study has its tasks and results", name, stands
             )
@@ -167,14 +170,15 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
             submitted = _submit(plan, executor, stages)
     taken = sum(len(submission.tasks) for submission in submitted)
     log.info("study %s: %d tasks, %d to run", plan.study.path, len(plan.tasks), taken)
-    if taken < len(tasks):
-        log.info("%d tasks exceed submit_limit %s: launch again later", len(tasks) - taken, _limit(plan.profile))
+    beyond = len(tasks) - taken
+    if beyond:
+        log.info("%d tasks exceed submit_limit %s: a small job launches them later", beyond, _limit(plan.profile))
     try:
         for submission in submitted:
             executor.run(submission)
     except KeyboardInterrupt:
         raise Interrupted(_progress_made(plan, tasks)) from None
-    return _outcome(plan, submitted)
+    return _outcome(plan, submitted, _states(plan) if submitted else states) | {"beyond_limit": beyond}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -238,13 +242,13 @@ def _container(profile: Profile, executor: ExecutorName, study: Study, data: Pat
     return contain(profile.image, [data, study.path], profile, gpu)
 
 
-def _states(plan: Plan) -> dict[str, TaskState]:
-    return task_states(plan.study, queue_of(plan.study)) if plan.study.room("tasks").is_dir() else {}
+def _states(plan: Plan, ids: Collection[str] | None = None) -> dict[str, TaskState]:
+    """The states of ``ids``; None: of all that the study has declared."""
+    return task_states(plan.study, queue_of(plan.study), ids) if plan.study.room("tasks").is_dir() else {}
 
 
-def _stages(plan: Plan) -> DependencyStages:
+def _stages(plan: Plan, states: Mapping[str, TaskState]) -> DependencyStages:
     """The tasks to run; those whose start is still to be trained come second."""
-    states = _states(plan)
     slurm = [s.name for s in submissions(plan.study) if s.executor == plan.executor == "slurm"]
     return in_stages(plan.study, plan.to_run(states), states, slurm)
 
@@ -274,6 +278,8 @@ def _submit(plan: Plan, executor: Executor, stages: DependencyStages) -> list[Su
     """Hand over what the user's limit leaves room for, ``second`` to start when its starts have been trained."""
     first, second = plan.elements(stages.first), plan.elements(stages.second)
     room = _room(plan.profile) if plan.executor == "slurm" and first + second else None
+    if room is not None and 1 < room < len(first + second):
+        room -= 1  # for the job that launches the rest
     submitted = executor.submit(first[:room]) if first[:room] else []
     if second := second[: room and room - len(first[:room])]:
         after = _awaited(plan, submitted, stages.after)
@@ -331,8 +337,7 @@ def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
     }
 
 
-def _outcome(plan: Plan, submitted: Sequence[Submission]) -> dict[str, Any]:
-    states = _states(plan)
+def _outcome(plan: Plan, submitted: Sequence[Submission], states: Mapping[str, TaskState]) -> dict[str, Any]:
     run_here = [task_id for submission in submitted if plan.executor != "slurm" for task_id in submission.tasks]
     return {
         **_summary(plan, [element for submission in submitted for element in submission.elements]),

@@ -12,6 +12,7 @@ from toolkit.launching.pretrained import names_weights, started_from_weights
 from toolkit.launching.request import POPULATION, LaunchRequest
 from toolkit.launching.tasks import make_tasks
 from toolkit.study import Dataset, Study, Task, find_dataset
+from toolkit.study.declared import DeclaredTasks
 from toolkit.study.ranges import parse_ranges
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Nets(NamedTuple):
 class Selection(NamedTuple):
     """What a launch is about."""
 
-    tasks: list[Task]
+    tasks: Mapping[str, Task]
     texts: Mapping[str, str]
     """As in `Nets`."""
     weights: str | None = None
@@ -55,10 +56,15 @@ def select(request: LaunchRequest, study: Study, data: Path) -> Selection:
     tasks = make_tasks(nets.names, datasets, request.recipe or DEFAULT_RECIPE, request.changes, seeds)
     check_builds(tasks, datasets, nets.texts, request.image)
     if not request.init_from:
-        return Selection(tasks, nets.texts)
+        return Selection(_by_id(tasks), nets.texts)
     if names_weights(request.init_from):
-        return Selection(started_from_weights(tasks, request.init_from, nets.texts), nets.texts, request.init_from)
-    return Selection(started_from(tasks, study, request.init_from), nets.texts)
+        tasks = started_from_weights(tasks, request.init_from, nets.texts)
+        return Selection(_by_id(tasks), nets.texts, request.init_from)
+    return Selection(_by_id(started_from(tasks, study, request.init_from)), nets.texts)
+
+
+def _by_id(tasks: Sequence[Task]) -> dict[str, Task]:
+    return {task.id: task for task in tasks}
 
 
 def find_nets(array: str | None, population: str, models: Sequence[str], kept: Mapping[str, str]) -> Nets:
@@ -97,12 +103,13 @@ def _datasets(names: Sequence[str], data: Path) -> list[Dataset]:
     return found
 
 
-def _declared(study: Study, names: Sequence[str], data: Path) -> list[Task]:
+def _declared(study: Study, names: Sequence[str], data: Path) -> DeclaredTasks:
     """Tasks declared before, on datasets that are still what they were."""
-    tasks = [task for task in study.tasks().values() if not names or task.dataset in names]
+    tasks = {task_id: label for task_id, label in study.labels().items() if not names or label.dataset in names}
     if not tasks:
         where = f" on {', '.join(names)}" if names else ""
         raise UsageError(f"study {study.path} has declared nothing{where}: give --array 0-499 or --models NAME ...")
-    for task in {(task.dataset, task.dataset_hash, task.manifest_hash): task for task in tasks}.values():
-        task.check_dataset(find_dataset(task.dataset, data))
-    return tasks
+    found = DeclaredTasks(study.room("tasks"), tasks)
+    for task_id in {(label.dataset, label.dataset_hash, label.manifest_hash): i for i, label in tasks.items()}.values():
+        found[task_id].check_dataset(find_dataset(found[task_id].dataset, data))
+    return found

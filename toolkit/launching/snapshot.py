@@ -1,16 +1,19 @@
 """A look at a study: its tasks, their states, and what the queue could not tell."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from toolkit.cluster.accounting import Endings, endings
+from toolkit.cluster.brake import strikes
 from toolkit.cluster.queue import queue_of
 from toolkit.errors import ToolkitError
-from toolkit.study import Study, Task
-from toolkit.study.ranges import format_names
-from toolkit.study.states import State, TaskState, task_states
+from toolkit.names import unknown
+from toolkit.study import Study
+from toolkit.study.declared import Label, several_seeds
+from toolkit.study.ranges import format_names, format_ranges
+from toolkit.study.states import STATES, State, TaskState, task_states
 from toolkit.study.submission import Submission, submissions
 
 TROUBLE = ("failed", "diverged", "damaged", "lost")
@@ -21,7 +24,7 @@ class StudySnapshot:
     """What was known at one moment."""
 
     study: Study
-    tasks: Mapping[str, Task]
+    tasks: Mapping[str, Label]
     states: Mapping[str, TaskState]
     warning: str = ""
     """Why the queue could not be read; what was submitted counts as queued then."""
@@ -46,9 +49,10 @@ class StudySnapshot:
                 warning = "no squeue here: what was submitted to Slurm and has no result counts as queued"
         except ToolkitError as error:
             queue, warning = None, f"{error}; what was submitted counts as queued"
-        states = task_states(study, queue)
+        labels = study.labels()
+        states = task_states(study, queue, labels)
         known = {**known, **endings(_untold(study, states, known))}
-        return cls(study, study.tasks(), _told(states, known), warning, known)
+        return cls(study, labels, _told(states, known), warning, known)
 
     @property
     def in_flight(self) -> bool:
@@ -59,25 +63,75 @@ class StudySnapshot:
         """Tasks that failed, diverged or got lost."""
         return {task_id: state for task_id, state in self.states.items() if state.state in TROUBLE}
 
+    def by_node(self) -> dict[str, int]:
+        """Tasks that failed or got lost by the node they ran on, where that is known; the worst first."""
+        ended = {end: node for node, ends in strikes(self.study.path / "nodes").items() for end in ends}
+        jobs = {s.name: s.job for s in submissions(self.study) if s.job} if ended else {}
+        hosts = (
+            state.host or ended.get((jobs.get(state.submission or "", ""), state.element or 0), "")
+            for state in self.trouble().values()
+            if state.state in ("failed", "lost")
+        )
+        return dict(Counter(filter(None, hosts)).most_common())
+
     def stuck(self) -> dict[str, int]:
         """Tasks whose jobs wait for more than their turn, counted by Slurm's state and reason."""
         return dict(Counter(s.reason for s in self.states.values() if s.state == "queued" and "(" in s.reason))
 
+    def listed(self, wanted: Sequence[str]) -> list[str]:
+        """A line for each task in one of the ``wanted`` states (none given: all). Raises `UsageError` for no state."""
+        for name in wanted:
+            if name not in STATES:
+                raise unknown("state", name, STATES)
+        seeds = several_seeds(self.tasks.values())
+        return [
+            f"{task_id} {self.states[task_id].state:9} {label.named(seeds)}"
+            for task_id, label in self.tasks.items()
+            if not wanted or self.states[task_id].state in wanted
+        ]
+
+    def ids(self) -> dict[State, list[str]]:
+        """Ids of the tasks by their state."""
+        found: dict[State, list[str]] = defaultdict(list)
+        for task_id, state in self.states.items():
+            found[state.state].append(task_id)
+        return dict(found)
+
     def ranges(self) -> list[tuple[str, State, str, str]]:
-        """(dataset column, state, group, members) for each group of architectures; members such as ``0-7,12``."""
+        """Rows (dataset column, state, group, members), whatever the seed; members as ranges, such as ``0-7,12``."""
         members: dict[tuple[str, State, str], list[str]] = defaultdict(list)
         for task_id, task in self.tasks.items():
             group, _, member = task.architecture.partition("/")
             members[task.column, self.states[task_id].state, group].append(member)
         return [(*key, format_names(names)) for key, names in members.items()]
 
+    def ranges_by_seed(self) -> list[tuple[str, State, str, str, str]]:
+        """Rows (dataset column, state, group, members, seeds); members and seeds as ranges, such as ``0-7,12``.
+
+        Members of a group that stand alike with the same seeds are one row.
+        """
+        seeds: dict[tuple[str, State, str], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+        for task_id, task in self.tasks.items():
+            group, _, member = task.architecture.partition("/")
+            seeds[task.column, self.states[task_id].state, group][member].add(task.seed)
+        rows: list[tuple[str, State, str, str, str]] = []
+        for key, members in seeds.items():
+            alike: dict[str, list[str]] = defaultdict(list)
+            for member, own in members.items():
+                alike[format_ranges(own)].append(member)
+            rows += [(*key, format_names(names), shown) for shown, names in alike.items()]
+        return rows
+
     def document(self) -> dict[str, Any]:
         """The JSON document of ``status --json``."""
+        columns = ("dataset", "state", "group", "members", "seeds")
         return {
             "study": str(self.study.path),
             "tasks": len(self.tasks),
             "states": dict(Counter(state.state for state in self.states.values())),
-            "ranges": [dict(zip(("dataset", "state", "group", "members"), row, strict=True)) for row in self.ranges()],
+            "ids": self.ids(),
+            "ranges": [dict(zip(columns, row, strict=False)) for row in self.ranges()],
+            "ranges_by_seed": [dict(zip(columns, row, strict=True)) for row in self.ranges_by_seed()],
             "running": {
                 task_id: state.progress.model_dump()
                 for task_id, state in self.states.items()
@@ -85,9 +139,10 @@ class StudySnapshot:
             },
             "trouble": [
                 {"id": i, "architecture": self.tasks[i].architecture, "dataset": self.tasks[i].column}
-                | {"state": state.state, "reason": state.reason}
+                | {"seed": self.tasks[i].seed, "state": state.state, "reason": state.reason}
                 for i, state in self.trouble().items()
             ],
+            "trouble_by_node": self.by_node(),
             "stuck": self.stuck(),
             "warning": self.warning or None,
         }
@@ -102,7 +157,7 @@ def _untold(study: Study, states: Mapping[str, TaskState], known: Endings) -> li
 def _told(states: Mapping[str, TaskState], known: Endings) -> dict[str, TaskState]:
     """The states, with Slurm's own word in the reason of lost tasks."""
     return {
-        task_id: replace(state, reason=f"{state.reason}; Slurm: {ending}")
+        task_id: state._replace(reason=f"{state.reason}; Slurm: {ending}")
         if state.state == "lost" and (ending := _ending(state, known))
         else state
         for task_id, state in states.items()

@@ -16,6 +16,7 @@ from toolkit.cluster.array import JobArray, Refused
 from toolkit.cluster.container import HOST
 from toolkit.cluster.profile import GPU_OPTIONS, Profile
 from toolkit.errors import ToolkitError
+from toolkit.executors.code import code_digest, snapshots, with_snapshot
 from toolkit.executors.slurm import submit_recorded
 from toolkit.planning.request import WaveRequest
 from toolkit.study import Study
@@ -45,11 +46,13 @@ def submit_controller(
 
     Raises `ToolkitError` with sbatch's own words when it refuses; the wave itself stays submitted.
     """
-    submission = new_submission(study, "slurm", [], data)
+    submission = new_submission(study, "slurm", [], data).model_copy(update={"code": code_digest()})
     once = replace(request, launch=replace(request.launch, study=str(study.path.absolute()), retry=()))
     once.write(_request_path(study, submission.name))
     command = ("-m", "toolkit.planning.controller", str(record_path(study, submission).absolute()))
-    array = JobArray(_small(profile), HOST, submission.name, study.room("logs"), command, 1, 1, after)
+    kept = profile.code == "snapshot" and (snapshots(study) / code_digest()).is_dir()
+    container, setup = with_snapshot(study, HOST, code_digest() if kept else None)
+    array = JobArray(_small(profile), container, submission.name, study.room("logs"), command, 1, 1, after, setup)
     try:
         return submit_recorded(study, submission, array)
     except Refused as error:

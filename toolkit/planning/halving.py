@@ -70,7 +70,7 @@ class HalvingRule(FrozenModel):
             raise UsageError(f"study {study.path} was launched with --until, for correlations, and {BIASED}")
         if path.exists() and HalvingRule.read(path) != self:
             raise UsageError(f"{path} froze another halving: give the same call again, or name another --study")
-        if others := study.tasks().keys() - candidates:
+        if others := study.labels().keys() - candidates:
             raise UsageError(f"study {study.path} has {len(others)} tasks that are none of this call: name another one")
         if not path.exists():
             self.write(path)

@@ -15,7 +15,7 @@ class WaveRequest:
     launch: LaunchRequest
     """All tasks that may be trained, and how."""
     goal: str
-    """``verdict``, ``verdict=CHANCE``, ``width=W``, or ``best=K`` of ``--halving``."""
+    """``verdict``, ``verdict=CHANCE``, ``width=W``, ``best=K`` of ``--halving``, or ``all``."""
     first: int = 16
     """Nets of the first look."""
     max_nets: int | None = None

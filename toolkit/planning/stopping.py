@@ -61,7 +61,7 @@ class StoppingRule(FrozenModel):
         path = rule_path(study)
         if study.halved:
             raise UsageError(f"study {study.path} was launched with --halving: {BIASED}; name another --study")
-        if others := study.tasks().keys() - candidates:
+        if others := study.labels().keys() - candidates:
             raise UsageError(
                 f"study {study.path} has {len(others)} tasks that are none of this call: give the same nets, datasets, "
                 "seeds and recipe as before, or another --study"

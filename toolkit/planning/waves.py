@@ -6,6 +6,7 @@ starts, which is asked for the same: it looks, submits the next wave, and its ow
 
 import time
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from toolkit.planning.controller import controllers, submit_controller
 from toolkit.planning.goal import parse_goal
 from toolkit.planning.halving import best_of, halving_rule
 from toolkit.planning.request import WaveRequest
+from toolkit.planning.rest import ALL, Rest
 from toolkit.planning.stopping import stopping_rule
 from toolkit.planning.wave import Rule, Wave
 from toolkit.study import Study, find_dataset
@@ -59,9 +61,12 @@ class Waves:
 def make_waves(request: WaveRequest) -> Waves:
     """Check what is asked for, writing nothing. Raises `UsageError`, also when the tasks cannot be compared."""
     best = best_of(request.goal)
-    goal = None if best else parse_goal(request.goal)
+    goal = None if best or request.goal == ALL else parse_goal(request.goal)
     plan = make_plan(request.launch)
-    request, tasks = replace(request, launch=_frozen(request.launch, plan)), plan.tasks.values()
+    request = replace(request, launch=_frozen(request.launch, plan))
+    if request.goal == ALL:
+        return Waves(plan, Rest(), request)
+    tasks = plan.tasks.values()
     if goal is None:
         return Waves(plan, halving_rule(tasks, best), request)
     return Waves(plan, stopping_rule(tasks, goal, request.first, request.max_nets), request)
@@ -128,13 +133,26 @@ def _submit_wave(waves: Waves, wave: Wave, controller: str | None) -> dict[str, 
             "call goes on"
         )
     document = carry_out(waves.planned(wave), no_display)
-    with launch_lock(study):
-        queue = queue_of(study) or {}
-        if not (known - {controller}) & queue.keys():
-            arrays = [s for s in submissions(study) if s.elements and s.name in queue]
-            submit_controller(study, waves.plan.profile, waves.plan.data, waves.request, job_ids(arrays))
+    if waves.request.goal != ALL or document["beyond_limit"]:
+        _have_followed(waves, known - {controller})
     waiting = sum(task_id not in study.finished() for task_id in wave.tasks)
     return document | _document(waves, wave, 0, f"{waiting} tasks of the wave, in the queue or running")
+
+
+def _have_followed(waves: Waves, known: Set[str]) -> None:
+    """Submit a controller for when the study's arrays have ended, unless one of the ``known`` ones waits already."""
+    study = waves.plan.study
+    with launch_lock(study):
+        queue = queue_of(study) or {}
+        if not known & queue.keys():
+            arrays = [s for s in submissions(study) if s.elements and s.name in queue]
+            submit_controller(study, waves.plan.profile, waves.plan.data, waves.request, job_ids(arrays))
+
+
+def launch_rest(plan: Plan, request: LaunchRequest) -> None:
+    """Have a small job launch what exceeded the submit limit. Raises `ToolkitError` when it is refused."""
+    known = {submission.name for submission in controllers(plan.study)}
+    _have_followed(Waves(plan, Rest(), WaveRequest(request, ALL)), known)
 
 
 def _stalled(study: Study) -> bool:
@@ -154,6 +172,6 @@ def _document(waves: Waves, wave: Wave, failed: int, note: str) -> dict[str, Any
         "targets": wave.standing.frame.to_dicts(),
         "how": wave.standing.note,
         "waiting_for": note or None,
-        "states": dict(Counter("done" if i in study.finished() else "declared" for i in study.tasks())),
+        "states": dict(Counter("done" if i in study.finished() else "declared" for i in study.labels())),
         "failed_here": failed,
     }

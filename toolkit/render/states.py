@@ -14,13 +14,16 @@ from rich.text import Text
 
 from toolkit.launching.snapshot import StudySnapshot
 from toolkit.render.escape import terminal
-from toolkit.study import Study, Task
+from toolkit.study import Study
 from toolkit.study import progress as heartbeat
+from toolkit.study.declared import Label, several_seeds
 from toolkit.study.logs import task_log
-from toolkit.study.states import STATES, State, read_outcome
+from toolkit.study.outcomes import read_outcome
+from toolkit.study.states import STATES, State
 from toolkit.visible import visible_lines
 
 LOG_TAIL = 3  # lines
+NODES_SHOWN = 8
 STYLES: Mapping[State, str] = {
     "done": "green",
     "failed": "red",
@@ -43,6 +46,9 @@ def overview(look: StudySnapshot) -> Group:
         Text(f"{count} tasks {terminal(reason)}: squeue and scontrol show job say more", style="yellow")
         for reason, count in look.stuck().items()
     ]
+    if nodes := look.by_node():
+        named = ", ".join(f"{count} on {node}" for node, count in list(nodes.items())[:NODES_SHOWN])
+        parts.append(Text(terminal(f"failed or lost: {named}"), style="yellow"))
     if look.warning:
         parts.append(Text(f"warning: {terminal(look.warning)}", style="yellow"))
     return Group(*parts)
@@ -80,7 +86,8 @@ def _retry(look: StudySnapshot) -> str:
 def _failure(look: StudySnapshot, task_id: str) -> list[Text]:
     """Who, what and why; for a task that could not say why itself, also the end of its log."""
     task, state = look.tasks[task_id], look.states[task_id]
-    head = Text.assemble(task_id, " ", _styled(state.state), " ", terminal(f"{task.architecture} on {task.column}"))
+    named = task.named(several_seeds(look.tasks.values()))
+    head = Text.assemble(task_id, " ", _styled(state.state), " ", terminal(named))
     log = task_log(look.study, task_id).splitlines()[-LOG_TAIL:] if state.state == "lost" else []
     tail = (Text(f"    {visible_lines(line)}", style="dim") for line in log)
     return [head, Text(f"    {terminal(state.reason)}"), *tail]
@@ -111,10 +118,15 @@ def _running_table(look: StudySnapshot) -> Table:
 
 def _range_lines(look: StudySnapshot) -> list[str]:
     """Where each net stands, unless everything is done."""
-    return [f"{column} {state}: {group} {names}" for column, state, group, names in look.ranges() if state != "done"]
+    said = several_seeds(look.tasks.values())
+    return [
+        f"{column} {state}: {group} {names}" + (f", seed {seeds}" if said else "")
+        for column, state, group, names, seeds in look.ranges_by_seed()
+        if state != "done"
+    ]
 
 
-def running_cells(task: Task, progress: heartbeat.Progress) -> list[str]:
+def running_cells(task: Label, progress: heartbeat.Progress) -> list[str]:
     """The cells of a running task, for a terminal."""
     share = progress.step / progress.steps if progress.steps else 0.0
     where = progress.job or f"{progress.host}:{progress.pid}"
@@ -143,7 +155,8 @@ class PoolDisplay:
 
     def __init__(self, study: Study, total: int) -> None:
         self.study = study
-        self.tasks = study.tasks()
+        self.tasks = study.labels()
+        self.several_seeds = several_seeds(self.tasks.values())
         self.console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), auto_refresh=False
@@ -180,12 +193,12 @@ class PoolDisplay:
         return [Text(f"  {net} on {data}: {epoch}  {rate} images/s  {left}") for net, data, epoch, rate, left in cells]
 
     def _line(self, task_id: str) -> Text:
-        state, reason = read_outcome(self.study.result_path(task_id))
+        state, reason, _ = read_outcome(self.study.result_path(task_id))
         task = self.tasks[task_id]
         return Text.assemble(
             (f"{state:9}", STYLES.get(state, "")),
             " ",
-            terminal(f"{task.architecture} on {task.column}{': ' if reason else ''}{reason}"),
+            terminal(f"{task.named(self.several_seeds)}{': ' if reason else ''}{reason}"),
         )
 
 

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolkit.errors import ToolkitError
-from toolkit.files import read_regular, write_atomic
+from toolkit.files import make_folder, read_regular, write_atomic
 
 
 class FrozenModel(BaseModel):
@@ -27,7 +27,7 @@ class FrozenModel(BaseModel):
     def write(self, path: Path) -> None:
         """Write to ``path`` atomically. Raises `ToolkitError` when the place cannot be written."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_atomic(path, self.model_dump_json(indent=1).encode() + b"\n")
         except OSError as error:
             raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error

@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from types import NoneType, UnionType
@@ -105,6 +106,12 @@ class Recipe(FrozenModel, use_attribute_docstrings=True):
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} leaves nothing of {self.epochs} epochs")
         return self
+
+    @cached_property
+    def identity(self) -> str:
+        """What differs from the defaults, as JSON: two recipes that train alike have the same."""
+        differing = self.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(differing, sort_keys=True, separators=(",", ":"))
 
     @property
     def resolution_at_evaluation(self) -> int:

@@ -1,16 +1,12 @@
 """The state of every task of a study: its result, else the queue, else its heartbeat."""
 
+import os
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple, get_args
 
-import orjson
-
-from toolkit.files import read_regular
+from toolkit.study.outcomes import Outcome, outcomes
 from toolkit.study.progress import LOST_AFTER_S, Progress
-from toolkit.study.result import Status
 from toolkit.study.study import Study
 from toolkit.study.submission import Submission, launcher_lives, process_lives, submissions
 
@@ -28,8 +24,7 @@ Queue = Mapping[str, Mapping[int, str]]
 reason that a person has to look at stands behind it: ``PENDING (JobHeldUser)``."""
 
 
-@dataclass(frozen=True)
-class TaskState:
+class TaskState(NamedTuple):
     """What is known of one task."""
 
     state: State
@@ -43,27 +38,39 @@ class TaskState:
     """Its array index there."""
     held: bool = False
     """Whether its executor will still run it: nobody else must."""
+    host: str = ""
+    """Where it ran, as far as it said."""
 
 
-def task_states(study: Study, queue: Queue | None) -> dict[str, TaskState]:
-    """The state of each declared task, by id. ``queue`` None: it could not be asked; what was given to it counts
-    as queued then.
+NEVER = TaskState("waiting")
+"""Of what was never submitted."""
 
-    Costs one directory listing, one small read per result and per task in flight.
+
+def task_states(study: Study, queue: Queue | None, ids: Iterable[str] | None = None) -> dict[str, TaskState]:
+    """The state of each of ``ids`` (None: of all declared tasks), by id.
+
+    ``queue`` None: it could not be asked; what was given to it counts as queued then.
+
+    Costs one directory listing, one small read per result (the first time it is seen) and per task in flight.
     """
     now = study.clock()
     places = _places(study, queue, now)
-    finished = study.finished()
+    finished, beating = outcomes(study.path), _beating(study)
     return {
-        task_id: _outcome(study, task_id, places.get(task_id))
+        task_id: _finished(finished[task_id], places.get(task_id))
         if task_id in finished
-        else _unfinished(study, task_id, places.get(task_id), now)
-        for task_id in study.tasks()
+        else _unfinished(study, task_id, places.get(task_id), task_id in beating, now)
+        for task_id in (study.labels() if ids is None else ids)
     }
 
 
-@dataclass(frozen=True)
-class _Place:
+def _beating(study: Study) -> set[str]:
+    """Ids of the tasks that have a heartbeat, of whatever age."""
+    folder = study.room("progress")
+    return {entry.name[:-5] for entry in os.scandir(folder)} if folder.is_dir() else set()
+
+
+class _Place(NamedTuple):
     """Where a task was last submitted, and whether anyone will still run it."""
 
     submission: str
@@ -105,32 +112,22 @@ def _slurm_elements(submission: Submission, queue: Queue | None, now: float) -> 
     return queue.get(submission.name, {})
 
 
-def _outcome(study: Study, task_id: str, place: _Place | None) -> TaskState:
-    where = (place.submission, place.element) if place else (None, None)
-    state, reason = read_outcome(study.result_path(task_id))
-    return TaskState(state, reason, None, *where)
-
-
-def read_outcome(path: Path) -> tuple[State, str]:
-    """Status and reason of a result file, read as plain JSON; ``damaged`` when it is none."""
-    try:
-        document = orjson.loads(read_regular(path))
-        status, failure = document["status"], document.get("failure") or {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return "damaged", f"{path.name} cannot be read as a result ({type(error).__name__}: {error})"
-    if status not in get_args(Status) or document.get("id") != path.stem:
-        return "damaged", f"{path.name} is no result of this task"
-    return status, " ".join(f"{failure['kind']}: {failure['message']}".split()) if failure else ""
-
-
-def _unfinished(study: Study, task_id: str, place: _Place | None, now: float) -> TaskState:
+def _finished(outcome: Outcome, place: _Place | None) -> TaskState:
+    state, reason, host = outcome
     if place is None:
-        return TaskState("waiting")
-    beat = study.last_beat(task_id)
+        return TaskState(state, reason, host=host)
+    return TaskState(state, reason, None, place.submission, place.element, False, host)
+
+
+def _unfinished(study: Study, task_id: str, place: _Place | None, beating: bool, now: float) -> TaskState:
+    if place is None:
+        return NEVER
+    beat = study.last_beat(task_id) if beating else 0.0
     progress = study.progress(task_id) if beat else None
     state, reason = _state(place, progress, beat, now)
     held = bool(place.active) and state != "paused" and not (state == "lost" and place.active == LOCAL)
-    return TaskState(state, reason, progress, place.submission, place.element, held)
+    host = progress.host if progress else ""
+    return TaskState(state, reason, progress, place.submission, place.element, held, host)
 
 
 def _state(place: _Place, progress: Progress | None, beat: float, now: float) -> tuple[State, str]:

@@ -1,34 +1,26 @@
 """Study: the folder ``runs/NAME`` that every node mounts."""
 
-import hashlib
 import os
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import orjson
-from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, is_private, of_another, read_regular, temporary_name, write_atomic, write_private
+from toolkit.files import TEMPORARY, is_private, make_folder, of_another, read_regular, temporary_name, write_private
 from toolkit.names import unknown
+from toolkit.study import declared
 from toolkit.study.dataset import MANIFEST
-from toolkit.study.model import first_problem
 from toolkit.study.progress import Progress
+from toolkit.study.ranges import format_ranges
 from toolkit.study.result import Result
-from toolkit.study.task import ID_LENGTH, Task
+from toolkit.study.task import Task
 
 FINAL = "final.pt"
-ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 WEIGHTS_VERSION = 1
 """Format of `FINAL` and of checkpoints: a dictionary with version, task, architecture, classes and model."""
 HALVING = "halving.json"
 """The rule of a study whose weak nets are cut off before their end (`toolkit.planning.halving`)."""
-ID_ENDS = 40
-"""Characters of a line of tasks/ within which its id stands: ``{"id":"ID",``."""
 DIRECTORIES = ("tasks", "submissions", "logs", "progress", "checkpoints", "results")
 
 
@@ -79,7 +71,7 @@ class Study:
         study = cls(study_path(path))
         try:
             for name in DIRECTORIES:
-                study.room(name).mkdir(parents=True, exist_ok=True)
+                make_folder(study.room(name))
         except OSError as error:
             raise ToolkitError(f"study {study.path} cannot be made ({error.strerror}: {error.filename})") from error
         study.refuse_links_of_others()
@@ -111,7 +103,7 @@ class Study:
         for name, text in texts.items():
             path = self.room("nets") / name
             try:
-                path.parent.mkdir(exist_ok=True)
+                make_folder(path.parent)
                 if not path.exists():
                     write_private(path, text.encode())
             except OSError as error:
@@ -128,35 +120,28 @@ class Study:
                 raise ToolkitError(f"{path} cannot be read ({error})") from error
         return texts
 
-    def declare(self, tasks: Iterable[Task]) -> dict[str, str]:
+    def declare(self, tasks: Iterable[Task], known: Mapping[str, declared.Label] | None = None) -> dict[str, str]:
         """Add tasks to those the study is about. Declaring again what is declared changes nothing.
+
+        ``known``: the study's `labels`, if they were read already.
 
         Returns names of datasets that are, by their content, others that stand here already: by the name that stands.
         Raises `UsageError` where a task was declared on a manifest that said something else.
         """
         tasks = list(tasks)
-        known = dict(self._declared_lines())
+        known = self.labels() if known is None else known
         fresh = {task.id: task for task in tasks if task.id not in known}
         again = [task for task in tasks if task.id in known]
         for task in again:
             self._check_manifest(task, known[task.id])
-        names = {task.dataset: known[task.id].get("dataset", task.dataset) for task in again}
-        aliases = {name: stands for name, stands in names.items() if name != stands}
-        if not fresh:
-            return aliases
-        lines = [orjson.dumps({"id": i, "task": t.model_dump(mode="json")}) for i, t in fresh.items()]
-        digest = hashlib.sha256("".join(fresh).encode()).hexdigest()[:8]
-        number = len(list(self.room("tasks").glob("*.jsonl")))
-        path = self.room("tasks") / f"{number:04d}-{digest}.jsonl"
-        try:
-            write_atomic(path, b"\n".join(lines) + b"\n")
-        except OSError as error:
-            raise ToolkitError(f"{path} cannot be written ({error.strerror})") from error
-        return aliases
+        if fresh:
+            declared.add(self.room("tasks"), fresh)
+        columns = {(task.column, known[task.id].column) for task in again}
+        return {given: stands for given, stands in columns if given != stands}
 
-    def _check_manifest(self, task: Task, known: dict[str, Any]) -> None:
+    def _check_manifest(self, task: Task, known: declared.Label) -> None:
         """Raise `UsageError` when ``task`` was ``known`` with another manifest; version 0.1 noted none."""
-        if known.get("manifest_hash") and known["manifest_hash"] != task.manifest_hash:
+        if known.manifest_hash not in ("", task.manifest_hash):
             raise UsageError(
                 f"classes, metric, mean or deviation in the {MANIFEST} of {task.dataset} are not those that study "
                 f"{self.path} was declared with: restore it, or launch another study"
@@ -167,18 +152,50 @@ class Study:
 
         Raises `ToolkitError` on a damaged file.
         """
-        try:
-            return {i: Task.model_validate(task) for i, task in self._declared_lines(wanted)}
-        except ValidationError as error:
-            raise ToolkitError(f"{self.room('tasks')} holds a damaged task: {first_problem(error)}") from error
+        folder = self.room("tasks")
+        return declared.every(folder) if wanted is None else declared.some(folder, wanted)
+
+    def labels(self) -> dict[str, declared.Label]:
+        """What people know the declared tasks by, in the order of declaration: a fraction of `tasks`' time and memory.
+
+        Raises `ToolkitError` on a damaged file.
+        """
+        return declared.labels(self.room("tasks"))
 
     def task(self, task_id: str) -> Task:
         """One declared task; a prefix of its id will do when it is unique. Raises `UsageError` otherwise."""
-        found = [(i, t) for i, t in self._declared_lines() if i.startswith(task_id)]
-        if len({i for i, _ in found}) != 1:
+        found = declared.beginning_with(self.room("tasks"), task_id)
+        if len(found) != 1:
             what = "is no task" if not found else f"fits {len(found)} tasks"
             raise UsageError(f"{task_id!r} {what} of study {self.path}; see python -m toolkit.status {self.path}")
-        return Task.model_validate(found[0][1])
+        return next(iter(found.values()))
+
+    def find(self, what: str, dataset: str | None = None, seed: int | None = None) -> str:
+        """The id of the one task that ``what`` means: an id, a unique beginning of one, or an architecture's name.
+
+        ``dataset`` (as status names it) and ``seed`` tell tasks of one architecture apart. Raises `UsageError`.
+        """
+        if "/" not in what and dataset is None and seed is None:
+            return self.task(what).id
+        found = {
+            task_id: label
+            for task_id, label in self.labels().items()
+            if (what == label.architecture or task_id.startswith(what))
+            and dataset in (None, label.column)
+            and seed in (None, label.seed)
+        }
+        if len(found) == 1:
+            return next(iter(found))
+        asked = declared.Label(what, dataset or "any dataset", seed or 0, "").named(seed is not None)
+        if not found:
+            raise UsageError(
+                f"{asked} is no task of study {self.path}; python -m toolkit.status {self.path} --ids lists"
+            )
+        columns, seeds = {label.column for label in found.values()}, {label.seed for label in found.values()}
+        raise UsageError(
+            f"{asked} fits {len(found)} tasks: give --dataset ({', '.join(sorted(columns))}) and --seed "
+            f"({format_ranges(seeds)})"
+        )
 
     def finished(self) -> set[str]:
         """Ids with a result of any status (one listing of the folder, no file is read)."""
@@ -217,38 +234,6 @@ class Study:
             return Progress.read(self.progress_path(task_id))
         except ToolkitError:
             return None
-
-    def _declared_lines(self, wanted: Set[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        sought = None if wanted is None else re.compile("|".join(map(re.escape, wanted)).encode() or b"$.")
-        for path in sorted(self.room("tasks").glob("[0-9]*.jsonl")):
-            for number, line in enumerate(_lines(path), 1):
-                if sought and not sought.search(line, 0, ID_ENDS):
-                    continue
-                try:
-                    document = orjson.loads(line)
-                    yield _task_id(document["id"]), {**document["task"]}
-                except (ValueError, KeyError, TypeError) as error:
-                    raise ToolkitError(
-                        f"{path}:{number} is damaged ({error}); restore it or delete the line"
-                    ) from error
-
-
-def _task_id(found: str) -> str:
-    """The id that a line of tasks/ begins with. Raises ValueError when it is none: it names files and folders."""
-    if not ID.fullmatch(found):
-        raise ValueError(f"{found[:ID_ENDS]!r} is no id of a task")
-    return found
-
-
-LARGEST_TASK_FILE = 1 << 30
-"""Bytes of the largest file of declared tasks that is read (a million tasks; our choice)."""
-
-
-def _lines(path: Path) -> list[bytes]:
-    try:
-        return read_regular(path, LARGEST_TASK_FILE).splitlines()
-    except OSError as error:
-        raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def study_path(given: str | Path) -> Path:

@@ -1,12 +1,13 @@
 """Submission: what one launch handed to an executor, element by element."""
 
+import errno
 import fcntl
 import os
 import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from toolkit.errors import ToolkitError
-from toolkit.files import open_own
+from toolkit.files import open_own, read_regular
 from toolkit.study.model import FrozenModel
 from toolkit.study.progress import LOST_AFTER_S
 from toolkit.study.study import Study
@@ -162,20 +163,62 @@ def launch_lock(study: Study) -> Iterator[None]:
         descriptor = open_own(path, os.O_RDWR)
     except OSError as error:
         raise ToolkitError(f"{path} cannot be opened ({error.strerror}); if it is a link, remove it") from error
+    held = path.with_name(".lock.held")
     try:
-        deadline = time.monotonic() + 120
-        while not _locked(descriptor):
-            if time.monotonic() > deadline:
-                raise ToolkitError(f"another launcher has held {path} for two minutes; try again when it is done")
-            time.sleep(0.1)
-        yield
+        flocks = _wait_for(path, lambda: _locked(descriptor)) or not _wait_for(held, lambda: _created(held))
+        try:
+            yield
+        finally:
+            if not flocks:
+                held.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool:
+def _wait_for(path: Path, take: Callable[[], bool | None]) -> bool:
+    """Whether the lock was taken; False when the file system has no locks of this kind. Raises `ToolkitError`."""
+    deadline = time.monotonic() + 120
+    while not (taken := take()):
+        if taken is None:
+            return False
+        if time.monotonic() > deadline:
+            raise ToolkitError(
+                f"another launcher has held {path} for two minutes; try again when it is done (if none runs, remove it)"
+            )
+        time.sleep(0.1)
+    return True
+
+
+def _locked(descriptor: int) -> bool | None:
+    """None: this file system knows no flock (some Lustre and NFS mounts)."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL):
+            return None
+        raise
     return True
+
+
+def _created(held: Path) -> bool:
+    """A lock where there is no flock: whoever makes the file has it; what a process of this machine left is removed."""
+    mine = f"{socket.gethostname()} {os.getpid()} {process_began(os.getpid())}"
+    try:
+        descriptor = os.open(held, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        host, pid, began = [*_words(held), "", "", ""][:3]
+        if host == socket.gethostname() and pid.isdigit() and process_began(int(pid)) != began:
+            held.unlink(missing_ok=True)
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write(mine)
+    return True
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return read_regular(path).decode(errors="replace").split()
+    except OSError:
+        return []

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -50,9 +50,14 @@ class Task(FrozenModel):
         """16 hex digits of the SHA-256 over the scientific fields that differ from their defaults.
 
         So a field added later keeps the ids of old tasks as long as its default keeps the old behaviour, and
-        neither names, nor hosts, nor worker counts touch an id.
+        neither names, nor hosts, nor worker counts touch an id. They are hashed as JSON with sorted keys and no spaces.
         """
-        canonical = json.dumps(self._identity(), sort_keys=True, separators=(",", ":"))
+        seed = f',"seed":{self.seed}' if self.seed else ""
+        start = f',"start":{json.dumps(self.start.task)}' if self.start else ""
+        canonical = (
+            f'{{"architecture":{json.dumps(self.architecture)},"dataset":{json.dumps(self.dataset_hash)},'
+            f'"recipe":{self.recipe.identity}{seed}{start}}}'
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
 
     @property
@@ -72,15 +77,3 @@ class Task(FrozenModel):
                     f"{dataset.path} has {what} than task {self.id} was declared on (hash {found[:12] or 'none'}, not "
                     f"{declared[:12]}): restore it, or launch another study"
                 )
-
-    def _identity(self) -> dict[str, Any]:
-        identity: dict[str, Any] = {
-            "architecture": self.architecture,
-            "dataset": self.dataset_hash,
-            "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
-        }
-        if self.seed:
-            identity["seed"] = self.seed
-        if self.start:
-            identity["start"] = self.start.task
-        return identity

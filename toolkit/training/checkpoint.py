@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from toolkit.errors import ToolkitError
-from toolkit.files import TEMPORARY, atomic
+from toolkit.files import TEMPORARY, atomic, make_folder
 from toolkit.study.result import Evaluation
 from toolkit.study.study import FINAL, WEIGHTS_VERSION, Study
 from toolkit.study.task import Start
@@ -96,7 +96,7 @@ def _head(trainer: Trainer) -> dict[str, Any]:
 
 def _write(path: Path, state: dict[str, Any]) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with atomic(path) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch raises over what the disk said: a full one, say

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
-from toolkit.study.states import read_outcome
+from toolkit.study.outcomes import read_outcome
 from toolkit.study.study import FINAL, Study
 
 

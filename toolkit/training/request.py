@@ -111,11 +111,11 @@ def exit_status(outcome: Outcome) -> int:
 
 
 def _unfinished(study: Study, task_ids: Sequence[str]) -> list[Task]:
-    declared, finished = study.tasks(set(task_ids)), study.finished()
+    declared = study.tasks(set(task_ids))
     missing = [task_id for task_id in task_ids if task_id not in declared]
     if missing:
         raise UsageError(f"{missing[0]!r} is no task of study {study.path}; see python -m toolkit.status {study.path}")
-    return [declared[task_id] for task_id in dict.fromkeys(task_ids) if task_id not in finished]
+    return [declared[task_id] for task_id in dict.fromkeys(task_ids) if not study.result_path(task_id).exists()]
 
 
 def _check_writable(study: Study) -> None:

@@ -4,9 +4,11 @@
 raised as what ends more than this net (`Unwritable`, `Interrupted`, `RankFailed`, `Stopped`).
 """
 
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -30,6 +32,9 @@ from toolkit.training.pack_context import PackContext
 from toolkit.training.record import failed_result, failure_of, result_of
 from toolkit.training.trainer import Diverged
 from toolkit.training.trial import PackedTrial, note
+
+PATIENCE_S = 300.0
+"""How long a result that cannot be written is tried again (seconds; our choice)."""
 
 
 class Roster:
@@ -110,8 +115,8 @@ class Roster:
         failure = failure_of(error) if error else None
         device = describe(self.place.device)
         result = result_of(trial.trainer, status, failure, device=device, pack=self.declared, started=self.started)
-        self._leave(trial)
         self._record(result)
+        self._leave(trial)
         if status != "failed" and self.place.team.is_main:  # a failure may pass, and then the task goes on from here
             checkpoint.drop(self.place.study, trial.task.id)
 
@@ -157,12 +162,26 @@ class Roster:
         if path.exists():  # Slurm gave the task to another node, for it thought this one dead
             note(result.task, "has its result already: another run of it came first")
             return
-        try:
-            result.write(path)
-        except ToolkitError as error:
-            raise Unwritable(str(error)) from error
+        self._write_patiently(result, path)
         outcome = result.failure.message if result.failure else f"error {result.error:.2%}"
         note(result.task, f"{result.status}, {outcome}")
+
+    def _write_patiently(self, result: Result, path: Path) -> None:
+        """Write a result; where that fails, again and again for minutes: hours of training are in it.
+
+        Raises `Unwritable` at the end, and when somebody asks to stop.
+        """
+        until, said = time.monotonic() + PATIENCE_S, False
+        while True:
+            try:
+                return result.write(path)
+            except ToolkitError as error:
+                if self.place.stop or time.monotonic() > until:
+                    raise Unwritable(str(error)) from error
+                if not said:
+                    complain(f"{error}: tried again for {PATIENCE_S / 60:.0f} minutes")
+                said = True
+                time.sleep(1)
 
     def _reraise_if_interrupted(self, error: Exception) -> None:
         """Raise `Interrupted` when the error comes with a request to stop, or from files of an image that is gone.

@@ -1,0 +1,99 @@
+"""A broken node does not eat the array, and an element that cannot do its work says so before it trains."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from slurm.cluster import Cluster
+from tests.executors.conftest import environment, launch, status, verb, wait_for
+from tests.study.strategies import task
+from tests.training.test_full_disk import small_disk
+from toolkit.cluster.brake import broken_nodes, lines, strikes
+from toolkit.errors import ToolkitError
+from toolkit.study import Study
+from toolkit.study.submission import launch_lock, new_submission, record_path
+
+
+@pytest.mark.cluster
+def test_a_broken_node_loses_three_elements_and_no_more(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+    study, profile, ran = tmp_path / 'it\'s "a study"', tmp_path / "p.toml", tmp_path / "ran"
+    broken = f'echo $SLURMD_NODENAME >> {ran}; [ "$SLURMD_NODENAME" != n1 ] || exit 9'
+    profile.write_text(f"cpus = 1\npython = 'true'\nsetup = ['{broken}']\n")  # nothing is trained
+    call = ["--array", "0-11", "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+    launch(study, data, *call)
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 240, "the end of the array")
+    nodes = Counter(ran.read_text().split())
+    assert nodes.total() == 12 and 3 <= nodes["n1"] <= 4  # one more may have begun when the third ended
+    assert status(study)["trouble_by_node"] == {"n1": nodes["n1"]}
+    assert f"failed or lost: {nodes['n1']} on n1" in verb("toolkit.status", study).stdout
+    again = verb("toolkit.launch", "--study", study, "--data", data, "--executor", "slurm", "--dry-run")
+    assert "#SBATCH --exclude=n1" in again.stdout, again.stderr
+
+
+def run_script(folder: Path, status: int, *before: str, scontrol: str = "") -> str:
+    """A batch script's end on node n1; what scontrol was called with, and whether the node's place was held."""
+    script = "\n".join([*before, *lines(folder, "n9"), f"exit {status}"])
+    fake = f"scontrol() {{ echo called: $* >&3; {scontrol or 'true'}; }}\nsleep() {{ echo slept; }}\nexec 3>&1\n"
+    around = {**os.environ, "SLURMD_NODENAME": "n1", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
+    done = subprocess.run(["bash", "-c", fake + script], env=around, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    return done.stdout.strip()
+
+
+def test_strikes_are_counted_until_an_element_gets_through(tmp_path: Path) -> None:
+    folder = tmp_path / 'it\'s "nodes"'
+    folder.mkdir()
+    assert [run_script(folder, 69), run_script(folder, 9), run_script(folder, 137)] == ["", "", ""]
+    assert strikes(folder) == {"n1": [("7", 0), ("7", 0)]} and not broken_nodes(folder, os.stat(folder).st_mtime)  # noqa: PTH116
+    assert run_script(folder, 1, "SECONDS=121") == ""  # it has trained
+    called = "called: update JobId=7 ExcNodeList=n1,n9"
+    assert run_script(folder, 1) == called
+    assert run_script(folder, 1, scontrol="echo 7_3: No error; false") == called  # of other elements it said no
+    assert run_script(folder, 1, scontrol="echo Access denied; false") == f"{called}\nslept"
+    assert broken_nodes(folder, folder.stat().st_mtime) == ["n1"]
+    assert broken_nodes(folder, folder.stat().st_mtime + 90_000) == []
+    for through in (0, 3, 75):
+        run_script(folder, 69)
+        assert run_script(folder, through) == "" and strikes(folder) == {}
+
+
+def test_an_element_without_room_says_so_before_it_trains(data: Path, tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.declare([task()])
+    submission = new_submission(study, "slurm", [[task().id]], data)
+    submission.write(record_path(study, submission))
+    call = [sys.executable, "-m", "toolkit.executors.element", record_path(study, submission)]
+    disk = small_disk(study.room("checkpoints"), 1 << 20, tmp_path / "aside")
+    around = {**environment(), "SLURM_ARRAY_TASK_ID": "0"}
+    done = subprocess.run([*map(str, disk + call)], env=around, capture_output=True, text=True, check=False)
+    assert done.returncode == os.EX_UNAVAILABLE, done.stderr
+    assert "checkpoints has 1 MB left, a task needs 64: make room" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_flock_has_another_lock(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    study = Study.create(tmp_path / "study")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    held = study.room("submissions") / ".lock.held"
+    with launch_lock(study):
+        monkeypatch.setattr("time.monotonic", iter(range(0, 10_000, 100)).__next__)
+        with pytest.raises(ToolkitError, match=r"\.lock\.held for two minutes"), launch_lock(study):
+            pass
+        monkeypatch.undo()
+        monkeypatch.setattr(fcntl, "flock", refuse)
+    assert not held.exists()
+    held.write_text(f"{os.uname().nodename} 4194304 gone")  # a launcher that was killed
+    with launch_lock(study):
+        assert held.exists()
+    assert not held.exists()
