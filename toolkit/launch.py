@@ -152,7 +152,14 @@ def _tell_cancelled(document: Mapping[str, Any], as_json: bool) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     p = parser("toolkit.launch", __doc__)
-    what = p.add_argument_group("what to train")
+    _what(p.add_argument_group("what to train"))
+    _when(p.add_argument_group("when to stop: in waves, by a rule that is frozen first"))
+    _how(p.add_argument_group("how to run it"))
+    p.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    return p
+
+
+def _what(what: argparse._ArgumentGroup) -> None:
     what.add_argument("--array", metavar="RANGES", help="nets of the population, such as 0-499 or 0-7,12")
     what.add_argument(
         "--population",
@@ -183,7 +190,9 @@ def _parser() -> argparse.ArgumentParser:
         "--published", metavar="STUDY", help="cost of a shipped study on its own datasets (with --dry-run)"
     )
     what.add_argument("--study", default="study", metavar="NAME", help="folder runs/NAME, or a path (%(default)s)")
-    when = p.add_argument_group("when to stop: in waves, by a rule that is frozen first")
+
+
+def _when(when: argparse._ArgumentGroup) -> None:
     when.add_argument("--until", metavar="GOAL", help="verdict, verdict=CHANCE (give up below it) or width=W")
     when.add_argument("--max-nets", type=positive, metavar="N", help="most nets of any dataset (all of them)")
     when.add_argument("--max-hours", type=positive, metavar="H", help="estimated hours (as --dry-run counts them)")
@@ -196,7 +205,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K",
         help="find the K best nets (1): weak ones stop early",
     )
-    how = p.add_argument_group("how to run it")
+
+
+def _how(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--executor", choices=get_args(ExecutorName), help="slurm where sbatch is, else local")
     how.add_argument("--jobs", type=positive, metavar="N", help="local: workers (one a GPU, else one a core)")
     how.add_argument("--per-job", type=positive, metavar="N", help="tasks of one array element or worker (1, or K)")
@@ -213,8 +224,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--cancel", action="store_true", help="take the study's jobs out of the queue, end its local runs")
     how.add_argument("--dry-run", action="store_true", help="show the plan and the sbatch script, do nothing")
-    how.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    return p
 
 
 if __name__ == "__main__":

@@ -10,6 +10,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+import timm
+import torch
+from timm.models import get_pretrained_cfg
+from torchvision import models
+
+from toolkit.anynet.count import count_by_operations
+from toolkit.anynet.named import build_named
 from toolkit.anynet.population import load_population
 from toolkit.cli import parser, run, say
 
@@ -52,8 +59,6 @@ def _by_lines(value: Any, depth: int, indent: str = "") -> str:
 
 
 def _torchvision() -> dict[str, Entry]:
-    from torchvision import models
-
     def entry(name: str) -> Entry:
         if name in NATIVE or name.startswith("vit_"):
             return {"fixed": NATIVE.get(name, VIT_SIDE)}
@@ -64,9 +69,6 @@ def _torchvision() -> dict[str, Entry]:
 
 
 def _timm() -> dict[str, Entry]:
-    import timm
-    from timm.models import get_pretrained_cfg
-
     def entry(name: str) -> Entry:
         declared = get_pretrained_cfg(name)
         if declared.fixed_input_size or name in NATIVE:
@@ -78,11 +80,6 @@ def _timm() -> dict[str, Entry]:
 
 def _costs(name: str, entry: Entry) -> dict[str, Any]:
     """Width of the last layer's input, and by resolution the cost of all before it."""
-    import torch
-
-    from toolkit.anynet.count import count_by_operations
-    from toolkit.anynet.named import build_named
-
     with torch.device("meta"):
         model, smaller = build_named(name, 1001), build_named(name, 1)
     body: dict[str, tuple[int, int, int]] = {}

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+
+from data_prep.storage.samples import File, Sample
+from data_prep.writing.dataset import DatasetInfo, write_dataset
 
 
 def scenery(height: int, width: int, seed: int, slope: float = 1.0) -> npt.NDArray[np.uint8]:
@@ -24,8 +28,6 @@ def write_tree(
     root: Path, images: int, classes: int, height: int, width: int, quality: int = 90, slope: float = 1.0
 ) -> list[Path]:
     """A folder a class with JPEG files; returns the files. Image i is of class i modulo ``classes``."""
-    import cv2
-
     files = []
     for i in range(images):
         file = root / f"class-{i % classes}" / f"{i:05d}.jpg"
@@ -38,9 +40,6 @@ def write_tree(
 
 def write_beton(root: Path, images: int, classes: int, height: int, width: int) -> Path:
     """`write_tree` at ``root``/tree and a dataset of the same bytes at ``root``/dataset; returns the latter."""
-    from data_prep.storage.samples import File, Sample
-    from data_prep.writing.dataset import DatasetInfo, write_dataset
-
     files = write_tree(root / "tree", images, classes, height, width)
     samples = [Sample(str(file), i % classes, File(str(file))) for i, file in enumerate(files)]
     about = DatasetInfo([f"class-{i}" for i in range(classes)])

@@ -23,6 +23,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import polars as pl
+
+from data_prep.imagenot import options
+from data_prep.imagenot.build import Build
+from data_prep.imagenot.stages import clean, download
 from toolkit.benchmarks._scenery import scenery
 from toolkit.cli import parser, print_json, run
 from toolkit.errors import ToolkitError
@@ -83,10 +90,6 @@ def _processor_s() -> float:
 
 
 def _stage(folder: Path, address: str, images: int) -> None:
-    from data_prep.imagenot import options
-    from data_prep.imagenot.build import Build
-    from data_prep.imagenot.stages import download
-
     wanted = options.changed(options.Options(), "select", {"per_class": images})
     build = Build(folder, options.changed(wanted, "download", PATIENT | LOCAL | {"shard_urls": images}))
     build.save(build.options)
@@ -99,16 +102,11 @@ def _stage(folder: Path, address: str, images: int) -> None:
 
 
 def _clean(folder: Path) -> None:
-    from data_prep.imagenot.build import Build
-    from data_prep.imagenot.stages import clean
-
     clean.run(Build.open(folder), "00-00000")
 
 
 def _plain(folder: Path, address: str, images: int) -> None:
     """What one would write: a pool of threads, urllib, OpenCV, a tar."""
-    import cv2
-    import numpy as np
 
     def fetched(number: int) -> bytes:
         with urllib.request.urlopen(f"{address}/{number}", timeout=300) as answer:
@@ -142,8 +140,6 @@ def _img2dataset(python: str, folder: Path, address: str, images: int) -> None:
 
 def selected(address: str, images: int) -> "Any":
     """What select leaves: URLs of one class, in order of rank."""
-    import polars as pl
-
     number = pl.int_range(images, eager=True)
     same = {"class": "n00015388", "caption": "animal", "score": 0.6, "license": "?", "similarity": 0.3}
     return pl.DataFrame(
@@ -189,8 +185,6 @@ def _serve(pipe: Connection, side: int) -> None:
 
 
 def _picture(number: int, side: int) -> bytes:
-    import cv2
-
     pixels = scenery(side * 3 // 4, side, number)
     encoded: bytes = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
     return encoded

@@ -12,6 +12,9 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from toolkit.anynet import AnyNetConfig, sample
 from toolkit.cli import parser, print_json, run
 
@@ -72,9 +75,6 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _show(document: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(title=f"{document['nets']} nets of {BUDGET[0] / 1e6:g} to {BUDGET[1] / 1e6:g} MF")
     for column in ("sampler", "seconds (median)", "nets/s"):
         table.add_column(column, justify="left" if column == "sampler" else "right")

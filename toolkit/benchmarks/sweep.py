@@ -17,8 +17,17 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
+from rich.console import Console
+from rich.table import Table
+
+from data_prep.sources.synthetic import main as synthesise
+from toolkit.benchmarks._nets import Bench
+from toolkit.benchmarks._turns import in_turns
 from toolkit.cli import parser, print_json, run
 from toolkit.errors import ToolkitError
+from toolkit.imagefile.format import JPG
+from toolkit.imagefile.reader import Beton
 from toolkit.study import Dataset, Recipe, Study, Task, find_dataset
 from toolkit.training.threads import allocation, prepare
 
@@ -89,8 +98,6 @@ def measure(given: Namespace, folder: Path) -> dict[str, Any]:
     """Rates by K in model-images a second, their shares of the arithmetic, and seconds of the whole runs."""
     dataset = _write(given, folder)
     images = _as_files(dataset, folder / "files") if given.peer else None
-    from toolkit.benchmarks._nets import Bench
-
     document = {name: getattr(given, name) for name in ("pictures", "batch", "steps", "rounds", "workers")}
     document["rows"] = []
     for k in given.packs:
@@ -104,8 +111,6 @@ def measure(given: Namespace, folder: Path) -> dict[str, Any]:
 
 def _write(given: Namespace, folder: Path) -> Dataset:
     """Textures as the demo's, of the size and number asked for."""
-    from data_prep.sources.synthetic import main as synthesise
-
     what = {"train": given.images, "val": given.val, "size": given.size, "write-mode": given.encoding}
     options = [text for key, value in what.items() for text in (f"--{key}", str(value))]
     with redirect_stdout(sys.stderr):
@@ -115,11 +120,6 @@ def _write(given: Namespace, folder: Path) -> Dataset:
 
 def _as_files(dataset: Dataset, root: Path) -> Path:
     """The training images as JPEG files, a folder a class; returns ``root``."""
-    import cv2
-
-    from toolkit.imagefile.format import JPG
-    from toolkit.imagefile.reader import Beton
-
     beton = Beton.open(dataset.beton("train"))
     for i, label in enumerate(beton.labels):
         file, data = root / f"class-{label}" / f"{i:05d}.jpg", beton.encoded(i)
@@ -143,8 +143,6 @@ def _tasks(given: Namespace, dataset: Dataset, count: int) -> list[Task]:
 
 def _whole(given: Namespace, dataset: Dataset, folder: Path) -> dict[str, Any]:
     """Seconds of the whole runs of the same tasks, and the arithmetic's shares of them."""
-    from toolkit.benchmarks._turns import in_turns
-
     tasks = _tasks(given, dataset, given.whole)
     studies = {"pack": Study.create(folder / "together"), "one by one": Study.create(folder / "singly")}
     commands = {"arithmetic": _python(given, __name__, f"--arithmetic={studies['pack'].path}")}
@@ -181,16 +179,11 @@ def _python(given: Namespace, module: str, *arguments: object) -> list[str]:
 
 
 def _compute(study: Study, workers: int) -> None:
-    from toolkit.benchmarks._nets import Bench
-
     tasks = list(study.tasks().values())
     Bench(find_dataset(tasks[0].dataset, study.path.parent), tasks, workers).stop_and_compute()
 
 
 def _show(document: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     names = list(document["rows"][0]["ways"])
     what = "{pictures} pictures, {rounds} rounds of {steps} updates of {batch} images a net".format(**document)
     table = Table(title=f"{what}, {document['device']}")
@@ -206,8 +199,6 @@ def _show(document: dict[str, Any]) -> None:
 
 
 def _whole_table(whole: dict[str, Any]) -> Any:
-    from rich.table import Table
-
     what = "{k} nets, {epochs} epochs of {images} images, each followed by evaluating {val}".format(**whole)
     table = Table(title=f"whole runs, start-up included: {what}")
     for column in ("run", "seconds", "arithmetic's share", "CPU seconds", "share"):

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import matplotlib
 import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 
 from toolkit.render.escape import figure as label
 from toolkit.render.figures import ACCENT, GREY, INK, SERIES, STYLE
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
 
 def replay_figure(targets: pl.DataFrame, goals: pl.DataFrame, every: int) -> "Figure":
     """Nets by target; and for each goal how many times fewer trainings against the share of verdicts that differ."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.5, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -45,9 +44,6 @@ def replay_figure(targets: pl.DataFrame, goals: pl.DataFrame, every: int) -> "Fi
 
 def width_figure(curves: pl.DataFrame, basis: str) -> "Figure":
     """Width of a target's interval against hours, a line a dataset; ``curves`` has target, hours and width."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.5, 4), layout="constrained")
         axis = figure.subplots()
@@ -64,9 +60,6 @@ def width_figure(curves: pl.DataFrame, basis: str) -> "Figure":
 
 def frontier_figure(rows: pl.DataFrame) -> "Figure":
     """Cost against correlation, one panel a target, with intervals; the frontier is drawn through."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     names: Sequence[str] = rows["target"].unique(maintain_order=True).to_list()
     columns = min(4, len(names))
     height = -(-len(names) // columns)
