@@ -197,14 +197,17 @@ def test_results_that_cannot_be_written_end_the_run_in_one_line(study, declare, 
         train(study, [task.id], data=data, workers=1)
 
 
+COMMIT = "ab" * 20
+
+
 def test_the_revision_is_found_without_a_git_program(tmp_path):
     git = tmp_path / ".git"
     (git / "refs" / "heads").mkdir(parents=True)
     (git / "HEAD").write_text("ref: refs/heads/main\n")
-    (git / "packed-refs").write_text("# pack-refs\nabc123 refs/heads/main\n")
-    assert read_revision(tmp_path) == "abc123"
-    (git / "refs" / "heads" / "main").write_text("def456\n")
-    assert read_revision(tmp_path) == "def456"
+    (git / "packed-refs").write_text(f"# pack-refs\n{COMMIT} refs/heads/main\n")
+    assert read_revision(tmp_path) == COMMIT
+    (git / "refs" / "heads" / "main").write_text("cd" * 20 + "\n")
+    assert read_revision(tmp_path) == "cd" * 20
     (git / "HEAD").write_text("0f0f\n")
     assert read_revision(tmp_path) == "0f0f" and read_revision(tmp_path / "elsewhere") is None
 
