@@ -208,8 +208,8 @@ def test_the_revision_is_found_without_a_git_program(tmp_path):
     assert read_revision(tmp_path) == COMMIT
     (git / "refs" / "heads" / "main").write_text("cd" * 20 + "\n")
     assert read_revision(tmp_path) == "cd" * 20
-    (git / "HEAD").write_text("0f0f\n")
-    assert read_revision(tmp_path) == "0f0f" and read_revision(tmp_path / "elsewhere") is None
+    (git / "HEAD").write_text("0f" * 20 + "\n")
+    assert read_revision(tmp_path) == "0f" * 20 and read_revision(tmp_path / "elsewhere") is None
 
 
 def test_packs_sized_by_measurement(study, declare, data, capsys):
