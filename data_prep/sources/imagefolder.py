@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.sources.source import complain_of_test, counted
+from data_prep.sources.source import complain_of_test, counted, one_class_option
 from data_prep.storage.names import split_named
 from data_prep.writing import options as cli
 from toolkit.cli import parser
@@ -35,7 +35,8 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument(
         "--layout", choices=LAYOUTS, help="what the folders of the tree are, where names leave it open"
     )
-    options.add_argument("--one-class", action="store_true", help="one class is meant, not a folder too many")
+    one_class_option(options)
+    options.add_argument("--follow-links", action="store_true", help="read what links out of the tree lead to")
     cli.writing_options(options)
     args = options.parse_args(argv)
     name = args.name or args.root.resolve().name
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
 
     from data_prep.storage.image_tree import hold_out
 
-    classes, trees = find(args.root, args.layout)
+    classes, trees = find(args.root, args.layout, args.follow_links)
     if len(classes) == 1 and not args.one_class:
         below = args.root / "train" / classes[0] if "val" in trees else args.root / classes[0]
         raise UsageError(
@@ -70,23 +71,25 @@ def _about(root: Path, classes: Sequence[str], rule: str, files: Mapping[str, An
     )
 
 
-def find(root: Path, layout: str | None) -> "tuple[list[str], Mapping[str, Files]]":
+def find(root: Path, layout: str | None, follow: bool = False) -> "tuple[list[str], Mapping[str, Files]]":
     """The classes of a tree, sorted, and its images by split: ``train``, and ``val`` where there is one.
 
     Raises `UsageError` for whatever can be read in two ways, with the option that says which is meant.
     """
-    from data_prep.storage.image_tree import class_folders, class_tree
+    from data_prep.storage.image_tree import check_link, class_folders, class_tree
 
     folders = class_folders(root)
     if not folders:
         raise UsageError(f"{root} has no folders; expected train/ and val/, or one folder per class")
     parts = _splits(root, folders) if _has_splits(root, folders, layout) else {"train": root}
+    for folder in parts.values():
+        check_link(root, "" if folder == root else folder.name, follow)
     classes = class_folders(parts["train"])
     if not classes:
         raise UsageError(f"{parts['train']} has no folders; expected one folder of images per class")
     if "val" in parts and (strange := sorted(set(classes) ^ set(class_folders(parts["val"])))):
         raise UsageError(f"{root}: train and val have different classes ({', '.join(strange[:5])} in one only)")
-    return classes, {split: class_tree(folder, classes) for split, folder in parts.items()}
+    return classes, {split: class_tree(folder, classes, follow) for split, folder in parts.items()}
 
 
 def _has_splits(root: Path, folders: Sequence[str], layout: str | None) -> bool:

@@ -96,7 +96,7 @@ class Cells(Samples):
 def main(argv: Sequence[str]) -> int:
     """Write one dataset."""
     options = sources.options("parquet", __doc__, SOURCE)
-    sources.metric_option(options)
+    sources.own_dataset_options(options)
     options.add_argument("--image", metavar="COLUMN", help="the column of images")
     options.add_argument("--label", metavar="COLUMN", help="the column of classes")
     args = options.parse_args(argv)

@@ -57,13 +57,19 @@ def options(module: str, doc: str | None, source: Source) -> argparse.ArgumentPa
     made.add_argument("--name", help=f"the dataset's name (default: {source.name})")
     made.add_argument("--seed", type=int, default=0, help="what is drawn at random follows from it (default: 0)")
     cli.writing_options(made, source.write_mode, source.shortest_side)
-    made.set_defaults(side="shortest")
+    made.set_defaults(side="shortest", one_class=True)  # what is published has its classes
     return made
 
 
-def metric_option(options: argparse.ArgumentParser) -> None:
-    """For modules that read any dataset in a format."""
+def own_dataset_options(options: argparse.ArgumentParser) -> None:
+    """For modules that read any dataset in a format: what counts, and whether one class is meant."""
     options.add_argument("--metric", choices=("top1", "top5"), default="top1", help="what counts (default: top1)")
+    one_class_option(options)
+
+
+def one_class_option(options: argparse.ArgumentParser) -> None:
+    """A set of one class is a mistake unless it is asked for: nothing can be told apart."""
+    options.add_argument("--one-class", action="store_true", default=False, help="one class is meant, not a mistake")
 
 
 def of_folder(root: Path, title: str, metric: Metric) -> Source:
@@ -82,6 +88,8 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
 
     request = cli.WriteRequest.of(args, args.name or source.name)
     found = _looked_at(args.root, find)
+    if len(found.classes) == 1 and not args.one_class:
+        raise UsageError(f"{args.root} has one class, {found.classes[0]}: see that its labels are read, or --one-class")
     splits, rule = found.splits, found.split_rule
     if "val" not in splits:
         train = splits["train"]

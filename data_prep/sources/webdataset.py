@@ -44,7 +44,7 @@ class Labelled(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """Write one dataset."""
     options = sources.options("webdataset", __doc__, SOURCE)
-    sources.metric_option(options)
+    sources.own_dataset_options(options)
     options.add_argument("--field", metavar="NAME", help="field of KEY.json that has the class (default: use KEY.cls)")
     args = options.parse_args(argv)
     return sources.write(

@@ -27,19 +27,20 @@ def class_folders(root: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_foreign(entry.name))
 
 
-def class_tree(root: Path, classes: Sequence[str]) -> Files:
+def class_tree(root: Path, classes: Sequence[str], follow: bool = False) -> Files:
     """The files below ``root/CLASS/``, class after class, each class's names sorted (as torchvision has them).
 
     Every file counts as an image but those that `data_prep.storage.names` knows for something else: whether it is one
     is for the writer to see and to say. Those passed over are counted by their ending.
-    Raises `UsageError` for a class without images, and for a link out of the tree.
+    Raises `UsageError` for a class without images, and for a link out of the tree unless these are to be followed.
     """
     passed_over: Counter[str] = Counter()
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
+        check_link(root, name, follow)
         found = []
-        for path in files_below(root, name):
+        for path in files_below(root, name, follow):
             if (kind := ending(path)) in NO_IMAGES:
                 passed_over[kind] += 1
             else:
@@ -56,11 +57,11 @@ def images_below(root: Path, folder: str = "") -> Iterator[str]:
     return (name for name in files_below(root, folder) if name.lower().endswith(EXTENSIONS))
 
 
-def files_below(root: Path, folder: str = "") -> Iterator[str]:
+def files_below(root: Path, folder: str = "", follow: bool = False) -> Iterator[str]:
     """Paths, relative to ``root``, of the files below ``root/folder``, without what belongs to other programs.
 
     Folders with an image's name count as files. Raises `UsageError` for a link that leads out of the tree, where a
-    stranger's archive could point at anything, or back to a folder that it is in.
+    stranger's archive could point at anything (unless ``follow``), or back to a folder that it is in.
     """
     folders = [folder]
     while folders:
@@ -69,7 +70,7 @@ def files_below(root: Path, folder: str = "") -> Iterator[str]:
             if is_foreign(entry.name):
                 continue
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_symlink() and not _leads_somewhere(root, name):
+            if not check_link(root, name, follow):
                 yield name
             elif entry.is_dir() and not entry.name.lower().endswith(EXTENSIONS):
                 folders.append(name)
@@ -85,14 +86,21 @@ def _entries(folder: Path) -> "list[os.DirEntry[str]]":
         raise UsageError(f"{str(folder)[:200]} cannot be read ({error.strerror})") from error
 
 
-def _leads_somewhere(root: Path, name: str) -> bool:
-    """Whether a link has an end; one that leads in a circle is a file that cannot be read."""
+def check_link(root: Path, name: str, follow: bool = False) -> bool:
+    """Whether what lies at ``root/name`` can be read; a link that leads in a circle cannot.
+
+    Raises `UsageError` for a link out of the tree, unless such are to be followed, and for one to a folder around it.
+    """
+    if not (root / name).is_symlink():
+        return True
     try:
         target = (root / name).resolve()
     except (OSError, RuntimeError):
         return False
-    if not target.is_relative_to(root.resolve()):
-        raise UsageError(f"{root / name} is a link out of the tree, to {target}: copy what is meant, or give that tree")
+    if not follow and not target.is_relative_to(root.resolve()):
+        raise UsageError(
+            f"{root / name} is a link out of the tree, to {target}: copy what is meant (imagefolder has --follow-links)"
+        )
     if (root / name).parent.resolve().is_relative_to(target):
         raise UsageError(f"{root / name} is a link to a folder that it is in: remove it")
     return True

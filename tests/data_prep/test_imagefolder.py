@@ -101,6 +101,7 @@ def test_train_alone_holds_out_a_tenth_and_its_folders_are_the_classes(tmp_path)
         (lambda root: tree(root, splits=("val", "test")), "nothing to train on"),
         (lambda root: (tree(root), (root / "train" / "cat" / "loop").symlink_to("..")), "a folder that it is in"),
         (lambda root: (tree(root), (root / "train" / "cat" / "x.jpg").symlink_to("/etc/passwd")), "out of the tree"),
+        (lambda root: (tree(root / "a"), (root / "train").symlink_to("/etc")), "out of the tree|beside"),
     ],
 )
 def test_what_can_be_read_in_two_ways_is_a_question(tmp_path, make, message):
@@ -160,3 +161,13 @@ def test_a_link_in_a_circle_is_left_out_by_its_name(tmp_path):
     (root / "train" / "cat" / "y").symlink_to("y")
     (skipped,) = write(root, tmp_path / "data", "--max-bad", "1").manifest.skipped
     assert skipped.source.endswith("cat/y") and "symbolic links" in skipped.reason
+
+
+def test_links_out_of_the_tree_are_followed_when_asked(tmp_path):
+    tree(tmp_path / "store")
+    (tmp_path / "pets").mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).symlink_to(next((tmp_path / "store").rglob(name)))
+    with pytest.raises(UsageError, match="--follow-links"):
+        write(tmp_path / "pets", tmp_path / "data")
+    assert write(tmp_path / "pets", tmp_path / "data", "--follow-links").manifest.classes == ("cat", "dog")
