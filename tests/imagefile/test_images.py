@@ -145,3 +145,19 @@ def test_the_end_of_every_jpeg_is_its_last_byte():
     for path in ODD.glob("*.jpg"):
         content = path.read_bytes()
         assert image_end(content + b"more") == len(content), path.name
+
+
+def test_a_damaged_file_leaves_nothing_behind_for_the_next_one():
+    """libjpeg stops in the middle of a header that it refuses; the handle must not go on from there."""
+    rng, good = np.random.default_rng(0), jpeg(1)
+    pixels, refused = decode(encode(good, AS_IT_IS)), 0
+    for _ in range(300):
+        damaged = bytearray(good)
+        for _ in range(2):
+            damaged[rng.integers(2, 400)] = rng.integers(256)
+        try:
+            encode(bytes(damaged), AS_IT_IS)
+        except Exception:  # Pillow may raise anything
+            refused += 1
+        assert np.array_equal(decode(encode(good, AS_IT_IS)), pixels)
+    assert refused > 30

@@ -59,7 +59,11 @@ class Turbo:
         """What a JPEG file, (bytes,), says of itself. Raises `DamagedImage` with whatever the library says of it."""
         values = [ctypes.c_int() for _ in range(4)]  # width, height, subsampling, colours
         if self._library.tjDecompressHeader3(self._handle, data.ctypes.data, data.size, *map(ctypes.byref, values)):
-            raise DamagedImage(self._message())
+            said = self._message()
+            self._renew()
+            raise DamagedImage(said)
+        if values[0].value < 1 or values[1].value < 1:
+            raise DamagedImage("has tables alone, no picture")
         return Header(values[0].value, values[1].value, values[3].value)
 
     def decode(self, data: Bytes, out: Pixels, transform: int) -> bool:
@@ -75,6 +79,11 @@ class Turbo:
         if status and not (self._library.tjGetErrorCode(self._handle) == WARNING and is_harmless(self._message())):
             raise DamagedImage(self._message())
         return status == 0
+
+    def _renew(self) -> None:
+        """A handle whose header failed is left in the middle of that file, and would read the next one from there."""
+        self._library.tjDestroy(self._handle)
+        self._handle = self._library.tjInitDecompress()
 
     def _message(self) -> str:
         """The first of the library's complaints: it keeps no other."""
