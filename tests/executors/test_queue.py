@@ -172,6 +172,8 @@ def test_another_user_sees_the_jobs_and_cannot_cancel_them(
         assert refused.stderr.startswith("error: scancel") and len(refused.stderr.splitlines()) == 1
         assert len(queued(cluster).splitlines()) == 1
     finally:
+        cluster.slurm("scancel", "--partition=main")
+        wait_for(lambda: not queued(cluster), 60, "the job's end, which writes into the folder")
         shutil.rmtree(folder)
 
 

@@ -13,7 +13,8 @@ from tests.conftest import real_part
 from tests.training.conftest import data, declare, study
 
 __all__ = ["data", "declare", "study"]
-NAME = "imagenot-attacker"
+NAME = f"imagenot-attacker{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+"""A user of each test process's own: one that ends must not remove the other's."""
 
 
 @pytest.fixture(scope="session")
