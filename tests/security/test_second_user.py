@@ -13,6 +13,7 @@ import pytest
 
 from tests.executors.conftest import data as small_data
 from tests.executors.conftest import environment, launch, wait_for
+from tests.security.conftest import NAME
 from tests.study.strategies import task as make_task
 from toolkit.cluster.array import JobArray
 from toolkit.cluster.container import HOST, folders
@@ -44,7 +45,7 @@ def test_results_do_not_go_where_another_users_link_leads(attacker, study: Study
     attacker("rmdir", study.room("results"))
     attacker("ln", "-s", tmp_path, study.room("results"))
     for enter in (Study.open, Study.create):
-        with pytest.raises(ToolkitError, match="results is a link and belongs to user imagenot-attacker"):
+        with pytest.raises(ToolkitError, match=f"results is a link and belongs to user {NAME}"):
             enter(study.path)
     study.room("results").unlink()
     study.room("results").symlink_to(tmp_path)  # one's own leads where one wants
@@ -56,10 +57,10 @@ def test_a_launch_says_whose_the_study_is(attacker, study: Study, caplog) -> Non
     study.path.chmod(0o755)
     assert of_another(study.path) is None
     attacker("mkdir", study.path.parent / "theirs")
-    assert of_another(study.path.parent / "theirs") == "belongs to user imagenot-attacker"
+    assert of_another(study.path.parent / "theirs") == f"belongs to user {NAME}"
     with caplog.at_level(logging.INFO), pytest.raises(UsageError, match="unknown dataset"):
         launch_verb(["--study", str(study.path.parent / "theirs"), "--dataset", "no", "--array", "0"])
-    assert "theirs belongs to user imagenot-attacker: who can write there decides what its tasks are" in caplog.text
+    assert f"theirs belongs to user {NAME}: who can write there decides what its tasks are" in caplog.text
 
 
 def plant(attacker, study: Study, **fields: object) -> None:
@@ -102,7 +103,7 @@ def test_a_script_that_was_changed_in_a_shared_folder_is_not_what_sbatch_reads(
     program = tmp_path / "sbatch"
     program.write_text(
         "#!/bin/sh\n"
-        f"setpriv --reuid=$(id -u imagenot-attacker) --clear-groups sh -c 'cd {study.room('logs')} && "
+        f"setpriv --reuid=$(id -u {NAME}) --clear-groups sh -c 'cd {study.room('logs')} && "
         "rm -f *.sbatch && echo an attacker was here >name.sbatch; "
         'echo an attacker was here >"$0"\' "$2" 2>/dev/null\n'
         f'cat "$2" >{tmp_path}/read; echo 1\n'
