@@ -28,7 +28,7 @@ def python_packages(lock: str) -> Iterator[Component]:
     """A component of each pin of a lock file, with its hashes."""
     command = [sys.executable, "-m", "cyclonedx_py", "requirements", lock, "--output-format", "JSON"]
     told = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-    for component in Bom.from_json(json.loads(told)).components:  # type: ignore[attr-defined]
+    for component in Bom.from_json(json.loads(told)).components:
         component.bom_ref.value, component.description = str(component.purl), None
         yield component
 

@@ -50,7 +50,7 @@ def test_strikes_are_counted_until_an_element_gets_through(tmp_path: Path) -> No
     folder = tmp_path / 'it\'s "nodes"'
     folder.mkdir()
     assert [run_script(folder, 69), run_script(folder, 9), run_script(folder, 137)] == ["", "", ""]
-    assert strikes(folder) == {"n1": [("7", 0), ("7", 0)]} and not broken_nodes(folder, os.stat(folder).st_mtime)  # noqa: PTH116
+    assert strikes(folder) == {"n1": [("7", 0), ("7", 0)]} and not broken_nodes(folder, folder.stat().st_mtime)
     assert run_script(folder, 1, "SECONDS=121") == ""  # it has trained
     called = "called: update JobId=7 ExcNodeList=n1,n9"
     assert run_script(folder, 1) == called

@@ -35,7 +35,7 @@ def die_at(renames: int, arguments: Sequence[str]) -> None:
         left.pop()
         return _rename(path, target)
 
-    Path.replace = rename_or_die  # type: ignore[method-assign,assignment]
+    Path.replace = rename_or_die
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the counts are no answer
     sys.argv[1:] = arguments
     run(main)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import real_part
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 
@@ -22,8 +24,9 @@ def blocks() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not shutil.which("npm"), reason="the tutorial's pictures come by npm")
 def test_the_tutorial_leads_from_a_folder_to_an_answer(tmp_path: Path) -> None:
+    if not shutil.which("npm"):
+        real_part("npm, which the tutorial's pictures come by,", "install Node.js")
     (tmp_path / "bin").mkdir()
     python = tmp_path / "bin" / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')  # a link would be a Python without its packages
