@@ -107,7 +107,7 @@ def measure(folder: Path, rows: int, loop_rows: int, encoded: int, model: str) -
 
 
 def memory_of_stage(folder: Path, source: Path) -> Memory:
-    """What the stage holds at most while it matches ``source``, in a process of its own that has compiled code ready."""
+    """What the stage holds at most while it matches ``source``, in a process of its own; compiled code is ready."""
     for stage, *more in (("classes",), ("match", "--source", str(source))):
         command = [sys.executable, "-c", MATCH, stage, str(folder), *more]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
