@@ -64,7 +64,7 @@ types: setup    ## mypy, strict
 	$(VENV)/bin/mypy
 
 lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for building, for the image
-	$(COMPILE) --extra train --extra imagenot --extra ocr --extra dev --overrides containers/overrides.txt pyproject.toml \
+	$(COMPILE) --extra train --extra imagenot --extra ocr --extra s3 --extra dev --overrides containers/overrides.txt pyproject.toml \
 	  -o containers/requirements.lock
 	$(COMPILE) --extra ffcv --constraints containers/requirements.lock --overrides containers/overrides.txt \
 	  pyproject.toml -o containers/ffcv.lock

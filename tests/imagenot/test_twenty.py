@@ -1,7 +1,7 @@
 """Twenty classes from an index to a dataset, by the commands that a user types: a real encoder, real pictures.
 
-The pictures are emoji as two companies draw them, which npm has and a server on this machine serves. Each is listed under
-a caption that names its kind. Of the index's rows some are not to be taken, and some addresses lead nowhere.
+The pictures are emoji as two companies draw them, which npm has and a server on this machine serves. Each is listed
+under a caption that names its kind. Some rows of the index are not to be taken, and some addresses lead nowhere.
 """
 
 import contextlib
