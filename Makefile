@@ -32,15 +32,15 @@ setup-ffcv: setup ## FFCV beside it, compiled from its source: needs root for De
 	  --build-constraints containers/build.lock --python $(PY) -r containers/ffcv.lock; }
 
 demo: setup     ## two small datasets, forty small nets on each, a verdict: minutes on two cores
-	@test -f data/demo/demo-shapes/dataset.json || $(MAKE) --no-print-directory demo-data
-	$(PY) -m toolkit.anynet sample 40 --flops 14e6 60e6 --depth 6 --out data/demo/nets.json
-	$(PY) -m toolkit.launch --population data/demo/nets.json --data data/demo --dataset demo-textures demo-shapes \
+	@test -f data/demo-shapes/dataset.json || $(MAKE) --no-print-directory demo-data
+	$(PY) -m toolkit.anynet sample 40 --flops 14e6 60e6 --depth 6 --out data/demo-nets.json
+	$(PY) -m toolkit.launch --population data/demo-nets.json --dataset demo-textures demo-shapes \
 	  --recipe demo --study demo --executor local
 	$(PY) -m toolkit.status demo
 	$(PY) -m toolkit.report demo --out report/demo
 
 demo-data: setup
-	$(PY) -m data_prep.synthetic --data data/demo --classes 8 --train 768 --size 20
+	$(PY) -m data_prep.synthetic --classes 8 --train 768 --size 20
 
 test: setup-ffcv ## all tests but the long ones (what CI runs), fast ones first
 	containers/install-system.sh tests/apt-packages.txt
@@ -83,4 +83,4 @@ audit: setup    ## known weaknesses of what setup and the image install (asks th
 	  $(VENV)/tools/bin/pip-audit --disable-pip --require-hashes -r containers/$$lock.lock || status=1; done; exit $${status:-0}
 
 clean:          ## remove what setup and demo made
-	rm -rf $(VENV) data/demo runs/demo report/demo
+	rm -rf $(VENV) data/demo-* runs/demo report/demo
