@@ -7,7 +7,7 @@ UV := $(VENV)/bin/uv
 COMPILE := $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock'
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup setup-ffcv demo demo-data test test-fast test-cluster test-long lint types lock audit clean
+.PHONY: help setup setup-ffcv demo demo-data test test-fast test-cluster test-long lint types docs lock audit clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
@@ -64,6 +64,11 @@ lint: setup     ## ruff, and import-linter: imports point one way
 types: setup    ## mypy, strict
 	$(VENV)/bin/mypy
 
+docs: setup     ## the docs site, into build/site; a link that leads nowhere is an error
+	@test -x $(VENV)/docs/bin/mkdocs || { $(UV) venv --quiet --python $(PY) $(VENV)/docs && \
+	  $(UV) pip install --quiet --require-hashes --python $(VENV)/docs -r containers/docs.lock; }
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --strict
+
 lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for building, for the image
 	$(COMPILE) --extra train --extra imagenot --extra ocr --extra s3 --extra dev --overrides containers/overrides.txt pyproject.toml \
 	  -o containers/requirements.lock
@@ -75,11 +80,12 @@ lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for b
 	echo setuptools | $(COMPILE) --constraints containers/requirements.lock - -o containers/build.lock
 	echo uv | $(COMPILE) - -o containers/uv.lock
 	printf 'cyclonedx-bom\npip-audit\n' | $(COMPILE) - -o containers/tools.lock
+	printf 'mkdocs-material\nmkdocstrings[python]\n' | $(COMPILE) - -o containers/docs.lock
 
 audit: setup    ## known weaknesses of what setup and the image install (asks the package index for its advisories)
 	$(UV) venv --quiet --clear --python $(PY) $(VENV)/tools
 	$(UV) pip install --quiet --require-hashes --python $(VENV)/tools -r containers/tools.lock
-	for lock in requirements ffcv image build uv tools; do \
+	for lock in requirements ffcv image build uv tools docs; do \
 	  $(VENV)/tools/bin/pip-audit --disable-pip --require-hashes -r containers/$$lock.lock || status=1; done; exit $${status:-0}
 
 clean:          ## remove what setup and demo made
