@@ -70,7 +70,7 @@ docs: setup     ## the docs site, into build/site; a link that leads nowhere is 
 	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --strict
 
 lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for building, for the image
-	$(COMPILE) --extra train --extra imagenot --extra ocr --extra s3 --extra dev --overrides containers/overrides.txt pyproject.toml \
+	$(COMPILE) --extra train --extra imagenot --extra ocr --extra s3 --extra tensorboard --extra dev --overrides containers/overrides.txt pyproject.toml \
 	  -o containers/requirements.lock
 	$(COMPILE) --extra ffcv --constraints containers/requirements.lock --overrides containers/overrides.txt \
 	  pyproject.toml -o containers/ffcv.lock

@@ -23,6 +23,7 @@ VERBS = {
     },
     "answer": {
         "report": "rankings and correlations of a study, or of anybody's table",
+        "curves": "learning curves, as a CSV or as TensorBoard's event files",
     },
     "look at the machine": {
         "doctor": "whether this cluster, profile and image work",
