@@ -193,7 +193,7 @@ class PoolDisplay:
         return [Text(f"  {net} on {data}: {epoch}  {rate} images/s  {left}") for net, data, epoch, rate, left in cells]
 
     def _line(self, task_id: str) -> Text:
-        state, reason, _ = read_outcome(self.study.result_path(task_id))
+        state, reason, *_ = read_outcome(self.study.result_path(task_id))
         task = self.tasks[task_id]
         return Text.assemble(
             (f"{state:9}", STYLES.get(state, "")),
