@@ -53,8 +53,15 @@ class _Notes(logging.Formatter):
 
 
 def say(*texts: object, end: str = "\n", to: TextIO | None = None) -> None:
-    """Print for a person, on stdout or where said; control characters in names of strangers are spelled out."""
-    print(visible_lines(" ".join(map(str, texts))), end=end, file=to, flush=True)
+    """Print for a person, on stdout or where said; control characters in names of strangers are spelled out.
+
+    What cannot be written to stderr is let go: a log on a full disk must not end the training that it tells of.
+    """
+    try:
+        print(visible_lines(" ".join(map(str, texts))), end=end, file=to, flush=True)
+    except OSError:
+        if to is not sys.stderr:
+            raise
 
 
 def complain(message: object) -> None:
