@@ -91,6 +91,16 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def hours(text: str) -> float:
+    """An argument that is an amount of hours."""
+    try:
+        if (value := float(text)) > 0 and value < float("inf"):
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text} is no number of hours")
+
+
 class _AddUp(argparse._ExtendAction):
     """Several values of one option, from all places where it was given; they take the default's place."""
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
 
-from toolkit.cli import pack_size, parser, positive, print_json, run, say
+from toolkit.cli import hours, pack_size, parser, positive, print_json, run, say
 from toolkit.errors import UsageError
 from toolkit.launching.request import POPULATION, ExecutorName, LaunchRequest, Retry
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     if given.dry_run:
         return _show(plan, given.json)
     document = carry_out(plan, PoolDisplay)
-    if document["beyond_limit"]:
+    if document["follows"]:
         from toolkit.planning.waves import launch_rest
 
         launch_rest(plan, request)
@@ -218,6 +218,9 @@ def _how(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--image", metavar="SIF", help="run each task in this image (docker:NAME or podman:NAME: local; '': none)"
     )
+    how.add_argument("--on-oom", metavar="1.5x2", help="out of memory: again with 1.5 times memory_gb, at most twice")
+    how.add_argument("--on-timeout", metavar="2x1", help="time limit: again with twice time_min, at most once")
+    how.add_argument("--max-gpu-hours", type=hours, metavar="H", help="submit no more than the study may take in all")
     how.add_argument("--profile-help", action="store_true", help="list the keys of a profile")
     how.add_argument(
         "--retry", nargs="+", default=[], choices=get_args(Retry), help="run finished tasks of this kind again"

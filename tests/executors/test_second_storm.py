@@ -101,9 +101,11 @@ class SecondStorm(Storm):
         assert "0 to run" in other.stderr
 
     def results_full(self) -> None:
-        """Nothing can be written to results/ until a task has tried to."""
+        """Nothing can be written to results/ until a task has tried to; meanwhile the partition starts nothing."""
+        self.cluster.slurm("scontrol", "update", "partitionname=main", "state=down")
         with full(self.study / "results"):
-            wait_for(lambda: "cannot be written" in self.logs(), 120, "a task that wants to write its result")
+            wait_for(lambda: "cannot be written" in self.logs(), 400, "a task that wants to write its result", every=2)
+        self.cluster.slurm("scontrol", "update", "partitionname=main", "state=up")
 
     def logs_full(self) -> None:
         """Nobody can log for a while; a launcher that cannot write its script says so in a line."""
@@ -235,7 +237,7 @@ def shared(tmp_path: Path, data: Path) -> Iterator[Path]:
     for room in ("", "results", "logs", "tasks", "submissions", "progress", "checkpoints", "nodes"):
         (study / room).mkdir(exist_ok=True)
     for room in ("results", "logs"):
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", study / room], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "none", study / room], check=True)
     for path in (folder, *folder.rglob("*")):
         os.chown(path, 0, 65534)
         path.chmod(0o2775 if path.is_dir() else 0o664)

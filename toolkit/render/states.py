@@ -41,6 +41,8 @@ def overview(look: StudySnapshot) -> Group:
     running = _running_table(look)
     if running.row_count:
         parts.append(running)
+    if (left := look.seconds_left()) is not None:
+        parts.append(Text(f"about {duration(left)} left, at the rates seen so far"))
     parts += [Text(terminal(line), style="dim") for line in _range_lines(look)]
     parts += [
         Text(f"{count} tasks {terminal(reason)}: squeue and scontrol show job say more", style="yellow")
