@@ -15,7 +15,7 @@ MEMORY, TIME = "OUT_OF_MEMORY", "TIMEOUT"
 """Slurm's words for what a job of more memory, or of more time, may come through."""
 LOG_END = 1 << 14
 """Bytes of a log's end in which slurmstepd's last word stands (our choice)."""
-LAST_WORD = re.compile(r"^slurmstepd: error: .*", re.MULTILINE)
+LAST_WORD = re.compile(r"^slurmstepd\S*: error: .*", re.MULTILINE)
 SAID = {
     MEMORY: re.compile(r"oom.?kill|out.of.memory|exceeded .*memory limit", re.IGNORECASE),
     TIME: re.compile(r"DUE TO TIME LIMIT"),
@@ -55,5 +55,5 @@ def _last_word(study: Study, submission: Submission, element: int) -> str:
         text = read_end(element_log(study, submission, element), LOG_END).decode(errors="replace")
     except OSError:
         return ""
-    said = LAST_WORD.findall(text)[-3:]  # the step's word, and the job's
+    said = LAST_WORD.findall(text)[-4:]  # the step's word, and the job's
     return next((word for word, pattern in SAID.items() if any(map(pattern.search, said))), "")
