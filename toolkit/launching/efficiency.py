@@ -50,11 +50,10 @@ class Efficiency(NamedTuple):
         """Read all results; a file that is none is left to `toolkit.status`."""
         names = [study.result_path(task_id) for task_id in sorted(study.finished())]
         found = [used for path in names if (used := _read(path.read_bytes() if path.is_file() else b""))]
-        groups: dict[tuple[Any, ...], list[Used]] = defaultdict(list)
+        groups: dict[tuple[str, int, float | None, int], list[Used]] = defaultdict(list)
         for used in found:
-            asked = (used.usage["cpus"], used.usage["memory_asked_gb"], used.usage["gpus"])
-            groups[(used.column, *asked)].append(used)
-        rows = [_row(*key, group) for key, group in groups.items()]
+            groups[used.column, used.usage["cpus"], used.usage["memory_asked_gb"], used.usage["gpus"]].append(used)
+        rows = [_row(*key, group=group) for key, group in groups.items()]
         return cls(rows, len(names) - len(found), list(_proposal(study, found)))
 
     def document(self) -> dict[str, Any]:
