@@ -51,7 +51,9 @@ def find_work(
 
     ``queued``: submissions that can be waited for.
     """
-    rises = rules.next(study, {task_id: states[task_id] for task_id in ready if task_id in states}) if ready else {}
+    if not ready:
+        return Work(DependencyStages({}, {}, set()), {})
+    rises = rules.next(study, {task_id: states[task_id] for task_id in ready if task_id in states})
     columns = {i: task.column for i, task in ready.items() if rises.get(i, Rises()) is not None}
     order = by_need(columns, declared, states)
     if budget:
