@@ -62,7 +62,16 @@ def main(argv: Sequence[str]) -> int:
         from toolkit.planning.waves import launch_rest
 
         launch_rest(plan, request)
-    if given.json:
+    elif plan.executor != "slurm" and document["to_run"]:
+        from toolkit.launching.notice import notify
+
+        notify(plan.study, plan.profile, document["states"])
+    return _tell(document, given.json)
+
+
+def _tell(document: Mapping[str, Any], as_json: bool) -> int:
+    """How the launch went; the exit status."""
+    if as_json:
         print_json(document)
     else:
         say(", ".join(f"{count} {state}" for state, count in document["states"].items()))

@@ -25,7 +25,6 @@ from toolkit.executors.slurm import SlurmExecutor
 from toolkit.files import of_another
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
-from toolkit.launching.notice import notify
 from toolkit.launching.pretrained import keep_weights
 from toolkit.launching.priorities import Budget
 from toolkit.launching.request import LaunchRequest
@@ -197,8 +196,6 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     except KeyboardInterrupt:
         raise Interrupted(_progress_made(plan, tasks)) from None
     document = _outcome(plan, submitted, _states(plan) if submitted else states)
-    if submitted and plan.executor != "slurm":
-        notify(plan.study, plan.profile, document["states"])
     looks = plan.executor == "slurm" and submitted and (plan.rules or plan.profile.notify or work.beyond_budget)
     return document | {"beyond_limit": beyond, "follows": bool(beyond or looks)}
 

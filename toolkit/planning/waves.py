@@ -104,7 +104,7 @@ def run_waves(waves: Waves, display: Display, controller: str | None = None) -> 
         if not waves.affordable(wave):
             return _document(waves, wave, failed, f"the next wave exceeds {waves.request.max_hours:g} hours")
         if wave.tasks.keys() <= study.finished() and waves.plan.wanted == UNFINISHED:
-            if controller:
+            if controller or before >= 0:
                 notify(study, waves.plan.profile, Counter(outcome.state for outcome in outcomes(study.path).values()))
             return _document(waves, wave, failed, "" if wave.settled else "damaged results: add --retry failed")
         if waves.plan.executor == "slurm":
