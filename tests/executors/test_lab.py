@@ -10,6 +10,8 @@ from pathlib import Path
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slurm.cluster import Cluster, missing_parts
 from tests.conftest import real_part
@@ -167,6 +169,26 @@ def test_a_budget_stops_at_its_hours_and_tries_one_element_first() -> None:
     flying = ended | {"8": TaskState("queued", held=True)}
     assert budget.allowed(columns, known, flying) == ["0", "1", "2"]
     assert replace_hours(budget, 2).allowed(columns, known, ended) == []
+
+
+@given(
+    st.lists(st.sampled_from("abc"), max_size=12),
+    st.lists(st.floats(0, 9e4), max_size=5),
+    st.floats(0.1, 100),
+    st.floats(0, 100),
+)
+def test_more_hours_never_leave_out_what_fewer_allowed(
+    wanted: list[str], ended: list[float], hours: float, more: float
+) -> None:
+    columns = {str(i): column for i, column in enumerate(wanted)}
+    states = {f"e{i}": TaskState("done", gpu_s=gpu_s) for i, gpu_s in enumerate(ended)}
+    known = {**columns, **dict.fromkeys(states, "a")}
+    budget = Budget(hours, Profile(gpus=1), 1)
+    few, many = (replace_hours(budget, h).allowed(columns, known, states) for h in (hours, hours + more))
+    assert few == list(columns)[: len(few)] and many[: len(few)] == few
+    order = by_need(columns, LABELS | dict.fromkeys(states, LABELS["a"]), states)
+    assert sorted(order) == sorted(columns)
+    assert all([i for i in order if columns[i] == c] == [i for i in columns if columns[i] == c] for c in "abc")
 
 
 def replace_hours(budget: Budget, hours: float) -> Budget:
