@@ -282,12 +282,12 @@ def _set_aside(study: Study, tasks: Mapping[str, Task]) -> Iterator[None]:
     for task_id in tasks:
         if (result := study.result_path(task_id)).exists():
             moved[result] = study.room("logs") / f"{task_id}.{result.stat().st_mtime_ns}.superseded.json"
-            result.replace(moved[result])
+            shutil.move(result, moved[result])  # logs/ may lie on another file system
     try:
         yield
     except Refused:
         for result, kept in moved.items():
-            kept.replace(result)
+            shutil.move(kept, result)
         raise
     for result in moved:
         shutil.rmtree(study.checkpoint_folder(result.stem), ignore_errors=True)
