@@ -7,12 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TextIO
+from dataclasses import fields
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.visible import visible, visible_json, visible_lines
 
 Main = Callable[[Sequence[str]], int]
+Request = TypeVar("Request")
 
 
 def run(main: Main) -> NoReturn:
@@ -123,3 +125,9 @@ def parser(prog: str, doc: str | None, **kwargs: Any) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **kwargs,
     )
+
+
+def filled(request: type[Request], given: argparse.Namespace) -> Request:
+    """A frozen dataclass from the options that are named as its fields; lists become tuples, which cannot change."""
+    options = {field.name: getattr(given, field.name) for field in fields(request)}  # type: ignore[arg-type]
+    return request(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
