@@ -15,6 +15,7 @@ from pathlib import Path
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
+from data_prep.storage.samples import Files
 from toolkit.errors import UsageError
 
 CLASSES = {
@@ -43,8 +44,6 @@ def main(argv: Sequence[str]) -> int:
 
 def find(root: Path) -> Found:
     """The images that the table names, labelled by its column dx, in the table's order."""
-    from data_prep.storage.samples import Files
-
     diagnoses = _diagnoses(root)
     lies_at = {Path(name).stem: name for name in sources.images_below(root)}
     if missing := [image for image in diagnoses if image not in lies_at]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
+from data_prep.storage.samples import Files
 
 CLASSES = {"TV": "power line", "TY": "no power line"}
 WORD = re.compile(r"(?<![A-Za-z])(TV|TY)(?![A-Za-z])")
@@ -33,8 +34,6 @@ def main(argv: Sequence[str]) -> int:
 
 def find(root: Path) -> Found:
     """The images, labelled by the word nearest to the end of their path."""
-    from data_prep.storage.samples import Files
-
     names = sources.images_below(root)
     words = [WORD.findall(name) for name in names]
     if missing := [name for name, found in zip(names, words, strict=True) if not found]:

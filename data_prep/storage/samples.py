@@ -11,8 +11,7 @@ from typing import NamedTuple, Protocol, overload
 import numpy as np
 
 from toolkit.files import NotRegular, open_regular, regular
-from toolkit.imagefile.format import Pixels
-from toolkit.imagefile.images import BadImage
+from toolkit.imagefile.format import BadImage, Pixels
 
 LARGEST_IMAGE = 1 << 30
 """Bytes of an image file that are read (our choice): more than the largest image read takes uncompressed."""

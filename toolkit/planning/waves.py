@@ -16,7 +16,7 @@ from toolkit.executors.local import Display
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.reconcile import Plan, carry_out, make_plan, no_display, preview
 from toolkit.launching.request import POPULATION, LaunchRequest
-from toolkit.planning.controller import controllers, submit_controller
+from toolkit.planning.controller_job import controllers, submit_controller
 from toolkit.planning.goal import parse_goal
 from toolkit.planning.halving import best_of, halving_rule
 from toolkit.planning.request import WaveRequest
