@@ -128,6 +128,10 @@ def parser(prog: str, doc: str | None, **kwargs: Any) -> Parser:
 
 
 def filled(request: type[Request], given: argparse.Namespace) -> Request:
-    """A frozen dataclass from the options that are named as its fields; lists become tuples, which cannot change."""
-    options = {field.name: getattr(given, field.name) for field in fields(request)}  # type: ignore[arg-type]
+    """A frozen dataclass from the options that are named as its fields; lists become tuples, which cannot change.
+
+    A field that the command has no option for keeps its default.
+    """
+    names = [field.name for field in fields(request) if field.name in given]  # type: ignore[arg-type]
+    options = {name: getattr(given, name) for name in names}
     return request(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
