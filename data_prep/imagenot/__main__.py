@@ -22,10 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.console import Console
+
 from data_prep.imagenot import shards
 from data_prep.imagenot.build import Build, Counts
+from data_prep.imagenot.laion import RELAION, find_sources
 from data_prep.imagenot.options import RULES, STAGES, changed, options_help, parse_changes, with_rule
+from data_prep.imagenot.projection import project
+from data_prep.imagenot.takedown import made_from, take_down
 from toolkit.cli import filled, parser, print_json, run, say
+from toolkit.cluster.profile import load_profile
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
 
@@ -203,15 +209,11 @@ def _with_options(build: Build, request: StageRequest) -> Build:
 
 
 def _sources(patterns: Sequence[str]) -> list[str]:
-    from data_prep.imagenot.laion import RELAION, find_sources
-
     return find_sources(patterns or [RELAION])
 
 
 def _single(build: Build, stage: str) -> dict[str, Any]:
     """A stage of one step."""
-    from rich.console import Console
-
     with Console(stderr=True).status(f"{stage} ..."):
         counts: Counts = shards.module(stage).run(build)
     build.finish(stage, "summary", counts)
@@ -254,8 +256,6 @@ def _local(build: Build, stage: str, jobs: int) -> None:
 
 
 def _submit(build: Build, request: StageRequest) -> dict[str, Any]:
-    from toolkit.cluster.profile import load_profile
-
     profile = load_profile(request.profile)
     if request.stage == "download":
         shards.module(request.stage).plan(build)
@@ -308,8 +308,6 @@ def _all_options(request: StageRequest) -> Build:
 
 def _projected(build: Build) -> dict[str, Any]:
     """What all stages would do; nothing is written."""
-    from data_prep.imagenot.projection import project
-
     known = shards.module("classes").find(build.options.classes)
     return {"empty": shards.module("match").unfillable(known, build.options), **project(known, build.options)}
 
@@ -326,8 +324,6 @@ def _status(request: StageRequest) -> dict[str, Any]:
 
 def _takedown(request: StageRequest) -> dict[str, Any]:
     """Remove images from the build; write the dataset anew, and name what else was made from it."""
-    from data_prep.imagenot.takedown import made_from, take_down
-
     build, data = Build.open(request.build), data_root(request.data)
     document: dict[str, Any] = {"takedown": take_down(build, request.listed)}
     if (data / build.options.write.name).exists():

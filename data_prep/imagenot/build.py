@@ -10,16 +10,13 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
+import polars as pl
 
 from data_prep.imagenot.options import STAGES, Options, read_options
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import TEMPORARY, atomic, read_regular, write_atomic
-
-if TYPE_CHECKING:
-    import polars as pl
 
 OPTIONS = "build.json"
 RULES_VERSION = 2
@@ -163,10 +160,8 @@ def write(path: Path, content: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
-def write_table(path: Path, table: "pl.DataFrame") -> None:
+def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write parquet atomically. Raises `ToolkitError` when the disk is full or the place cannot be written."""
-    import polars as pl
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:

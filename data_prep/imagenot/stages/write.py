@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from data_prep.imagenot import card
 from data_prep.imagenot.blocklist import Blocklist
 from data_prep.imagenot.build import Build, Counts, total, write
@@ -16,15 +18,11 @@ from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Manifest
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from data_prep.storage.samples import Sample
 
 
 def run(build: Build, data: Path, overwrite: bool = False) -> Counts:
     """Write the dataset into the folder of datasets ``data``. Raises `UsageError` when it is there already."""
-    import polars as pl
-
     section = build.options.write
     kept = pl.read_parquet(build.need("clean", KEPT))
     missing = (pl.lit(None, pl.String).alias(name) for name in HASHES if name not in kept.columns)  # by version 0.1
@@ -36,9 +34,7 @@ def run(build: Build, data: Path, overwrite: bool = False) -> Counts:
     return {"kept": len(images), **{split: manifest.splits[split].samples for split in ("train", "val")}}
 
 
-def _write(
-    build: Build, path: Path, images: "pl.DataFrame", known: Sequence[classes.Class], overwrite: bool
-) -> Manifest:
+def _write(build: Build, path: Path, images: pl.DataFrame, known: Sequence[classes.Class], overwrite: bool) -> Manifest:
     from data_prep.writing.dataset import DatasetInfo, write_dataset
 
     if not known:
@@ -68,7 +64,7 @@ def _write(
     return manifest
 
 
-def without_excluded(images: "pl.DataFrame", exclude: str) -> "pl.DataFrame":
+def without_excluded(images: pl.DataFrame, exclude: str) -> pl.DataFrame:
     """The images but those whose id, LAION sample id, URL or hash stands in the file ``exclude``, one a line."""
     if not exclude:
         return images
@@ -77,10 +73,8 @@ def without_excluded(images: "pl.DataFrame", exclude: str) -> "pl.DataFrame":
     return images.filter([not unwanted.names(*row) for row in columns.iter_rows()])
 
 
-def split_by_class(images: "pl.DataFrame", section: Write) -> "pl.DataFrame":
+def split_by_class(images: pl.DataFrame, section: Write) -> pl.DataFrame:
     """Classes with at least two images, with ``split`` (train or val, at least one of each) and ``draw``, its order."""
-    import polars as pl
-
     drawn = images.with_columns(draw=pl.Series(shuffled(images["id"], section.seed), dtype=pl.UInt64))
     size = pl.len().over("class")
     held_out = (size * section.val).round().clip(1, size - 1)
@@ -89,7 +83,7 @@ def split_by_class(images: "pl.DataFrame", section: Write) -> "pl.DataFrame":
     return drawn.filter(size > 1).with_columns(split=split)
 
 
-def samples(build: Build, images: "pl.DataFrame", label: Mapping[str, int]) -> "list[Sample]":
+def samples(build: Build, images: pl.DataFrame, label: Mapping[str, int]) -> "list[Sample]":
     """What the writer takes: each image as a stretch of its tar."""
     from data_prep.storage.samples import Sample, Span
 
