@@ -10,23 +10,33 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep.imagenot.options import read_options
+from data_prep.imagenot.blocklist import Blocklist
+from data_prep.imagenot.build import Build
+from data_prep.imagenot.options import Options, read_options
 from data_prep.imagenot.stages.classes import read_wnids
+from data_prep.sources.source import rows_of
 from data_prep.storage.tar_entries import content_of, members
 from toolkit.analysis.opening import open_table
 from toolkit.anynet import load_population
+from toolkit.anynet.frozen import Freezer
 from toolkit.cluster.profile import load_profile
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.digests import as_recorded
 from toolkit.imagefile.format import CONTENT
 from toolkit.imagefile.reader import Beton
 from toolkit.launching.memory import LaunchMemory
+from toolkit.planning.halving import HalvingRule, Rung
+from toolkit.planning.request import WaveRequest
+from toolkit.planning.stopping import StoppingRule
 from toolkit.study import Study
 from toolkit.study.dataset import Manifest
+from toolkit.study.outcomes import outcomes
 from toolkit.study.progress import Progress
 from toolkit.study.recipe import load_recipe
 from toolkit.study.result import Result
+from toolkit.study.scan import scan
 from toolkit.study.submission import Submission
+from toolkit.training.provenance import revision_of
 
 WRITTEN = Path(__file__).parents[1] / "fixtures" / "v0_1" / "written.tar.xz"
 READERS: dict[str, Callable[[Path], object]] = {
@@ -47,12 +57,31 @@ READERS: dict[str, Callable[[Path], object]] = {
     "population.json": lambda path: load_population(str(path)),
     "0000-0.jsonl": lambda path: tasks_of(path),
     "wnids.txt": lambda path: read_wnids(str(path)),
+    "blocklist.txt": lambda path: Blocklist.read([path]).phashes,
+    "until.json": StoppingRule.read,
+    "halving.json": HalvingRule.read,
+    "1.json": Rung.read,
+    "wave.json": WaveRequest.read,
+    "nets.toml": lambda path: Freezer().population(str(path)),
+    "counts.json": lambda path: Build(path.parents[1], Options()).counts(path.parent.name, path.stem),
+    "table.tsv": open_table,
+    "table.xlsx": open_table,
+    "table.parquet": open_table,
+    "answers.csv": lambda path: rows_of(path, ("image_id", "dx")),
 }
+FORGIVING: dict[str, Callable[[Path], object]] = {
+    ".git/HEAD": lambda path: revision_of(path.parents[1]),
+    "outcomes.json": lambda path: outcomes(path.parent),
+    "results/0123456789abcdef.json": lambda path: (scan(Study(path.parents[1])), outcomes(path.parents[1])),
+    "progress/0123456789abcdef.json": lambda path: Study(path.parents[1]).progress(path.stem),
+}
+"""Readers that go on without the file, or tell of it beside the rest."""
 MAGIC = (b"", b"PAR1", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"\xd0\xcf\x11\xe0", b"\xff\xfe")
 """First bytes by which a reader takes a file for another format."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
 )
 TEXT = (
     st.tuples(st.sampled_from(MAGIC), st.binary()).map(b"".join)
@@ -84,6 +113,22 @@ def reads_or_says(read: Callable[[Path], object], path: Path) -> None:
 def test_any_content_is_read_or_refused_in_one_line(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     reads_or_says(READERS[name], tmp_path / name)
+
+
+def test_a_hash_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "blocklist.txt").write_text("# hashes\nphash:00ff\nphash:everything\n")
+    with pytest.raises(UsageError, match=r"blocklist\.txt, line 3"):
+        Blocklist.read([tmp_path / "blocklist.txt"])
+
+
+@pytest.mark.parametrize("name", FORGIVING)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=TEXT | st.just(DEEP))
+def test_any_content_does_not_stop_who_can_go_on(name: str, content: bytes, tmp_path: Path) -> None:
+    for folder in ("results", ".git", "progress"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    FORGIVING[name](tmp_path / name)
 
 
 @pytest.mark.parametrize("name", READERS)
