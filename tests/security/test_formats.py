@@ -1,6 +1,7 @@
 """Every file format that is read, with contents that nobody meant: one line each, and never a wait."""
 
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import UnidentifiedImageError
 
 from data_prep.imagenot.blocklist import Blocklist
 from data_prep.imagenot.build import Build
@@ -23,6 +25,7 @@ from toolkit.cluster.profile import load_profile
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.digests import as_recorded
 from toolkit.imagefile.format import CONTENT
+from toolkit.imagefile.images import opened
 from toolkit.imagefile.reader import Beton
 from toolkit.launching.memory import LaunchMemory
 from toolkit.planning.halving import HalvingRule, Rung
@@ -113,6 +116,17 @@ def reads_or_says(read: Callable[[Path], object], path: Path) -> None:
 def test_any_content_is_read_or_refused_in_one_line(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     reads_or_says(READERS[name], tmp_path / name)
+
+
+def test_a_postscript_file_reaches_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would start Ghostscript, whatever the file's name says."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/was-called\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(UnidentifiedImageError), opened(content) as image:
+        image.load()
+    assert not (tmp_path / "was-called").exists()
 
 
 def test_a_hash_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
