@@ -207,8 +207,8 @@ def stormy_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 def test_a_short_storm(stormy_cluster: Cluster, data: Path, tmp_path: Path) -> None:
     profile = tmp_path / "profile.toml"
     profile.write_text("cpus = 1\ntime_min = 30\ngrace_s = 10\n")
-    what = ["--dataset", "tiny", "--set", "epochs=100", "--executor", "slurm", "--profile", profile]
-    first, late = ["--array", "0-3", *what, "--per-job", 2], ["--array", "4-9", *what]
+    what = ["--dataset", "tiny", "--set", "epochs=40", "--executor", "slurm", "--profile", profile]
+    first, late = ["--array", "0-2", *what, "--per-job", 2], ["--array", "3-5", *what, "--per-job", 1]
     storm = Storm(stormy_cluster, tmp_path / 'it\'s "rough"', data, [first], [late])
     faults = [storm.warned_twice, storm.killed, storm.controller_restarted, storm.launcher_killed]
     weather(storm, faults, tmp_path / "undisturbed", seconds=300)

@@ -163,6 +163,8 @@ def test_another_user_sees_the_jobs_and_cannot_cancel_them(
     try:
         launch(study, folder / "data", *what)
         for path in (folder, *folder.rglob("*")):
+            if path.is_relative_to(study / "code"):
+                continue  # a job that starts late refuses code that others may write, and would be gone from the queue
             path.chmod(path.stat().st_mode | (0o777 if stat.S_ISDIR(path.stat().st_mode) else 0o666))
         again = as_nobody("toolkit.launch", *what, "--recipe", "smoke", "--study", study, "--data", folder / "data")
         assert again.returncode == 0, again.stderr
