@@ -4,6 +4,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from data_prep.sources.source import rows_of
 from data_prep.storage.tar_entries import content_of, members
 from toolkit.analysis.opening import open_table
 from toolkit.anynet import load_population
+from toolkit.anynet.arguments import parse_arguments
 from toolkit.anynet.frozen import Freezer
 from toolkit.cluster.profile import load_profile
 from toolkit.errors import ToolkitError, UsageError
@@ -93,6 +95,8 @@ TEXT = (
 )
 DEEP = b"[" * 200_000
 """Deeper than any recursive parser goes."""
+LONG = b"9" * 5_000
+"""A number of more digits than Python makes a whole number of."""
 
 
 def tasks_of(path: Path) -> object:
@@ -148,8 +152,16 @@ def test_any_content_does_not_stop_who_can_go_on(name: str, content: bytes, tmp_
 @pytest.mark.parametrize("name", READERS)
 def test_depth_beyond_the_stack_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     for start in (b"", b"x = ", b'{"x": '):
-        (tmp_path / name).write_bytes(start + DEEP)
-        reads_or_says(READERS[name], tmp_path / name)
+        for rest in (DEEP, LONG):
+            (tmp_path / name).write_bytes(start + rest)
+            reads_or_says(READERS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("value", [DEEP, LONG])
+def test_values_on_the_command_line_are_no_other_parsers(value: bytes) -> None:
+    for parse in (lambda text: load_recipe("smoke", "toy", [text]), lambda text: parse_arguments(f"timm/net?{text}")):
+        with suppress(UsageError):
+            parse(f"epochs={value.decode()}")
 
 
 @pytest.mark.parametrize("name", [*READERS, "table.csv.gz"])
