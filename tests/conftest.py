@@ -17,6 +17,7 @@ SLOW_ROOMS = ("training", "containers", "imagenot", "executors", "security")
 """Folders whose tests run last, in this order: a slip in a noun need not wait for a cluster."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups: else every test is a group of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast folders first. With several workers (`-n`) a file stays with one, and so do all tests of the one cluster."""
     rank = {room: number for number, room in enumerate(SLOW_ROOMS)}
