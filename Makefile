@@ -69,7 +69,7 @@ mutate: setup   ## ROOM=stats|study|planning|launching|imagefile: break its code
 	MUTMUT=$(CURDIR)/$(VENV)/mutmut $(PY) -m tests.mutate $(ROOM) --sample $(or $(SAMPLE),80) --seed $(or $(SEED),0)
 
 lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for building, for the image
-	$(COMPILE) --extra train --extra imagenot --extra ocr --extra dev --overrides containers/overrides.txt pyproject.toml \
+	$(COMPILE) --extra train --extra imagenot --extra ocr --extra s3 --extra dev --overrides containers/overrides.txt pyproject.toml \
 	  -o containers/requirements.lock
 	$(COMPILE) --extra ffcv --constraints containers/requirements.lock --overrides containers/overrides.txt \
 	  pyproject.toml -o containers/ffcv.lock

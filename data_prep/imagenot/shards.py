@@ -13,12 +13,13 @@ import threading
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import closing, nullcontext
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from data_prep.imagenot.build import ORIGIN, Build, write
+from data_prep.imagenot.build import ORIGIN, Build, read_record, write
 from data_prep.imagenot.outage import Outage
 from data_prep.imagenot.shard_bar import shard_bar
 from toolkit.cli import complain, run, say
@@ -27,7 +28,6 @@ from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
 from toolkit.cluster.image_file import check_image
 from toolkit.cluster.queue import read_queue
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import read_regular
 
 if TYPE_CHECKING:
     from toolkit.cluster.profile import Profile
@@ -189,7 +189,7 @@ def main(argv: Sequence[str]) -> int:
     from toolkit.training.provenance import host, image_digest
 
     check_image()
-    record = orjson.loads(read_regular(argv[0]))
+    record = read_record(Path(argv[0]))
     shards = record["elements"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
     say(f"{record['stage']}: {len(shards)} shards on {host()}, image {image_digest()}")
     failures = [error for error in _in_turn(Build.open(record["build"]), record["stage"], shards) if error is not None]

@@ -110,8 +110,8 @@ def _val(root: Path, labels: Mapping[str, int]) -> Files | Spans:
             raise UsageError(f"{root}: class {strange} has a folder in only one of train and val")
         return class_tree(folder, classes)
     if folder:
-        names = sources.images_below(folder)
-        return Files(folder, names, list(map(_answers(root, labels), names)))
+        names, passed_over = sources.images_below(folder)
+        return Files(folder, names, list(map(_answers(root, labels), names)), passed_over)
     if not (root / VAL_TAR).is_file():
         raise sources.wrong_layout(root, f"val/ or {VAL_TAR}")
     answer, images = _answers(root, labels), Spans()

@@ -115,7 +115,7 @@ def counted(splits: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
     seen = sum(map(len, splits.values())) + passed_over.total()
     if passed_over:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
-        say(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({kinds})", to=sys.stderr)
+        say(f"note: {passed_over.total()} of {seen:,} files are passed over ({kinds})", to=sys.stderr)
     return {"files_seen": seen, "passed_over": dict(passed_over)}
 
 
@@ -143,14 +143,14 @@ def rows_of(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
-def images_below(root: Path) -> list[str]:
-    """Paths, relative to ``root``, of the images below it, sorted, without what a Mac's archiver adds."""
+def images_below(root: Path) -> tuple[list[str], Counter[str]]:
+    """`data_prep.storage.image_tree.images_below`. Raises `UsageError` where there is no image."""
     if not root.is_dir():
         raise wrong_layout(root, "images")
-    names = sorted(trees.images_below(root))
+    names, passed_over = trees.images_below(root)
     if not names:
         raise wrong_layout(root, "images at any depth")
-    return names
+    return names, passed_over
 
 
 def classes_below(root: Path, classes: Sequence[str]) -> Sequence[Sample]:

@@ -78,7 +78,7 @@ class Samples(Sequence[Sample], ABC):
     """Samples that are made when they are asked for, from a few numbers each: a million of them are no burden."""
 
     passed_over: Counter[str] | None = None
-    """Files of the source that are no images, by their kind; None: nobody counted."""
+    """Files of the source that are not used, by their kind; None: nobody counted."""
 
     @abstractmethod
     def sample(self, number: int) -> Sample:

@@ -28,7 +28,7 @@ def wanted(*extras: str) -> list[Requirement]:
 @pytest.mark.parametrize(
     ("lock", "extras"),
     [
-        ("requirements.lock", ("train", "imagenot", "dev")),
+        ("requirements.lock", ("train", "imagenot", "ocr", "s3", "dev")),
         ("ffcv.lock", ("ffcv",)),
         ("image.lock", ("train", "imagenot", "ffcv")),
     ],

@@ -16,6 +16,7 @@ from data_prep.imagenot.stages.download import HASHES
 from data_prep.imagenot.stages.select import shuffled
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Manifest
+from toolkit.visible import csv
 
 if TYPE_CHECKING:
     from data_prep.storage.samples import Sample
@@ -58,10 +59,16 @@ def _write(build: Build, path: Path, images: pl.DataFrame, known: Sequence[class
         },
     )
     manifest = write_dataset(path, splits, about, overwrite=overwrite)
-    columns = ["id", "sample_id", "url", "class", "split", "license", "score", "sha256", "md5"]
-    write(path / "urls.csv", images.sort("id").select(columns).write_csv().encode())
+    write(path / "urls.csv", urls(images).write_csv().encode())
     write(path / "README.md", card.render(manifest, build, known).encode())
     return manifest
+
+
+def urls(images: pl.DataFrame) -> pl.DataFrame:
+    """Where each image comes from, for ``urls.csv``: what the metadata says of it is no formula of a spreadsheet."""
+    columns = ["id", "sample_id", "url", "class", "split", "license", "score", "sha256", "md5"]
+    of_strangers = pl.col("sample_id", "url", "license").map_elements(csv, pl.String)
+    return images.sort("id").select(columns).with_columns(of_strangers)
 
 
 def without_excluded(images: pl.DataFrame, exclude: str) -> pl.DataFrame:
