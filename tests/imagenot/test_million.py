@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from toolkit.benchmarks.match import memory_of_stage
 
 from data_prep.imagenot.build import Build
 from data_prep.imagenot.lemmas import phrases, words
 from data_prep.imagenot.options import Match
 from data_prep.imagenot.stages.classes import Class
+from tests.benchmarks.match import memory_of_stage
 from tests.imagenot.laion import IMAGENOT, WORDNET, gloss_captions, rows
 
 ROWS, FEW = 1_000_000, 100_000
