@@ -7,12 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TextIO
+from dataclasses import fields
+from typing import Any, NoReturn, TextIO, TypeVar
+
+import orjson
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.visible import visible, visible_json, visible_lines
 
 Main = Callable[[Sequence[str]], int]
+Request = TypeVar("Request")
 
 
 def run(main: Main) -> NoReturn:
@@ -71,8 +75,6 @@ def complain(message: object) -> None:
 
 def print_json(document: Any) -> None:
     """Print the one JSON document of a ``--json`` call on stdout (NaN and infinity become null)."""
-    import orjson
-
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     sys.stdout.write(visible_json(orjson.dumps(document, default=str, option=options).decode()) + "\n")
 
@@ -140,3 +142,13 @@ def parser(prog: str, doc: str | None, **kwargs: Any) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **kwargs,
     )
+
+
+def filled(request: type[Request], given: argparse.Namespace) -> Request:
+    """A frozen dataclass from the options that are named as its fields; lists become tuples, which cannot change.
+
+    A field that the command has no option for keeps its default.
+    """
+    names = [field.name for field in fields(request) if field.name in given]  # type: ignore[arg-type]
+    options = {name: getattr(given, name) for name in names}
+    return request(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})

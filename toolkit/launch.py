@@ -16,10 +16,9 @@ settings are checked before anything is queued.
 import argparse
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
 
-from toolkit.cli import hours, pack_size, parser, positive, print_json, run, say
+from toolkit.cli import filled, hours, pack_size, parser, positive, print_json, run, say
 from toolkit.errors import UsageError
 from toolkit.launching.request import POPULATION, ExecutorName, LaunchRequest, Retry
 
@@ -36,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
         say(profile_help())
         return 0
-    request = _request(given)
+    request = filled(LaunchRequest, given)
     if given.published:
         return _show_published(given.published, request, given.dry_run, given.json)
     if goal := _goal(given):
@@ -78,13 +77,6 @@ def _tell(document: Mapping[str, Any], as_json: bool) -> int:
         over = document["states"].keys() <= {"done", "diverged"}
         say(f"see: python -m toolkit.{'report' if over else 'status'} {shlex.quote(document['study'])}")
     return int(document["failed_here"] > 0)
-
-
-def _request(given: argparse.Namespace) -> LaunchRequest:
-    """The options that say what to train and how; lists become tuples, so that nothing below can change them."""
-    options: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(LaunchRequest)}
-    options |= {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
-    return LaunchRequest(**options)
 
 
 def _goal(given: argparse.Namespace) -> str | None:

@@ -8,34 +8,28 @@ python -m toolkit.status NAME --ids lost   # the tasks of a state with their ids
 """
 
 import argparse
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from toolkit.cli import parser, print_json, run, say
-
-if TYPE_CHECKING:
-    from toolkit.launching.snapshot import StudySnapshot
-
-REFRESH_S = 2.0
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the states; status 0 whatever they are."""
     given = _parser().parse_args(argv)
     from toolkit.launching.snapshot import StudySnapshot
+    from toolkit.render.states import print_states, watch
 
     if given.efficiency:
         return _efficiency(given.study, given.json)
     look = StudySnapshot.of(given.study)
     if given.watch:
-        look = _watch(look)
+        look = watch(look)
     if given.json:
         print_json(look.document())
     elif given.ids is not None:
         say("\n".join(look.listed(given.ids)))
     else:
-        _print(look, given.failed)
+        print_states(look, given.failed)
     return 0
 
 
@@ -53,35 +47,6 @@ def _efficiency(path: str, as_json: bool) -> int:
 
     Console().print(efficiency(found), soft_wrap=True)
     return 0
-
-
-def _watch(look: "StudySnapshot") -> "StudySnapshot":
-    """Redraw until nothing is in flight; Ctrl-C only ends the watching."""
-    from rich.console import Console
-    from rich.live import Live
-
-    from toolkit.render.states import overview
-
-    with Live(overview(look), console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-        try:
-            while look.in_flight:
-                time.sleep(REFRESH_S)
-                look = look.again()
-                live.update(overview(look), refresh=True)
-        except KeyboardInterrupt:
-            return look
-    return look
-
-
-def _print(look: "StudySnapshot", failed: bool) -> None:
-    from rich.console import Console
-
-    from toolkit.render.states import failures, hint, overview
-
-    console = Console()
-    console.print(overview(look))
-    if failed or look.trouble():
-        console.print(failures(look) if failed else hint(look), soft_wrap=True)  # commands are to be copied
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -142,6 +142,7 @@ def _parquet(source: str, file: IO[bytes], rows: int) -> "Iterator[tuple[Found, 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    pa.set_memory_pool(pa.system_memory_pool())  # the others keep several times what is read at a time
     # Without a buffer, and side by side, whole columns of a row group would be held, however large it is.
     with pq.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False) as parquet:
         found = find_columns(source, parquet.schema_arrow.names, _empty(parquet.metadata))

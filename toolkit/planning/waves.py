@@ -18,7 +18,7 @@ from toolkit.launching.notice import notify
 from toolkit.launching.reconcile import Plan, carry_out, make_plan, no_display, preview
 from toolkit.launching.request import POPULATION, LaunchRequest
 from toolkit.launching.rises import RiseRules
-from toolkit.planning.controller import controllers, submit_controller
+from toolkit.planning.controller_job import controllers, submit_controller
 from toolkit.planning.goal import parse_goal
 from toolkit.planning.halving import best_of, halving_rule
 from toolkit.planning.request import WaveRequest

@@ -1,6 +1,7 @@
 """Terminal views of a study's states: the table of `toolkit.status`, and the live lines of a local run."""
 
 import shlex
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -23,6 +24,7 @@ from toolkit.study.outcomes import read_outcome
 from toolkit.study.states import STATES, State
 from toolkit.visible import visible_lines
 
+REFRESH_S = 2.0
 LOG_TAIL = 3  # lines
 NODES_SHOWN = 8
 STYLES: Mapping[State, str] = {
@@ -34,6 +36,27 @@ STYLES: Mapping[State, str] = {
     "preempted": "yellow",
     "lost": "red",
 }
+
+
+def watch(look: StudySnapshot) -> StudySnapshot:
+    """Redraw until nothing is in flight; Ctrl-C only ends the watching. Returns the last look."""
+    with Live(overview(look), console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        try:
+            while look.in_flight:
+                time.sleep(REFRESH_S)
+                look = look.again()
+                live.update(overview(look), refresh=True)
+        except KeyboardInterrupt:
+            return look
+    return look
+
+
+def print_states(look: StudySnapshot, failed: bool) -> None:
+    """Print the states; below them the reasons of what ``failed``, or where to read them."""
+    console = Console()
+    console.print(overview(look))
+    if failed or look.trouble():
+        console.print(failures(look) if failed else hint(look), soft_wrap=True)  # commands are to be copied
 
 
 def overview(look: StudySnapshot) -> Group:

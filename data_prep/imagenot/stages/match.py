@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GROUP = 20_000
 """Candidates that are written at a time: as few as that, so that memory is bounded, and compress well all the same."""
+WRITING = {"compression": "zstd", "use_dictionary": ["license", "nsfw", "language", "class"], "data_page_size": 1 << 17}
+"""Of a URL or a caption there is one only: a dictionary of them would take memory and spare nothing."""
 
 
 def shards(build: Build) -> list[str]:
@@ -59,27 +61,27 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
             yield matched
 
     try:
-        with atomic(output) as temporary, pq.ParquetWriter(temporary, schema(), compression="zstd") as writer:
+        with atomic(output) as temporary, pq.ParquetWriter(temporary, schema(), **WRITING) as writer:
             for group in _grouped(matches()):
-                writer.write_table(group.to_arrow().cast(schema()))
+                writer.write_table(group)
     except OSError as error:
         raise cannot_write(output, error) from error
     write(build.room("match") / f"columns-{shard}.json", orjson.dumps(found))
     build.finish("match", shard, total(counts))
 
 
-def _grouped(frames: "Iterator[pl.DataFrame]") -> "Iterator[pl.DataFrame]":
+def _grouped(frames: "Iterator[pl.DataFrame]") -> "Iterator[pa.Table]":
     """The rows of all frames, `GROUP` or somewhat more at a time."""
-    import polars as pl
+    import pyarrow as pa
 
-    waiting: list[pl.DataFrame] = []
+    waiting: list[pa.Table] = []
     for frame in frames:
-        waiting.append(frame)
+        waiting.append(frame.to_arrow().cast(schema()))  # a copy: the frame would hold the texts of its whole batch
         if sum(map(len, waiting)) >= GROUP:
-            yield pl.concat(waiting)
+            yield pa.concat_tables(waiting)
             waiting = []
     if waiting:
-        yield pl.concat(waiting)
+        yield pa.concat_tables(waiting)
 
 
 def schema() -> "pa.Schema":

