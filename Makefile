@@ -7,7 +7,7 @@ UV := $(VENV)/bin/uv
 COMPILE := $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock'
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup setup-ffcv demo demo-data test test-fast test-cluster test-long lint types docs lock audit clean
+.PHONY: help setup setup-ffcv demo demo-data test test-fast test-cluster test-long lint types docs mutate lock audit clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
@@ -69,6 +69,11 @@ docs: setup     ## the docs site, into build/site; a link that leads nowhere is 
 	  $(UV) pip install --quiet --require-hashes --python $(VENV)/docs -r containers/docs.lock; }
 	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --strict
 
+# mutmut has a folder of its own: its libraries are none of the project's.
+mutate: setup   ## ROOM=stats|study|planning|launching|imagefile: break its code here and there; what do its tests miss?
+	$(UV) pip install --quiet --no-deps --require-hashes --python $(PY) --target $(VENV)/mutmut -r containers/mutate.lock
+	MUTMUT=$(CURDIR)/$(VENV)/mutmut $(PY) -m tests.mutate $(ROOM) --sample $(or $(SAMPLE),80) --seed $(or $(SEED),0)
+
 lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for building, for the image
 	$(COMPILE) --extra train --extra imagenot --extra ocr --extra s3 --extra tensorboard --extra dev --overrides containers/overrides.txt pyproject.toml \
 	  -o containers/requirements.lock
@@ -81,11 +86,12 @@ lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for b
 	echo uv | $(COMPILE) - -o containers/uv.lock
 	printf 'cyclonedx-bom\npip-audit\n' | $(COMPILE) - -o containers/tools.lock
 	printf 'mkdocs-material\nmkdocstrings[python]\n' | $(COMPILE) - -o containers/docs.lock
+	echo mutmut | $(COMPILE) --constraints containers/requirements.lock - -o containers/mutate.lock
 
 audit: setup    ## known weaknesses of what setup and the image install (asks the package index for its advisories)
 	$(UV) venv --quiet --clear --python $(PY) $(VENV)/tools
 	$(UV) pip install --quiet --require-hashes --python $(VENV)/tools -r containers/tools.lock
-	for lock in requirements ffcv image build uv tools docs; do \
+	for lock in requirements ffcv image build uv tools docs mutate; do \
 	  $(VENV)/tools/bin/pip-audit --disable-pip --require-hashes -r containers/$$lock.lock || status=1; done; exit $${status:-0}
 
 clean:          ## remove what setup and demo made

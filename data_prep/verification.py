@@ -13,8 +13,8 @@ from data_prep.writing.process_pool import workers as processes
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.crops import Decoder
 from toolkit.imagefile.digests import as_recorded
-from toolkit.imagefile.format import JPG, Encoded, content_hash
-from toolkit.imagefile.images import BadImage, decode
+from toolkit.imagefile.format import JPG, BadImage, Encoded, content_hash
+from toolkit.imagefile.images import decode
 from toolkit.imagefile.jpeg.headers import DamagedImage
 from toolkit.imagefile.reader import Beton, Portion
 from toolkit.study.dataset import MANIFEST, Manifest, Split

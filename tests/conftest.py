@@ -9,9 +9,13 @@ from typing import NoReturn
 
 import orjson
 import pytest
+from hypothesis import Phase, settings
 
 from slurm.cluster import Cluster, missing_parts
 from tests.containers.slim import apptainer, site_bind, slim_image
+
+settings.register_profile("mutate", phases=(Phase.explicit, Phase.generate), deadline=None, derandomize=True)
+"""For `make mutate`: what a test finds is not made smaller, for nobody reads it."""
 
 SLOW_ROOMS = ("training", "containers", "imagenot", "executors", "security")
 """Folders whose tests run last, in this order: a slip in a noun need not wait for a cluster."""

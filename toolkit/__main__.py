@@ -12,6 +12,7 @@ from importlib import import_module
 
 from toolkit import __version__
 from toolkit.cli import Main, run, say
+from toolkit.errors import UsageError
 from toolkit.names import unknown
 
 VERBS = {
@@ -24,6 +25,7 @@ VERBS = {
     "answer": {
         "report": "rankings and correlations of a study, or of anybody's table",
         "curves": "learning curves, as a CSV or as TensorBoard's event files",
+        "plan": "how many nets a verdict needs; what stopping early saves",
     },
     "look at the machine": {
         "doctor": "whether this cluster, profile and image work",
@@ -55,15 +57,22 @@ def main(argv: Sequence[str]) -> int:
 def _module(argv: Sequence[str]) -> tuple[Main, Sequence[str]]:
     verbs = [verb for group in VERBS.values() for verb in group]
     if argv[0] in verbs:
-        module = "toolkit.anynet.__main__" if argv[0] == "anynet" else f"toolkit.{argv[0]}"
-        return import_module(module).main, argv[1:]
+        return _main("toolkit.anynet.__main__" if argv[0] == "anynet" else f"toolkit.{argv[0]}"), argv[1:]
     if argv[0] != "data":
         raise unknown("verb", argv[0], [*verbs, "data"])
     sources = [source for group in SOURCES.values() for source in group.split()]
     if argv[1:2] == [] or argv[1] not in sources:
         raise unknown("source", "".join(argv[1:2]), sources)
-    module = "data_prep.imagenot.__main__" if argv[1] == "imagenot" else f"data_prep.{argv[1]}"
-    return import_module(module).main, argv[2:]
+    return _main("data_prep.imagenot.__main__" if argv[1] == "imagenot" else f"data_prep.{argv[1]}"), argv[2:]
+
+
+def _main(module: str) -> Main:
+    try:
+        main: Main = import_module(module).main
+    except ModuleNotFoundError as error:
+        needed = f"{module.removesuffix('.__main__')} needs {error.name}, which is not installed here"
+        raise UsageError(f"{needed}: pip install 'imagenot-toolkit[train]'") from error
+    return main
 
 
 def _help() -> str:

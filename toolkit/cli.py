@@ -7,12 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TextIO
+from dataclasses import fields
+from typing import Any, NoReturn, TextIO, TypeVar
+
+import orjson
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.visible import visible, visible_json, visible_lines
 
 Main = Callable[[Sequence[str]], int]
+Request = TypeVar("Request")
 
 
 def run(main: Main) -> NoReturn:
@@ -53,8 +57,15 @@ class _Notes(logging.Formatter):
 
 
 def say(*texts: object, end: str = "\n", to: TextIO | None = None) -> None:
-    """Print for a person, on stdout or where said; control characters in names of strangers are spelled out."""
-    print(visible_lines(" ".join(map(str, texts))), end=end, file=to, flush=True)
+    """Print for a person, on stdout or where said; control characters in names of strangers are spelled out.
+
+    What cannot be written to stderr is let go: a log on a full disk must not end the training that it tells of.
+    """
+    try:
+        print(visible_lines(" ".join(map(str, texts))), end=end, file=to, flush=True)
+    except OSError:
+        if to is not sys.stderr:
+            raise
 
 
 def complain(message: object) -> None:
@@ -64,8 +75,6 @@ def complain(message: object) -> None:
 
 def print_json(document: Any) -> None:
     """Print the one JSON document of a ``--json`` call on stdout (NaN and infinity become null)."""
-    import orjson
-
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     sys.stdout.write(visible_json(orjson.dumps(document, default=str, option=options).decode()) + "\n")
 
@@ -82,6 +91,16 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no positive number")
     return int(text)
+
+
+def hours(text: str) -> float:
+    """An argument that is an amount of hours."""
+    try:
+        if (value := float(text)) > 0 and value < float("inf"):
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text} is no number of hours")
 
 
 class _AddUp(argparse._ExtendAction):
@@ -123,3 +142,13 @@ def parser(prog: str, doc: str | None, **kwargs: Any) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **kwargs,
     )
+
+
+def filled(request: type[Request], given: argparse.Namespace) -> Request:
+    """A frozen dataclass from the options that are named as its fields; lists become tuples, which cannot change.
+
+    A field that the command has no option for keeps its default.
+    """
+    names = [field.name for field in fields(request) if field.name in given]  # type: ignore[arg-type]
+    options = {name: getattr(given, name) for name in names}
+    return request(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})

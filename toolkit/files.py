@@ -30,32 +30,41 @@ class NotRegular(OSError):
 
 def open_regular(path: str | Path, flags: int = os.O_RDONLY) -> int:
     """A descriptor of a regular file. Raises `NotRegular` for anything else, at once."""
+    return _opened(path, flags)[0]
+
+
+def _opened(path: str | Path, flags: int = os.O_RDONLY) -> tuple[int, int]:
+    """The descriptor, and the file's size in bytes: two calls of the system, for a scan opens thousands."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    seen = os.fstat(descriptor)
+    if not stat.S_ISREG(seen.st_mode):
         os.close(descriptor)
         raise NotRegular(errno.EINVAL, "it is no regular file", str(path))
-    return descriptor
+    return descriptor, seen.st_size
 
 
 @contextmanager
 def regular(path: str | Path) -> Iterator[tuple[int, int]]:
     """A descriptor of a regular file, and its size in bytes. Raises `NotRegular` for anything else."""
-    descriptor = open_regular(path)
+    descriptor, size = _opened(path)
     try:
-        yield descriptor, os.fstat(descriptor).st_size
+        yield descriptor, size
     finally:
         os.close(descriptor)
 
 
 def read_regular(path: str | Path, limit: int = LARGEST_RECORD) -> bytes:
     """The bytes of a regular file. Raises `OSError` when it is none, or has more than ``limit`` bytes."""
-    with regular(path) as (descriptor, size):
+    descriptor, size = _opened(path)  # not by `regular`, which takes a quarter of the time of a small file
+    try:
         if size > limit:
             raise OSError(errno.EFBIG, f"its {size:,} bytes are over the limit of {limit:,}", str(path))
         content = os.read(descriptor, size)
         while len(content) < size and (more := os.read(descriptor, size - len(content))):
             content += more
         return content
+    finally:
+        os.close(descriptor)
 
 
 def read_end(path: str | Path, limit: int) -> bytes:

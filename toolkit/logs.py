@@ -9,12 +9,12 @@ import argparse
 from collections.abc import Sequence
 
 from toolkit.cli import parser, run, say
+from toolkit.errors import ToolkitError
 
 
 def main(argv: Sequence[str]) -> int:
     """Print a task's log; status 1 when there is none."""
     given = _parser().parse_args(argv)
-    from toolkit.errors import ToolkitError
     from toolkit.study import Study
     from toolkit.study.logs import log_files, task_log
 

@@ -3,66 +3,50 @@
 python -m toolkit.status NAME
 python -m toolkit.status NAME --watch      # until nothing is queued or running
 python -m toolkit.status NAME --failed     # reasons, and how to look further
+python -m toolkit.status NAME --efficiency    # processor, memory and GPU used of what was asked; the next profile
 python -m toolkit.status NAME --ids lost   # the tasks of a state with their ids (no state: all tasks)
 """
 
 import argparse
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from toolkit.cli import parser, print_json, run, say
-
-if TYPE_CHECKING:
-    from toolkit.launching.snapshot import StudySnapshot
-
-REFRESH_S = 2.0
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the states; status 0 whatever they are."""
     given = _parser().parse_args(argv)
     from toolkit.launching.snapshot import StudySnapshot
+    from toolkit.render.states import print_states, watch
 
+    if given.efficiency:
+        return _efficiency(given.study, given.json)
     look = StudySnapshot.of(given.study)
     if given.watch:
-        look = _watch(look)
+        look = watch(look)
     if given.json:
         print_json(look.document())
     elif given.ids is not None:
         say("\n".join(look.listed(given.ids)))
     else:
-        _print(look, given.failed)
+        print_states(look, given.failed)
     return 0
 
 
-def _watch(look: "StudySnapshot") -> "StudySnapshot":
-    """Redraw until nothing is in flight; Ctrl-C only ends the watching."""
-    from rich.console import Console
-    from rich.live import Live
+def _efficiency(path: str, as_json: bool) -> int:
+    from toolkit.launching.efficiency import Efficiency
+    from toolkit.study import Study
 
-    from toolkit.render.states import overview
-
-    with Live(overview(look), console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-        try:
-            while look.in_flight:
-                time.sleep(REFRESH_S)
-                look = look.again()
-                live.update(overview(look), refresh=True)
-        except KeyboardInterrupt:
-            return look
-    return look
-
-
-def _print(look: "StudySnapshot", failed: bool) -> None:
+    found = Efficiency.of(Study.open(path))
+    if as_json:
+        print_json(found.document())
+        return 0
     from rich.console import Console
 
-    from toolkit.render.states import failures, hint, overview
+    from toolkit.render.states import efficiency
 
-    console = Console()
-    console.print(overview(look))
-    if failed or look.trouble():
-        console.print(failures(look) if failed else hint(look), soft_wrap=True)  # commands are to be copied
+    Console().print(efficiency(found), soft_wrap=True)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("study", metavar="STUDY", help="folder runs/NAME, or a path")
     p.add_argument("--watch", action="store_true", help="redraw every 2 s until nothing is queued or running")
     p.add_argument("--failed", action="store_true", help="list what failed, diverged or was lost, with the reason")
+    p.add_argument("--efficiency", action="store_true", help="what was used of what was asked, and the next profile")
     p.add_argument("--ids", nargs="*", metavar="STATE", help="list tasks with their ids: those in these states, or all")
     p.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return p

@@ -10,6 +10,9 @@ BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 """Characters that change the direction of what is written (Unicode Standard Annex 9)."""
 HIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI}\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 LAYOUT = "\n\t"
+FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
+"""First letters, also wide ones, from which a spreadsheet takes a cell for a formula (OWASP, CSV Injection)."""
+NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 def visible(text: str) -> str:
@@ -25,6 +28,12 @@ def visible_lines(text: str) -> str:
 def visible_json(text: str) -> str:
     r"""A JSON document with the same meaning, whose texts hold no such character but as ``\u009b``."""
     return HIDDEN.sub(lambda found: found[0] if found[0] in LAYOUT else f"\\u{ord(found[0]):04x}", text)
+
+
+def csv(text: str) -> str:
+    """``text`` for a cell of a CSV file: an apostrophe goes before what a spreadsheet would run as a formula."""
+    shown = visible(text)
+    return f"'{shown}" if shown.startswith(tuple(FORMULA)) and not NUMBER.fullmatch(shown) else shown
 
 
 def _spelled(found: re.Match[str]) -> str:

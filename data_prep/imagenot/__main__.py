@@ -18,21 +18,66 @@ as a Slurm array (``--executor slurm``; start the stage again when the array has
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from rich.console import Console
 
 from data_prep.imagenot import shards
 from data_prep.imagenot.build import Build, Counts
+from data_prep.imagenot.laion import RELAION, find_sources
 from data_prep.imagenot.options import RULES, STAGES, changed, options_help, parse_changes, with_rule
-from toolkit.cli import parser, print_json, run, say
+from data_prep.imagenot.projection import project
+from data_prep.imagenot.takedown import made_from, take_down
+from toolkit.cli import filled, parser, print_json, run, say
+from toolkit.cluster.profile import load_profile
 from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """What a stage is asked to do. `OPTIONS` says which stages look at which fields."""
+
+    build: Path
+    """The build's folder."""
+    stage: str
+    changes: tuple[str, ...] = ()
+    """Of options, each as ``KEY=VALUE``."""
+    source: tuple[str, ...] = ()
+    """Tables of metadata: files, folders, patterns, URLs."""
+    rule: str | None = None
+    """A name of `RULES`."""
+    dry_run: bool = False
+    jobs: int = 1
+    """Shards at a time."""
+    executor: Literal["local", "slurm"] = "local"
+    profile: str | None = None
+    """File of the cluster profile."""
+    shard: int | None = None
+    """The one to do."""
+    retry: bool = False
+    block: str | None = None
+    """File with what is not to be fetched."""
+    allow_private: bool = False
+    listed: str = ""
+    """File with what is to be taken down."""
+    data: Path | None = None
+    """Folder of datasets."""
+    overwrite: bool = False
+    sweep: tuple[float, ...] = ()
+    """Thresholds to try."""
+    classes: int = 1000
+    """How many are chosen."""
+    seed: int = 0
+    """Of the draw."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Parse, change the options, do the stage, print its counts."""
     args = _parser().parse_args(argv)
-    document = args.command(args)
+    document = COMMANDS.get(args.stage, _stage)(filled(StageRequest, args))
     if args.json:
         print_json(document)
     else:
@@ -62,14 +107,15 @@ def _add_stage(stages: Any, stage: str) -> None:
     one = stages.add_parser(stage, help=HELP.get(stage, ""), epilog=epilog, formatter_class=plain)
     one.add_argument("build", type=Path, metavar="BUILD", help="the build's folder")
     one.add_argument("--json", action="store_true", help="print the counts as JSON")
-    one.set_defaults(command=COMMANDS.get(stage, _stage), stage=stage)
+    one.set_defaults(stage=stage)
     for options, of in OPTIONS:
         if stage in of:
             options(one.add_argument)
 
 
 def _changes(add: Any) -> None:
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option; with all: STAGE.KEY=VALUE")
+    text = "change an option; with all: STAGE.KEY=VALUE"
+    add("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
 def _sources_and_rule(add: Any) -> None:
@@ -111,7 +157,7 @@ def _overwrite(add: Any) -> None:
 
 
 def _sweep(add: Any) -> None:
-    add("--sweep", type=float, nargs="+", metavar="T", help="show what thresholds would give, no more")
+    add("--sweep", type=float, nargs="+", default=[], metavar="T", help="show what thresholds would give, no more")
 
 
 def _choice(add: Any) -> None:
@@ -135,41 +181,39 @@ OPTIONS: tuple[tuple[Callable[[Any], None], tuple[str, ...]], ...] = (
 """Options beside those that every stage has, and the stages that have them."""
 
 
-def _stage(args: argparse.Namespace) -> dict[str, Any]:
-    build = _with_options(Build.open_or_create(args.build) if args.stage == "classes" else Build.open(args.build), args)
-    if args.stage in shards.SHARDED:
-        return _sharded(build, args)
-    if args.stage == "select" and args.sweep:
-        return {"sweep": shards.module("select").sweep(build, args.sweep)}
-    return _write(build, args) if args.stage == "write" else _single(build, args.stage)
+def _stage(request: StageRequest) -> dict[str, Any]:
+    build = _with_options(
+        Build.open_or_create(request.build) if request.stage == "classes" else Build.open(request.build), request
+    )
+    if request.stage in shards.SHARDED:
+        return _sharded(build, request)
+    if request.stage == "select" and request.sweep:
+        return {"sweep": shards.module("select").sweep(build, request.sweep)}
+    return _write(build, request) if request.stage == "write" else _single(build, request.stage)
 
 
-def _with_options(build: Build, args: argparse.Namespace) -> Build:
-    changes = parse_changes(build.options, args.stage, args.set)
+def _with_options(build: Build, request: StageRequest) -> Build:
+    changes = parse_changes(build.options, request.stage, request.changes)
     options = build.options
-    if args.stage == "match":
-        options = with_rule(options, args.rule) if args.rule else options
-        if args.source or not options.match.sources:
-            changes["sources"] = _sources(args.source)
-    if args.stage == "download":
-        changes |= {"block": args.block} if args.block else {}
-        changes |= {"allow_private": True} if args.allow_private else {}
-    build = Build(build.path, changed(options, args.stage, changes))
-    if args.stage in shards.SHARDED:
-        build.check_fingerprint(args.stage)  # options that do not fit what is there are not kept
+    if request.stage == "match":
+        options = with_rule(options, request.rule) if request.rule else options
+        if request.source or not options.match.sources:
+            changes["sources"] = _sources(request.source)
+    if request.stage == "download":
+        changes |= {"block": request.block} if request.block else {}
+        changes |= {"allow_private": True} if request.allow_private else {}
+    build = Build(build.path, changed(options, request.stage, changes))
+    if request.stage in shards.SHARDED:
+        build.check_fingerprint(request.stage)  # options that do not fit what is there are not kept
     return build.save(build.options)
 
 
 def _sources(patterns: Sequence[str]) -> list[str]:
-    from data_prep.imagenot.laion import RELAION, find_sources
-
     return find_sources(patterns or [RELAION])
 
 
 def _single(build: Build, stage: str) -> dict[str, Any]:
     """A stage of one step."""
-    from rich.console import Console
-
     with Console(stderr=True).status(f"{stage} ..."):
         counts: Counts = shards.module(stage).run(build)
     build.finish(stage, "summary", counts)
@@ -181,20 +225,20 @@ def _empty(build: Build) -> dict[str, list[str]]:
     return {"empty": shards.module("match").unfillable(shards.module("classes").load(build), build.options)}
 
 
-def _write(build: Build, args: argparse.Namespace) -> dict[str, Any]:
-    return {"write": shards.module("write").run(build, data_root(args.data), args.overwrite)}
+def _write(build: Build, request: StageRequest) -> dict[str, Any]:
+    return {"write": shards.module("write").run(build, data_root(request.data), request.overwrite)}
 
 
-def _sharded(build: Build, args: argparse.Namespace) -> dict[str, Any]:
+def _sharded(build: Build, request: StageRequest) -> dict[str, Any]:
     """A stage that works by shards: one of them, or those that are missing, here or on the cluster."""
-    if args.jobs < 1:
-        raise UsageError(f"--jobs is at least 1, not {args.jobs}")
-    if args.stage == "download" and args.retry:
+    if request.jobs < 1:
+        raise UsageError(f"--jobs is at least 1, not {request.jobs}")
+    if request.stage == "download" and request.retry:
         shards.module("download").plan_again(build)
-    if args.shard is not None:
-        shards.run_shard(str(build.path), args.stage, args.shard)
-        return _closed(build, args.stage)
-    return _submit(build, args) if args.executor == "slurm" else _work(build, args.stage, args.jobs)
+    if request.shard is not None:
+        shards.run_shard(str(build.path), request.stage, request.shard)
+        return _closed(build, request.stage)
+    return _submit(build, request) if request.executor == "slurm" else _work(build, request.stage, request.jobs)
 
 
 def _work(build: Build, stage: str, jobs: int) -> dict[str, Any]:
@@ -211,17 +255,18 @@ def _local(build: Build, stage: str, jobs: int) -> None:
         shards.run_local(build, stage, shards.unfinished(build, stage), jobs)
 
 
-def _submit(build: Build, args: argparse.Namespace) -> dict[str, Any]:
-    from toolkit.cluster.profile import load_profile
-
-    profile = load_profile(args.profile)
-    if args.stage == "download":
-        shards.module(args.stage).plan(build)
-    missing = shards.unfinished(build, args.stage)
+def _submit(build: Build, request: StageRequest) -> dict[str, Any]:
+    profile = load_profile(request.profile)
+    if request.stage == "download":
+        shards.module(request.stage).plan(build)
+    missing = shards.unfinished(build, request.stage)
     if not missing:
-        return _closed(build, args.stage)
+        return _closed(build, request.stage)
     return {
-        args.stage: {"submitted": shards.submit(build, args.stage, missing, profile, args.jobs), "shards": len(missing)}
+        request.stage: {
+            "submitted": shards.submit(build, request.stage, missing, profile, request.jobs),
+            "shards": len(missing),
+        }
     }
 
 
@@ -232,46 +277,44 @@ def _closed(build: Build, stage: str) -> dict[str, Any]:
     return (_empty(build) if stage == "match" else {}) | {stage: shards.module("write").stage_counts(build, stage)}
 
 
-def _all(args: argparse.Namespace) -> dict[str, Any]:
+def _all(request: StageRequest) -> dict[str, Any]:
     """Every stage; download and clean in turn until no class lacks images or no spares are left."""
-    build = _all_options(args)
-    if args.dry_run:
+    build = _all_options(request)
+    if request.dry_run:
         return _projected(build)
     build = build.save(build.options)
     build.options.download.user_agent_header()  # not to be asked for it after hours
     document: dict[str, Any] = {}
     for stage in ("classes", "match", "score", "select"):
-        document |= _work(build, stage, args.jobs) if stage in shards.SHARDED else _single(build, stage)
+        document |= _work(build, stage, request.jobs) if stage in shards.SHARDED else _single(build, stage)
     more = True
     while more:
-        document |= _work(build, "download", args.jobs) | _work(build, "clean", args.jobs)
+        document |= _work(build, "download", request.jobs) | _work(build, "clean", request.jobs)
         more = shards.module("download").plan(build)
-    return document | _write(build, args)
+    return document | _write(build, request)
 
 
-def _all_options(args: argparse.Namespace) -> Build:
-    build = Build.open_or_create(args.build)
-    options = with_rule(build.options, args.rule) if args.rule else build.options
-    for setting in args.set:
+def _all_options(request: StageRequest) -> Build:
+    build = Build.open_or_create(request.build)
+    options = with_rule(build.options, request.rule) if request.rule else build.options
+    for setting in request.changes:
         stage, dot, rest = setting.partition(".")
         if not dot or stage not in STAGES:
             raise UsageError(f"all takes --set STAGE.KEY=VALUE with a stage of {', '.join(STAGES)}, not {setting!r}")
         options = changed(options, stage, parse_changes(options, stage, [rest]))
-    is_new = args.source or not options.match.sources
-    return Build(build.path, changed(options, "match", {"sources": _sources(args.source)} if is_new else {}))
+    is_new = request.source or not options.match.sources
+    return Build(build.path, changed(options, "match", {"sources": _sources(request.source)} if is_new else {}))
 
 
 def _projected(build: Build) -> dict[str, Any]:
     """What all stages would do; nothing is written."""
-    from data_prep.imagenot.projection import project
-
     known = shards.module("classes").find(build.options.classes)
     return {"empty": shards.module("match").unfillable(known, build.options), **project(known, build.options)}
 
 
-def _status(args: argparse.Namespace) -> dict[str, Any]:
+def _status(request: StageRequest) -> dict[str, Any]:
     """Finished shards and counts of every stage that has begun."""
-    build = Build.open(args.build)
+    build = Build.open(request.build)
     document: dict[str, Any] = shards.module("write").funnel(build)
     for stage in document.keys() & set(shards.SHARDED):
         names, missing = shards.module(stage).shards(build), shards.unfinished(build, stage)
@@ -279,12 +322,10 @@ def _status(args: argparse.Namespace) -> dict[str, Any]:
     return document
 
 
-def _takedown(args: argparse.Namespace) -> dict[str, Any]:
+def _takedown(request: StageRequest) -> dict[str, Any]:
     """Remove images from the build; write the dataset anew, and name what else was made from it."""
-    from data_prep.imagenot.takedown import made_from, take_down
-
-    build, data = Build.open(args.build), data_root(args.data)
-    document: dict[str, Any] = {"takedown": take_down(build, args.listed)}
+    build, data = Build.open(request.build), data_root(request.data)
+    document: dict[str, Any] = {"takedown": take_down(build, request.listed)}
     if (data / build.options.write.name).exists():
         document |= {"write": shards.module("write").run(build, data, overwrite=True)}
     else:
@@ -293,11 +334,11 @@ def _takedown(args: argparse.Namespace) -> dict[str, Any]:
     return document | ({"note": f"to be made anew, as parts of it: {', '.join(parts)}"} if parts else {})
 
 
-def _choose(args: argparse.Namespace) -> dict[str, Any]:
-    return {"wnids": shards.module("select").choose_classes(Build.open(args.build), args.classes, args.seed)}
+def _choose(request: StageRequest) -> dict[str, Any]:
+    return {"wnids": shards.module("select").choose_classes(Build.open(request.build), request.classes, request.seed)}
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+COMMANDS: dict[str, Callable[[StageRequest], dict[str, Any]]] = {
     "all": _all,
     "status": _status,
     "choose": _choose,

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from toolkit.errors import UsageError
+from toolkit.files import read_regular
 
+LARGEST = 1 << 32
+"""Bytes of the largest file of entries (our choice: forty million URLs)."""
 PHASH = "phash:"
+BITS = re.compile(r"[0-9a-fA-F]{1,16}")
 HEX = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}")
 
 
@@ -22,10 +26,14 @@ class Blocklist(NamedTuple):
         found: set[str] = set()
         for path in paths:
             try:
-                lines = Path(path).read_text().splitlines()
+                lines = read_regular(path, LARGEST).decode("utf-8-sig").splitlines()
             except (OSError, UnicodeError) as error:
                 raise UsageError(f"the blocklist {path} cannot be read ({error})") from error
-            found.update(_key(line) for line in map(str.strip, lines) if line and not line.startswith("#"))
+            for number, line in enumerate(map(str.strip, lines), 1):
+                if line.startswith(PHASH) and not BITS.fullmatch(line.removeprefix(PHASH)):
+                    raise UsageError(f"{path}, line {number}: {PHASH} is followed by at most 16 hexadecimal digits")
+                if line and not line.startswith("#"):
+                    found.add(_key(line))
         return cls(frozenset(found))
 
     @property

@@ -10,16 +10,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import orjson
+import polars as pl
 
 from data_prep.imagenot.options import STAGES, Options, read_options
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import TEMPORARY, atomic, read_regular, write_atomic
-
-if TYPE_CHECKING:
-    import polars as pl
 
 OPTIONS = "build.json"
 RULES_VERSION = 2
@@ -37,6 +35,16 @@ Advance = Callable[[int], None]
 
 def unseen(_: int) -> None:
     """The `Advance` that tells nobody."""
+
+
+def read_record(path: Path) -> Any:
+    """A JSON document that a stage has written. Raises `ToolkitError` when it cannot be read as one."""
+    try:
+        return orjson.loads(read_regular(path))
+    except OSError as error:
+        raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
+    except orjson.JSONDecodeError as error:
+        raise ToolkitError(f"{path} is damaged ({error}): remove it and run the stage again") from error
 
 
 class Build:
@@ -98,14 +106,14 @@ class Build:
         """Whether the captions were matched by version 0.1, whose one rule is no more: nothing can be added to them."""
         origin = self.room("match") / ORIGIN
         has_shards = any(self.room("match").glob("[!.]*.parquet")) and origin.exists()
-        return has_shards and orjson.loads(origin.read_bytes()) == self._hash("match")
+        return has_shards and read_record(origin) == self._hash("match")
 
     def check_fingerprint(self, stage: str) -> None:
         """Enter a stage's room. Raises `UsageError` when other options filled it."""
         origin = self.room(stage) / ORIGIN
         if not any(self.room(stage).glob("[!.]*.parquet")):
             write(origin, orjson.dumps(self.fingerprint(stage)))
-        if orjson.loads(read_regular(origin)) != self.fingerprint(stage):
+        if read_record(origin) != self.fingerprint(stage):
             raise UsageError(
                 f"{self.room(stage)} was made with other options of this stage or one before; remove that folder to "
                 "make it anew, or take another build folder"
@@ -114,7 +122,7 @@ class Build:
     def reset_stage(self, stage: str) -> None:
         """Enter the room of a stage that is one step: what other options, or a killed run, left there is removed."""
         origin = self.room(stage) / ORIGIN
-        if origin.exists() and orjson.loads(read_regular(origin)) != self.fingerprint(stage):
+        if origin.exists() and read_record(origin) != self.fingerprint(stage):
             shutil.rmtree(self.room(stage))
         self.remove_leftovers(stage)
         self.check_fingerprint(stage)
@@ -129,7 +137,10 @@ class Build:
 
     def counts(self, stage: str, shard: str) -> Counts:
         """The counts of a finished shard."""
-        return orjson.loads(read_regular(self.room(stage) / f"{shard}.json"))
+        counts = read_record(self.room(stage) / f"{shard}.json")
+        if not isinstance(counts, dict):
+            raise ToolkitError(f"{self.room(stage) / shard}.json has no counts: remove it and run the stage again")
+        return counts
 
     def need(self, stage: str, name: str) -> Path:
         """A file that an earlier stage has made. Raises `UsageError` when it is not there."""
@@ -163,10 +174,8 @@ def write(path: Path, content: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
-def write_table(path: Path, table: "pl.DataFrame") -> None:
+def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write parquet atomically. Raises `ToolkitError` when the disk is full or the place cannot be written."""
-    import polars as pl
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:

@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import orjson
-
-from data_prep.imagenot.build import Build
+from data_prep.imagenot.build import Build, read_record
 from data_prep.imagenot.stages.classes import Class
 from toolkit.study.dataset import Manifest
 
@@ -78,7 +76,7 @@ def _columns_table(build: Build) -> "Iterator[str]":
 
 def _found(build: Build) -> "list[Mapping[str, Sequence[str]]]":
     """Of each source the columns that were gone by, as the stage match kept them."""
-    return [orjson.loads(path.read_bytes()) for path in sorted(build.room("match").glob("columns-*.json"))]
+    return [read_record(path) for path in sorted(build.room("match").glob("columns-*.json"))]
 
 
 def _filters(build: Build) -> str:

@@ -8,16 +8,14 @@ letter is a class of characters: those between words are one, those in no phrase
 import string
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from data_prep.imagenot.lemmas import NONE, SEPARATE, SEVERAL, UNSEEN, Phrase
 from toolkit.compiled import compiled
-
-if TYPE_CHECKING:
-    import polars as pl
 
 UNREAD = -3
 """What stands for a caption that one pass over its characters does not tell, beside `NONE` and `SEVERAL`."""
@@ -53,7 +51,7 @@ class Matcher:
         self._plain = _plain_letters(letter, gaps)
         self._first = self._plain if rule == "laionet" else _broad_letters(self._plain)
 
-    def __call__(self, captions: "pl.Series") -> Numbers:
+    def __call__(self, captions: pl.Series) -> Numbers:
         """The label of the class whose phrases each caption holds, `NONE`, or `SEVERAL`: (n,). No caption is null."""
         found = self._walk(captions, self._first)
         unread = np.flatnonzero(found == UNREAD)
@@ -61,14 +59,14 @@ class Matcher:
             found[unread] = self._walk(_plain(captions.gather(unread)), self._plain)
         return found
 
-    def _walk(self, captions: "pl.Series", letters: Letters) -> Numbers:
+    def _walk(self, captions: pl.Series, letters: Letters) -> Numbers:
         found = np.empty(len(captions), np.int32)
         text, starts = _buffers(captions)
         _walk(text, starts, letters, self._automaton, found)
         return found
 
 
-def _buffers(captions: "pl.Series") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _buffers(captions: pl.Series) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The bytes of all captions, and where each begins and the last one ends."""
     array = captions.to_arrow()
     _, starts, text = array.buffers()
@@ -100,8 +98,6 @@ def _broad_letters(plain: Letters) -> Letters:
 @lru_cache(maxsize=1)
 def _characters() -> tuple[Letters, NDArray[np.uint32]]:
     """Whether each character is of a word, between words, passed over or open, and which one NFKC and case make it."""
-    import polars as pl
-
     numbers = [number for number in range(LIKELY) if not 0xD800 <= number < 0xE000]  # without surrogates
     given = pl.Series(map(chr, numbers), dtype=pl.String)
     plain = given.str.replace(SEPARATE, " ").str.normalize("NFKC").str.to_lowercase()
@@ -121,7 +117,7 @@ def _characters() -> tuple[Letters, NDArray[np.uint32]]:
     return kind, form
 
 
-def _plain(captions: "pl.Series") -> "pl.Series":
+def _plain(captions: pl.Series) -> pl.Series:
     """Captions in which every character that is not ASCII belongs to a word, by the rule of `lemmas.words`."""
     seen = captions.str.replace_all(UNSEEN, "").str.replace_all(SEPARATE, " ").str.normalize("NFKC").str.to_lowercase()
     return seen.str.replace_all(r"^\p{M}+|[^\p{L}\p{M}\p{N}]+\p{M}*", " ")

@@ -13,7 +13,8 @@ from data_prep.imagenot.fetch import Client, parse
 from data_prep.imagenot.options import Download
 from data_prep.imagenot.outage import Breaker
 from data_prep.imagenot.states import CHANGED, LATER, REFUSED, SUCCESS, UNFIT, Failed
-from toolkit.imagefile.images import BadImage, encode, opened
+from toolkit.imagefile.format import BadImage
+from toolkit.imagefile.images import encode, opened
 from toolkit.study.dataset import Encoding
 
 BLOCKED = "is on the blocklist"

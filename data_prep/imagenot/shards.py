@@ -13,19 +13,23 @@ import threading
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import closing, nullcontext
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from data_prep.imagenot.build import ORIGIN, Build, write
+from data_prep.imagenot.build import ORIGIN, Build, read_record, write
 from data_prep.imagenot.outage import Outage
+from data_prep.imagenot.shard_bar import shard_bar
 from toolkit.cli import complain, run, say
+from toolkit.cluster.array import JobArray, array_size
+from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
+from toolkit.cluster.image_file import check_image
+from toolkit.cluster.queue import read_queue
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import read_regular
 
 if TYPE_CHECKING:
-    from toolkit.cluster.container import Container
     from toolkit.cluster.profile import Profile
 
 log = logging.getLogger(__name__)
@@ -80,8 +84,6 @@ def run_local(build: Build, stage: str, indices: Sequence[int], jobs: int) -> No
 
     Raises `ToolkitError` with the first failure when all others are done, `Outage` at once.
     """
-    from data_prep.imagenot.shard_bar import shard_bar
-
     if not indices:
         return
     build.remove_leftovers(stage, ORIGIN)
@@ -151,9 +153,6 @@ def submit(build: Build, stage: str, indices: Sequence[int], profile: "Profile",
     Raises `ToolkitError` with sbatch's words when it refuses, or while an earlier array of the stage is in the queue,
     and `UsageError` when the profile's image lacks what the stage needs.
     """
-    from toolkit.cluster.array import JobArray, array_size
-    from toolkit.cluster.queue import read_queue
-
     name = f"{build.fingerprint(stage)[:8]}-{stage}"
     if waiting := len(read_queue().get(name, {})):
         raise ToolkitError(f"{waiting} elements of {stage} are in the queue still (squeue --name {name}): let them end")
@@ -167,10 +166,8 @@ def submit(build: Build, stage: str, indices: Sequence[int], profile: "Profile",
     return JobArray(profile, container, name, logs, command, len(elements), jobs).submit()
 
 
-def _container(build: Build, stage: str, profile: "Profile") -> "Container":
+def _container(build: Build, stage: str, profile: "Profile") -> Container:
     """The image's command line, after it was seen to have what the stage needs; without an image, none."""
-    from toolkit.cluster.container import ENGINES, HOST, check, contain
-
     if profile.image is None:
         return HOST
     if profile.image.startswith(ENGINES):
@@ -189,11 +186,10 @@ def _dealt(indices: Sequence[int], most: int) -> list[list[int]]:
 
 def main(argv: Sequence[str]) -> int:
     """Do the shards of one array element; a failed one does not stop the others."""
-    from toolkit.cluster.image_file import check_image
     from toolkit.training.provenance import host, image_digest
 
     check_image()
-    record = orjson.loads(read_regular(argv[0]))
+    record = read_record(Path(argv[0]))
     shards = record["elements"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
     say(f"{record['stage']}: {len(shards)} shards on {host()}, image {image_digest()}")
     failures = [error for error in _in_turn(Build.open(record["build"]), record["stage"], shards) if error is not None]

@@ -8,7 +8,9 @@ import os
 import tarfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
 
 from data_prep.imagenot.blocklist import PHASH, Blocklist
 from data_prep.imagenot.build import Build, write, write_table
@@ -16,9 +18,6 @@ from data_prep.imagenot.stages import clean, download
 from data_prep.imagenot.states import STATES, SUCCESS, TAKEN_DOWN
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import MANIFEST, Manifest
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def take_down(build: Build, listed: str) -> dict[str, int]:
@@ -34,16 +33,12 @@ def take_down(build: Build, listed: str) -> dict[str, int]:
         _erase(build, str(shard), set(of["key"]))
     kept = build.room("clean") / clean.KEPT
     if kept.exists():
-        import polars as pl
-
         write_table(kept, pl.read_parquet(kept).join(hits, on="id", how="anti"))
     return {"images": len(hits), "shards": hits["shard"].n_unique(), "left": len(images) - len(hits)}
 
 
-def _images(build: Build) -> "pl.DataFrame":
+def _images(build: Build) -> pl.DataFrame:
     """All images that came, with the perceptual hashes of those that were looked at."""
-    import polars as pl
-
     came = download.outcomes(build).filter(pl.col("status") == SUCCESS)
     paths = ((shard, build.room("clean") / f"{shard}.parquet") for shard in download.shards(build))
     looks = [
@@ -57,10 +52,7 @@ def _images(build: Build) -> "pl.DataFrame":
     return came.join(known.filter(was_hashed).drop("reason"), on=["shard", "key"], how="left")
 
 
-def _with_copies(images: "pl.DataFrame", listed: Blocklist, distance: int) -> "pl.DataFrame":
-    import numpy as np
-    import polars as pl
-
+def _with_copies(images: pl.DataFrame, listed: Blocklist, distance: int) -> pl.DataFrame:
     columns = images.select("id", "sample_id", "url", *download.HASHES).iter_rows()
     hits = images.filter(pl.Series([listed.names(*row) for row in columns], dtype=pl.Boolean))
     hashes = np.array([*hits["phash"].drop_nulls(), *listed.phashes], np.uint64)
@@ -70,7 +62,7 @@ def _with_copies(images: "pl.DataFrame", listed: Blocklist, distance: int) -> "p
     return images.filter(pl.col("id").is_in(hits["id"].implode()) | same_bytes | near)
 
 
-def _remember(build: Build, entries: Collection[str], hits: "pl.DataFrame") -> None:
+def _remember(build: Build, entries: Collection[str], hits: pl.DataFrame) -> None:
     """Add the entries and the hashes of what they name to the build's list."""
     hashes = {*hits["sha256"].drop_nulls(), *(f"{PHASH}{phash:016x}" for phash in hits["phash"].drop_nulls())}
     write(build.path / download.LIST, "".join(f"{entry}\n" for entry in sorted({*entries, *hashes})).encode())
@@ -78,8 +70,6 @@ def _remember(build: Build, entries: Collection[str], hits: "pl.DataFrame") -> N
 
 def _erase(build: Build, shard: str, keys: Collection[str]) -> None:
     """Write zeros over all that a tar has under these keys, and mark them in the shard's table and counts."""
-    import polars as pl
-
     folder = build.room("download") / shard
     try:
         with tarfile.open(folder / download.TAR) as tar, (folder / download.TAR).open("r+b") as file:

@@ -20,11 +20,12 @@ import numpy as np
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
+from data_prep.storage.samples import Sample
+from data_prep.storage.tar_entries import LARGEST_ARCHIVE, content_of
 from toolkit.errors import ToolkitError
 from toolkit.files import read_regular
 
 if TYPE_CHECKING:
-    from data_prep.storage.samples import Sample
     from toolkit.imagefile.format import Pixels
 
 T = TypeVar("T")
@@ -96,9 +97,7 @@ def find(root: Path, distribution: Distribution) -> Found:
     return Found(splits, names, split_rule=f"{distribution.test} is val")
 
 
-def _pictures(root: Path, distribution: Distribution, name: str) -> "list[Sample]":
-    from data_prep.storage.samples import Sample
-
+def _pictures(root: Path, distribution: Distribution, name: str) -> list[Sample]:
     def both(batch: Mapping[bytes, Any]) -> "tuple[Pixels, list[int]]":
         return _pixels(batch[b"data"]), _labels(batch[distribution.labels])
 
@@ -140,8 +139,6 @@ def _checked(root: Path, distribution: Distribution, name: str, take: Callable[[
 
 
 def _content(root: Path, distribution: Distribution, name: str) -> bytes:
-    from data_prep.storage.tar_entries import LARGEST_ARCHIVE, content_of
-
     if (root / name).is_file():
         return read_regular(root / name, LARGEST_ARCHIVE)
     archive = root / distribution.archive

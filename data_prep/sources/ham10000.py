@@ -10,11 +10,13 @@ have several images (column lesion_id) may lie on both sides. Images shrink to 2
 study's size; that it is the shortest side is our choice).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
+from data_prep.storage.samples import Files
 from toolkit.errors import UsageError
 
 CLASSES = {
@@ -26,6 +28,7 @@ CLASSES = {
     "nv": "melanocytic nevus",
     "vasc": "vascular lesion",
 }
+COPIES, UNNAMED = "copies of an image", "images that the table does not name"
 TABLES = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
 SOURCE = Source(
     name="ham10000",
@@ -43,15 +46,15 @@ def main(argv: Sequence[str]) -> int:
 
 def find(root: Path) -> Found:
     """The images that the table names, labelled by its column dx, in the table's order."""
-    from data_prep.storage.samples import Files
-
     diagnoses = _diagnoses(root)
-    lies_at = {Path(name).stem: name for name in sources.images_below(root)}
+    images, passed_over = sources.images_below(root)
+    lies_at = {Path(name).stem: name for name in images}  # of copies in several folders one is read
     if missing := [image for image in diagnoses if image not in lies_at]:
         raise sources.wrong_layout(root, f"{missing[0]}.jpg ({len(missing)} of {len(diagnoses)} images are missing)")
     labels = [list(CLASSES).index(diagnosis) for diagnosis in diagnoses.values()]
     names = [lies_at[image] for image in diagnoses]
-    return Found({"train": Files(root, names, labels)}, tuple(CLASSES), tuple(CLASSES.values()))
+    passed_over += Counter({COPIES: len(images) - len(lies_at), UNNAMED: len(lies_at) - len(names)})
+    return Found({"train": Files(root, names, labels, passed_over)}, tuple(CLASSES), tuple(CLASSES.values()))
 
 
 def _diagnoses(root: Path) -> dict[str, str]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.sources.source import complain_of_test, counted, one_class_option
+from data_prep.storage.image_tree import Splits, check_link, class_folders, class_tree, hold_out
 from data_prep.storage.names import split_named
 from data_prep.writing import options as cli
 from toolkit.cli import parser
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from data_prep.storage.image_tree import Splits
     from data_prep.storage.samples import Files
     from data_prep.writing.dataset import DatasetInfo
 
@@ -41,8 +41,6 @@ def main(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     name = args.name or args.root.resolve().name
     request = cli.WriteRequest.of(args, name)
-
-    from data_prep.storage.image_tree import hold_out
 
     classes, trees = find(args.root, args.layout, args.follow_links)
     if len(classes) == 1 and not args.one_class:
@@ -76,8 +74,6 @@ def find(root: Path, layout: str | None, follow: bool = False) -> "tuple[list[st
 
     Raises `UsageError` for whatever can be read in two ways, with the option that says which is meant.
     """
-    from data_prep.storage.image_tree import check_link, class_folders, class_tree
-
     folders = class_folders(root)
     if not folders:
         raise UsageError(f"{root} has no folders; expected train/ and val/, or one folder per class")

@@ -25,19 +25,17 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
+from data_prep.storage.image_tree import class_tree
+from data_prep.storage.samples import Files
+from data_prep.storage.tar_entries import Spans, content_of, members, reading
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import read_regular
 from toolkit.texts import read_text
-
-if TYPE_CHECKING:
-    from data_prep.storage.samples import Files
-    from data_prep.storage.tar_entries import Spans
 
 LARGEST_META = 1 << 28
 """Bytes that meta.mat may unpack to (our choice: ImageNet's has half a million)."""
@@ -72,9 +70,7 @@ def find(root: Path) -> Found:
     return Found({"train": train, "val": val}, classes, names, split_rule="the validation set of ILSVRC 2012 is val")
 
 
-def _train(root: Path) -> "tuple[list[str], Files | Spans]":
-    from data_prep.storage.image_tree import class_tree
-
+def _train(root: Path) -> tuple[list[str], Files | Spans]:
     folder = sources.first_of(root, "train", f"{KAGGLE}/train")
     if folder and (classes := _wnids(folder)):
         return classes, class_tree(folder, classes)
@@ -87,10 +83,8 @@ def _wnids(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if WNID.fullmatch(path.name) and path.is_dir())
 
 
-def train_tar(path: Path) -> "tuple[list[str], Spans]":
+def train_tar(path: Path) -> tuple[list[str], Spans]:
     """A tar for each class inside the tar; the images' places are absolute in the outer one."""
-    from data_prep.storage.tar_entries import Spans, members, reading
-
     images = Spans()
     with reading(path):
         inner = {Path(tar.name).stem: tar for tar in members(path)}
@@ -108,11 +102,7 @@ def train_tar(path: Path) -> "tuple[list[str], Spans]":
     return classes, images
 
 
-def _val(root: Path, labels: Mapping[str, int]) -> "Files | Spans":
-    from data_prep.storage.image_tree import class_tree
-    from data_prep.storage.samples import Files
-    from data_prep.storage.tar_entries import Spans, members
-
+def _val(root: Path, labels: Mapping[str, int]) -> Files | Spans:
     folder = sources.first_of(root, "val", f"{KAGGLE}/val")
     if folder and (classes := _wnids(folder)):
         if set(classes) != set(labels):
@@ -120,8 +110,8 @@ def _val(root: Path, labels: Mapping[str, int]) -> "Files | Spans":
             raise UsageError(f"{root}: class {strange} has a folder in only one of train and val")
         return class_tree(folder, classes)
     if folder:
-        names = sources.images_below(folder)
-        return Files(folder, names, list(map(_answers(root, labels), names)))
+        names, passed_over = sources.images_below(folder)
+        return Files(folder, names, list(map(_answers(root, labels), names)), passed_over)
     if not (root / VAL_TAR).is_file():
         raise sources.wrong_layout(root, f"val/ or {VAL_TAR}")
     answer, images = _answers(root, labels), Spans()
@@ -200,8 +190,6 @@ def _check_size(meta: bytes) -> None:
 
 def _kit(root: Path, name: str) -> bytes | None:
     """A file of the development kit, unpacked or not."""
-    from data_prep.storage.tar_entries import content_of
-
     unpacked = sources.first_of(root, name, f"{KIT}/data/{name}", f"data/{name}")
     if unpacked:
         return read_regular(unpacked)

@@ -15,17 +15,16 @@ photograph may overlap, and may lie on both sides.
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
+from data_prep.storage.samples import File, Sample
 from toolkit.errors import UsageError
+from toolkit.imagefile.format import BadImage, Pixels
 from toolkit.texts import read_text
-
-if TYPE_CHECKING:
-    from toolkit.imagefile.format import Pixels
 
 CLASSES = {
     "CCA": "crustose coralline algae",
@@ -56,10 +55,8 @@ class Patch(NamedTuple):
     row: int
     column: int
 
-    def read(self) -> "Pixels":
+    def read(self) -> Pixels:
         """The pixels, (SIDE, SIDE, 3). Raises `BadImage` when the photograph is smaller."""
-        from toolkit.imagefile.images import BadImage
-
         photograph = _photograph(self.photograph)
         height, width, _ = photograph.shape
         if min(height, width) < SIDE:
@@ -71,7 +68,6 @@ class Patch(NamedTuple):
 
 @lru_cache(maxsize=1)  # the points of a photograph come one after another
 def _photograph(path: str) -> Any:
-    from data_prep.storage.samples import File
     from toolkit.imagefile.images import check_area, opened
 
     with opened(File(path).read()) as image:
@@ -91,8 +87,6 @@ def main(argv: Sequence[str]) -> int:
 
 def find(root: Path, patches: int, seed: int) -> Found:
     """As many points as wanted, drawn from those of the nine classes, in the order of the files."""
-    from data_prep.storage.samples import Sample
-
     folder = _year(root)
     points = [point for file in sorted(folder.glob("*.txt")) for point in _points(file)]
     rng = np.random.default_rng(seed)

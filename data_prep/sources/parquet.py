@@ -24,7 +24,7 @@ from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
 from data_prep.storage.samples import Sample, Samples, check_bytes
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.imagefile.images import BadImage
+from toolkit.imagefile.format import BadImage
 
 SOURCE = Source(name="the folder's", title="", origin="")
 MOST_ROWS, LARGEST_GROUP = 100_000_000, 1 << 32

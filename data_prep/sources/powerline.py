@@ -15,6 +15,7 @@ from pathlib import Path
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
+from data_prep.storage.samples import Files
 
 CLASSES = {"TV": "power line", "TY": "no power line"}
 WORD = re.compile(r"(?<![A-Za-z])(TV|TY)(?![A-Za-z])")
@@ -33,13 +34,11 @@ def main(argv: Sequence[str]) -> int:
 
 def find(root: Path) -> Found:
     """The images, labelled by the word nearest to the end of their path."""
-    from data_prep.storage.samples import Files
-
-    names = sources.images_below(root)
+    names, passed_over = sources.images_below(root)
     words = [WORD.findall(name) for name in names]
     if missing := [name for name, found in zip(names, words, strict=True) if not found]:
         raise sources.wrong_layout(root, f"TV or TY in the path of every image, and {missing[0]} has neither")
     if {found[-1] for found in words} != set(CLASSES):
         raise sources.wrong_layout(root, "images of both classes, TV (power line) and TY (none)")
     labels = [list(CLASSES).index(found[-1]) for found in words]
-    return Found({"train": Files(root, names, labels)}, tuple(CLASSES), tuple(CLASSES.values()))
+    return Found({"train": Files(root, names, labels, passed_over)}, tuple(CLASSES), tuple(CLASSES.values()))

@@ -8,17 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from data_prep.storage import image_tree as trees
+from data_prep.storage.image_tree import class_tree, hold_out
 from data_prep.storage.names import SPLIT, SPLITS
+from data_prep.storage.samples import Sample, Samples
 from data_prep.writing import options as cli
 from toolkit.cli import parser, say
 from toolkit.errors import UsageError
 from toolkit.study.dataset import Metric
 from toolkit.texts import read_text
-
-if TYPE_CHECKING:
-    from data_prep.storage.samples import Sample
 
 LISTED = 6  # names that a message shows of what was found
 WITHHELD = "-1"
@@ -41,7 +41,7 @@ class Source(NamedTuple):
 class Found(NamedTuple):
     """What lies in the user's folder."""
 
-    splits: "Mapping[str, Sequence[Sample]]"
+    splits: Mapping[str, Sequence[Sample]]
     """``train``, and ``val`` where the source has one."""
     classes: Sequence[str]
     class_names: Sequence[str] = ()
@@ -83,7 +83,6 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
 
     Returns the exit status. Raises `UsageError` for a wrong layout.
     """
-    from data_prep.storage.image_tree import hold_out
     from data_prep.writing.dataset import DatasetInfo, printable
 
     request = cli.WriteRequest.of(args, args.name or source.name)
@@ -107,10 +106,8 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
     return 0
 
 
-def counted(splits: "Mapping[str, Sequence[Sample]]") -> dict[str, Any]:
+def counted(splits: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
     """For the manifest: images and what was passed over add up to the files seen. Empty where no files were counted."""
-    from data_prep.storage.samples import Samples
-
     counts = [of.passed_over for of in splits.values() if isinstance(of, Samples) and of.passed_over is not None]
     if not counts:
         return {}
@@ -118,7 +115,7 @@ def counted(splits: "Mapping[str, Sequence[Sample]]") -> dict[str, Any]:
     seen = sum(map(len, splits.values())) + passed_over.total()
     if passed_over:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
-        say(f"note: {passed_over.total()} of {seen:,} files are no images by their ending ({kinds})", to=sys.stderr)
+        say(f"note: {passed_over.total()} of {seen:,} files are passed over ({kinds})", to=sys.stderr)
     return {"files_seen": seen, "passed_over": dict(passed_over)}
 
 
@@ -146,22 +143,18 @@ def rows_of(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
-def images_below(root: Path) -> list[str]:
-    """Paths, relative to ``root``, of the images below it, sorted, without what a Mac's archiver adds."""
-    from data_prep.storage import image_tree as trees
-
+def images_below(root: Path) -> tuple[list[str], Counter[str]]:
+    """`data_prep.storage.image_tree.images_below`. Raises `UsageError` where there is no image."""
     if not root.is_dir():
         raise wrong_layout(root, "images")
-    names = sorted(trees.images_below(root))
+    names, passed_over = trees.images_below(root)
     if not names:
         raise wrong_layout(root, "images at any depth")
-    return names
+    return names, passed_over
 
 
-def classes_below(root: Path, classes: Sequence[str]) -> "Sequence[Sample]":
+def classes_below(root: Path, classes: Sequence[str]) -> Sequence[Sample]:
     """The images in ``root/CLASS/`` for each of the classes."""
-    from data_prep.storage.image_tree import class_tree
-
     if missing := [name for name in classes if not (root / name).is_dir()]:
         raise wrong_layout(root, f"a folder {missing[0]}/")
     return class_tree(root, classes)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
+from data_prep.storage.samples import Sample
 from data_prep.writing import options as cli
 from toolkit.cli import parser
 from toolkit.errors import UsageError
@@ -132,7 +133,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _write(request: cli.WriteRequest, family: Family, pictures: Mapping[str, Any]) -> Manifest:
     """Write the pictures of one family; ``pictures``: how many (classes, train, val), their size, and the seed."""
-    from data_prep.storage.samples import Sample
     from data_prep.writing.dataset import DatasetInfo
 
     classes = pictures["classes"] or CLASSES[family]

@@ -16,17 +16,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
 from data_prep.storage.image_tree import EXTENSIONS
 from data_prep.storage.names import is_foreign
+from data_prep.storage.samples import Span
+from data_prep.storage.tar_entries import Spans, TarEntry, members, reading
 from toolkit.errors import UsageError
 from toolkit.files import LARGEST_RECORD
-
-if TYPE_CHECKING:
-    from data_prep.storage.tar_entries import Spans, TarEntry
 
 NO_IMAGE = "keys without an image"
 """As a failed download leaves them, or a format that no one here reads."""
@@ -37,7 +36,7 @@ class Labelled(NamedTuple):
     """An image of a shard, and its class as the shard has it."""
 
     shard: Path
-    image: "TarEntry"
+    image: TarEntry
     name: str
 
 
@@ -57,7 +56,6 @@ def find(root: Path, field: str | None = None) -> Found:
     shards = sorted(root.rglob("*.tar"))
     if not shards:
         raise sources.wrong_layout(root, "*.tar")
-    from data_prep.storage.tar_entries import reading
 
     with reading(root):
         images, passed_over = {}, Counter[str]()
@@ -85,10 +83,8 @@ def _samples(shard: Path, field: str | None, passed_over: Counter[str]) -> Itera
             passed_over[NO_IMAGE] += 1
 
 
-def _grouped(shard: Path) -> "Iterator[tuple[str, dict[str, TarEntry]]]":
+def _grouped(shard: Path) -> Iterator[tuple[str, dict[str, TarEntry]]]:
     """Neighbouring members by their common name, which ends at the first dot; what follows tells them apart."""
-    from data_prep.storage.tar_entries import members
-
     own = (member for member in members(shard) if not any(map(is_foreign, member.name.removeprefix("./").split("/"))))
     for key, group in groupby(own, key=_key):
         files: dict[str, TarEntry] = {}
@@ -98,14 +94,12 @@ def _grouped(shard: Path) -> "Iterator[tuple[str, dict[str, TarEntry]]]":
         yield key, files
 
 
-def _key(member: "TarEntry") -> str:
+def _key(member: TarEntry) -> str:
     folder, slash, file = member.name.rpartition("/")
     return folder + slash + file.partition(".")[0]
 
 
-def _class_of(shard: Path, key: str, files: "dict[str, TarEntry]", field: str | None) -> str:
-    from data_prep.storage.samples import Span
-
+def _class_of(shard: Path, key: str, files: dict[str, TarEntry], field: str | None) -> str:
     kind = "json" if field else "cls"
     if kind not in files:
         raise UsageError(f"{shard}: looked for the class in {key}.{kind}; {key} has {', '.join(sorted(files))}")
@@ -126,9 +120,7 @@ def _class_of(shard: Path, key: str, files: "dict[str, TarEntry]", field: str | 
         raise UsageError(f"{shard}: looked for the field {field} in {key}.json; found {content[:200]!r}") from error
 
 
-def _spans(images: Sequence[Labelled], labels: Sequence[int]) -> "Spans":
-    from data_prep.storage.tar_entries import Spans
-
+def _spans(images: Sequence[Labelled], labels: Sequence[int]) -> Spans:
     spans = Spans()
     for image, label in zip(images, labels, strict=True):
         spans.add(image.shard, image.image, label)

@@ -52,9 +52,16 @@ def class_tree(root: Path, classes: Sequence[str], follow: bool = False) -> File
     return Files(root, names, labels, passed_over)
 
 
-def images_below(root: Path, folder: str = "") -> Iterator[str]:
-    """Paths, relative to ``root``, of everything below ``root/folder`` that has an image's name."""
-    return (name for name in files_below(root, folder) if name.lower().endswith(EXTENSIONS))
+def images_below(root: Path) -> tuple[list[str], Counter[str]]:
+    """Paths, relative to ``root``, of everything below it that has an image's name, sorted; other files by ending."""
+    images: list[str] = []
+    passed_over: Counter[str] = Counter()
+    for name in files_below(root):
+        if name.lower().endswith(EXTENSIONS):
+            images.append(name)
+        else:
+            passed_over[ending(name) or "without ending"] += 1
+    return sorted(images), passed_over
 
 
 def files_below(root: Path, folder: str = "", follow: bool = False) -> Iterator[str]:

@@ -11,8 +11,7 @@ from typing import NamedTuple, Protocol, overload
 import numpy as np
 
 from toolkit.files import NotRegular, open_regular, regular
-from toolkit.imagefile.format import Pixels
-from toolkit.imagefile.images import BadImage
+from toolkit.imagefile.format import BadImage, Pixels
 
 LARGEST_IMAGE = 1 << 30
 """Bytes of an image file that are read (our choice): more than the largest image read takes uncompressed."""
@@ -79,7 +78,7 @@ class Samples(Sequence[Sample], ABC):
     """Samples that are made when they are asked for, from a few numbers each: a million of them are no burden."""
 
     passed_over: Counter[str] | None = None
-    """Files of the source that are no images, by their kind; None: nobody counted."""
+    """Files of the source that are not used, by their kind; None: nobody counted."""
 
     @abstractmethod
     def sample(self, number: int) -> Sample:

@@ -18,8 +18,8 @@ from data_prep.writing.progress import progress
 from data_prep.writing.staging import new_folder
 from toolkit.errors import UsageError
 from toolkit.imagefile.digests import written
-from toolkit.imagefile.format import PAGE_SIZE, broken, digest
-from toolkit.imagefile.images import BadImage, decode
+from toolkit.imagefile.format import PAGE_SIZE, BadImage, broken, digest
+from toolkit.imagefile.images import decode
 from toolkit.imagefile.reader import Beton
 from toolkit.imagefile.writer import BetonWriter
 from toolkit.study.dataset import Dataset, Manifest, Metric, Parent

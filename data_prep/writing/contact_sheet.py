@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from data_prep.writing.process_pool import available_cores, in_threads
-from toolkit.imagefile.format import broken
-from toolkit.imagefile.images import BadImage, thumbnail
+from toolkit.imagefile.format import BadImage, broken
+from toolkit.imagefile.images import thumbnail
 from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import Manifest
 

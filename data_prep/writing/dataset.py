@@ -28,8 +28,8 @@ from data_prep.writing.staging import new_folder
 from toolkit.cli import say
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.digests import write_digests
-from toolkit.imagefile.format import Encoded, Pixels, content_hash, content_of
-from toolkit.imagefile.images import BadImage, decode, encode, fitting, sums
+from toolkit.imagefile.format import BadImage, Encoded, Pixels, content_hash, content_of
+from toolkit.imagefile.images import decode, encode, fitting, sums
 from toolkit.imagefile.reader import Beton
 from toolkit.imagefile.writer import BetonWriter, put
 from toolkit.study.dataset import MANIFEST, Encoding, Manifest, Metric, Parent, Skipped, Split

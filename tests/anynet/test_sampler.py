@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.benchmarks.sampler import measure, sample_one_by_one
 from toolkit.anynet import load_population, sample
-from toolkit.benchmarks.sampler import measure, sample_one_by_one
 from toolkit.errors import UsageError
 
 PERCENTILES = (5, 25, 50, 75, 95)

@@ -58,7 +58,16 @@ LOCKS = sorted(path.name for path in CONTAINERS.glob("*.lock"))
 
 def test_everything_that_setup_installs_is_hashed():
     """The installer itself and what builds source packages included."""
-    assert LOCKS == ["build.lock", "docs.lock", "ffcv.lock", "image.lock", "requirements.lock", "tools.lock", "uv.lock"]
+    assert LOCKS == [
+        "build.lock",
+        "docs.lock",
+        "ffcv.lock",
+        "image.lock",
+        "mutate.lock",
+        "requirements.lock",
+        "tools.lock",
+        "uv.lock",
+    ]
     commands = (CONTAINERS.parent / "Makefile").read_text().replace("\\\n", " ").splitlines()
     installs = [line for line in commands if re.search(r"pip install(?!.* -e \.)", line)]
     assert installs and all("--require-hashes" in line for line in installs), installs

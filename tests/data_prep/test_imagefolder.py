@@ -136,7 +136,7 @@ def test_files_add_up_and_what_others_left_is_not_the_users(tmp_path, capsys):
     assert manifest.provenance == {"files_seen": 24, "passed_over": {".txt": 1}}
     assert manifest.provenance["files_seen"] == written + len(manifest.skipped) + 1
     said = capsys.readouterr()
-    assert "1 of 24 files are no images" in said.err
+    assert "1 of 24 files are passed over (1 .txt)" in said.err
     assert ", 1 left out (see dataset.json), 1 of 24 files passed over;" in said.out
 
 

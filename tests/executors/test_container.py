@@ -165,9 +165,11 @@ def test_an_installed_toolkit_hides_no_package_of_the_image(tmp_path, monkeypatc
     assert site not in bound.values() and bound[Path("/opt/imagenot-toolkit/toolkit")] == site / "toolkit"
 
 
-def test_a_module_in_the_folder_of_a_job_is_not_taken_for_a_package(tmp_path):
-    (tmp_path / "orjson.py").write_text("raise SystemExit('an attacker was here')")
+@pytest.mark.parametrize("module", ["orjson", "argparse"])
+def test_a_module_in_the_folder_of_a_job_is_not_taken_for_a_package(tmp_path, module):
+    Study.create(tmp_path / "study")
+    (tmp_path / f"{module}.py").write_text("raise SystemExit('an attacker was here')")
     environment = {**os.environ, **HOST.environment}
-    call = [sys.executable, "-m", "toolkit.status", "--help"]
+    call = [sys.executable, "-m", "toolkit.status", "./study", "--json"]
     done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "attacker" not in done.stdout + done.stderr

@@ -9,16 +9,43 @@ import pytest
 
 from tests.executors.conftest import environment, verb
 from toolkit.launch import main
+from toolkit.study import Study
+
+LIGHT = ("launch", "status", "logs", "doctor", "report", "plan")
+HEAVY = ("torch", "torchvision", "timm", "ffcv", "cv2", "numba", "scipy", "matplotlib", "pyarrow", "submitit")
+"""What takes a quarter of a second and more to import."""
+SPY = "import atexit, runpy, sys; atexit.register(lambda: print(*sys.modules)); sys.argv = ['x', {}]; "
+SPY += "runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
 
 
-@pytest.mark.parametrize("name", ["toolkit.launch", "toolkit.status", "toolkit.logs", "toolkit.doctor"])
-def test_help_is_light(name: str) -> None:
-    code = f"import sys; sys.argv = ['x', '--help']; import runpy; runpy.run_module('{name}', run_name='__main__')"
-    heavy = "{'torch', 'ffcv', 'polars', 'pydantic', 'submitit'}"
-    spy = f"import atexit, sys; atexit.register(lambda: print(sorted({heavy} & set(sys.modules)))); {code}"
-    done = subprocess.run([sys.executable, "-c", spy], env=environment(), capture_output=True, text=True, check=True)
-    assert "usage:" in done.stdout
-    assert done.stdout.endswith("[]\n")
+def loaded(tmp_path: Path, module: str, *argv: str) -> set[str]:
+    """The modules that a call has imported by its end."""
+    code = SPY.format(", ".join(map(repr, argv)), module)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("name", [f"toolkit.{verb}" for verb in LIGHT])
+def test_help_is_light(name: str, tmp_path: Path) -> None:
+    assert not loaded(tmp_path, name, "--help") & {*HEAVY, "polars", "pydantic", "numpy", "rich"}
+
+
+@pytest.mark.parametrize("verb", ["anynet", "bench", "train"])
+def test_the_other_verbs_help_is_without_torch(verb: str, tmp_path: Path) -> None:
+    assert not loaded(tmp_path, f"toolkit.{verb}", "--help") & {*HEAVY, "polars"}
+
+
+@pytest.mark.parametrize("source", ["imagefolder", "parquet", "imagenot", "subset", "verify"])
+def test_a_sources_help_is_without_codecs(source: str, tmp_path: Path) -> None:
+    assert not loaded(tmp_path, f"data_prep.{source}", "--help") & {*HEAVY, "PIL"}
+
+
+def test_a_study_is_looked_at_without_what_trains_and_draws_it(tmp_path: Path) -> None:
+    Study.create(tmp_path / "runs" / "demo")
+    for argv in (("status", "demo"), ("status", "demo", "--json"), ("launch", "--study", "demo", "--cancel")):
+        assert not loaded(tmp_path, f"toolkit.{argv[0]}", *argv[1:]) & {*HEAVY, "polars"}
 
 
 def refuse(capsys: pytest.CaptureFixture[str], *argv: object) -> str:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from tests.data_prep.pictures import file_bytes, jpeg, photo
-from toolkit.imagefile.format import RAW
-from toolkit.imagefile.images import MAX_TAIL, BadImage, decode, encode, fitting
+from toolkit.imagefile.format import RAW, BadImage
+from toolkit.imagefile.images import MAX_TAIL, decode, encode, fitting
 from toolkit.imagefile.jpeg.headers import image_end
 from toolkit.study.dataset import Encoding
 

@@ -100,6 +100,15 @@ def test_images_left_out(built: Path, tmp_path: Path) -> None:
     assert set(urls["id"]) - set(left["id"]) == set(urls["id"][:3])
 
 
+def test_what_the_metadata_says_is_no_formula(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "copy")
+    kept = tmp_path / "copy" / "clean" / "kept.parquet"
+    pl.read_parquet(kept).with_columns(license=pl.lit("=cmd|' /C calc'!A0")).write_parquet(kept)
+    assert main(["write", str(tmp_path / "copy"), "--data", str(tmp_path)]) == 0
+    urls = pl.read_csv(tmp_path / "tiny" / "urls.csv")
+    assert set(urls["license"]) == {"'=cmd|' /C calc'!A0"} and urls["url"].str.starts_with("http://").all()
+
+
 def test_takedown_removes_an_image_and_its_copies_everywhere(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

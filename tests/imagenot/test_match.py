@@ -21,8 +21,8 @@ from data_prep.imagenot.matcher import Matcher
 from data_prep.imagenot.options import Match, Options, changed
 from data_prep.imagenot.stages import match
 from data_prep.imagenot.stages.classes import Class
+from tests.benchmarks.match import aho_corasick, dictionary
 from tests.imagenot.laion import IMAGENOT, rows
-from toolkit.benchmarks.match import aho_corasick, dictionary
 from toolkit.errors import ToolkitError, UsageError
 
 WORDS = st.sampled_from(["dog", "hot", "house", "cat", "s", "été", "ﬁn", "犬", "Σας"])

@@ -10,8 +10,8 @@ from data_prep.imagenot.build import Build
 from data_prep.imagenot.lemmas import phrases, words
 from data_prep.imagenot.options import Match
 from data_prep.imagenot.stages.classes import Class
+from tests.benchmarks.match import memory_of_stage
 from tests.imagenot.laion import IMAGENOT, WORDNET, gloss_captions, rows
-from toolkit.benchmarks.match import memory_of_stage
 
 ROWS, FEW = 1_000_000, 100_000
 FOLDERS = ("few", "million")

@@ -9,7 +9,7 @@ import pytest
 
 from slurm.cluster import Cluster
 from tests.executors.conftest import errors, launch, start, training, verb, wait_for
-from toolkit.planning.controller import controllers
+from toolkit.planning.controller_job import controllers
 from toolkit.planning.stopping import StoppingRule, progress, rule_path
 from toolkit.study import Study
 

@@ -1,32 +1,47 @@
 """Every file format that is read, with contents that nobody meant: one line each, and never a wait."""
 
 import json
+import os
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import UnidentifiedImageError
 
-from data_prep.imagenot.options import read_options
+from data_prep.imagenot.blocklist import Blocklist
+from data_prep.imagenot.build import Build
+from data_prep.imagenot.options import Options, read_options
 from data_prep.imagenot.stages.classes import read_wnids
+from data_prep.sources.source import rows_of
 from data_prep.storage.tar_entries import content_of, members
 from toolkit.analysis.opening import open_table
 from toolkit.anynet import load_population
+from toolkit.anynet.arguments import parse_arguments
+from toolkit.anynet.frozen import Freezer
 from toolkit.cluster.profile import load_profile
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.digests import as_recorded
 from toolkit.imagefile.format import CONTENT
+from toolkit.imagefile.images import opened
 from toolkit.imagefile.reader import Beton
 from toolkit.launching.memory import LaunchMemory
+from toolkit.planning.halving import HalvingRule, Rung
+from toolkit.planning.request import WaveRequest
+from toolkit.planning.stopping import StoppingRule
 from toolkit.study import Study
 from toolkit.study.dataset import Manifest
+from toolkit.study.outcomes import outcomes
 from toolkit.study.progress import Progress
 from toolkit.study.recipe import load_recipe
 from toolkit.study.result import Result
+from toolkit.study.scan import scan
 from toolkit.study.submission import Submission
+from toolkit.training.provenance import revision_of
 
 WRITTEN = Path(__file__).parents[1] / "fixtures" / "v0_1" / "written.tar.xz"
 READERS: dict[str, Callable[[Path], object]] = {
@@ -47,12 +62,31 @@ READERS: dict[str, Callable[[Path], object]] = {
     "population.json": lambda path: load_population(str(path)),
     "0000-0.jsonl": lambda path: tasks_of(path),
     "wnids.txt": lambda path: read_wnids(str(path)),
+    "blocklist.txt": lambda path: Blocklist.read([path]).phashes,
+    "until.json": StoppingRule.read,
+    "halving.json": HalvingRule.read,
+    "1.json": Rung.read,
+    "wave.json": WaveRequest.read,
+    "nets.toml": lambda path: Freezer().population(str(path)),
+    "counts.json": lambda path: Build(path.parents[1], Options()).counts(path.parent.name, path.stem),
+    "table.tsv": open_table,
+    "table.xlsx": open_table,
+    "table.parquet": open_table,
+    "answers.csv": lambda path: rows_of(path, ("image_id", "dx")),
 }
+FORGIVING: dict[str, Callable[[Path], object]] = {
+    ".git/HEAD": lambda path: revision_of(path.parents[1]),
+    "outcomes.json": lambda path: outcomes(path.parent),
+    "results/0123456789abcdef.json": lambda path: (scan(Study(path.parents[1])), outcomes(path.parents[1])),
+    "progress/0123456789abcdef.json": lambda path: Study(path.parents[1]).progress(path.stem),
+}
+"""Readers that go on without the file, or tell of it beside the rest."""
 MAGIC = (b"", b"PAR1", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"\xd0\xcf\x11\xe0", b"\xff\xfe")
 """First bytes by which a reader takes a file for another format."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
 )
 TEXT = (
     st.tuples(st.sampled_from(MAGIC), st.binary()).map(b"".join)
@@ -61,6 +95,8 @@ TEXT = (
 )
 DEEP = b"[" * 200_000
 """Deeper than any recursive parser goes."""
+LONG = b"9" * 5_000
+"""A number of more digits than Python makes a whole number of."""
 
 
 def tasks_of(path: Path) -> object:
@@ -86,11 +122,46 @@ def test_any_content_is_read_or_refused_in_one_line(name: str, content: bytes, t
     reads_or_says(READERS[name], tmp_path / name)
 
 
+def test_a_postscript_file_reaches_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would start Ghostscript, whatever the file's name says."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/was-called\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(UnidentifiedImageError), opened(content) as image:
+        image.load()
+    assert not (tmp_path / "was-called").exists()
+
+
+def test_a_hash_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "blocklist.txt").write_text("# hashes\nphash:00ff\nphash:everything\n")
+    with pytest.raises(UsageError, match=r"blocklist\.txt, line 3"):
+        Blocklist.read([tmp_path / "blocklist.txt"])
+
+
+@pytest.mark.parametrize("name", FORGIVING)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=TEXT | st.just(DEEP))
+def test_any_content_does_not_stop_who_can_go_on(name: str, content: bytes, tmp_path: Path) -> None:
+    for folder in ("results", ".git", "progress"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    FORGIVING[name](tmp_path / name)
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_depth_beyond_the_stack_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     for start in (b"", b"x = ", b'{"x": '):
-        (tmp_path / name).write_bytes(start + DEEP)
-        reads_or_says(READERS[name], tmp_path / name)
+        for rest in (DEEP, LONG):
+            (tmp_path / name).write_bytes(start + rest)
+            reads_or_says(READERS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("value", [DEEP, LONG])
+def test_values_on_the_command_line_are_no_other_parsers(value: bytes) -> None:
+    for parse in (lambda text: load_recipe("smoke", "toy", [text]), lambda text: parse_arguments(f"timm/net?{text}")):
+        with suppress(UsageError):
+            parse(f"epochs={value.decode()}")
 
 
 @pytest.mark.parametrize("name", [*READERS, "table.csv.gz"])

@@ -112,7 +112,10 @@ def test_a_script_that_was_changed_in_a_shared_folder_is_not_what_sbatch_reads(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert JobArray(Profile(), HOST, "name", study.room("logs"), ("-m", "x"), 1, 1).submit() == "1"
     assert "attacker" in (study.room("logs") / "name.sbatch").read_text()
-    assert "srun" in (tmp_path / "read").read_text() and "attacker" not in (tmp_path / "read").read_text()
+    script = (tmp_path / "read").read_text()
+    assert "srun" in script and "attacker" not in script
+    assert "submitit.core" not in script  # which would run a pickle that lies beside the logs
+    assert {path.suffix for path in study.room("logs").iterdir()} == {".sbatch"}
 
 
 CACHED = """

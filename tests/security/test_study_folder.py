@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.study.strategies import manifest
 from tests.study.strategies import task as make_task
 from toolkit.cluster.container import folders
 from toolkit.errors import ToolkitError
+from toolkit.executors.local import LocalExecutor
 from toolkit.imagefile.digests import as_recorded
 from toolkit.imagefile.format import CONTENT
 from toolkit.imagefile.reader import Beton
@@ -32,6 +34,13 @@ from toolkit.study.submission import launch_lock, launcher_lives, new_submission
 from toolkit.training.provenance import revision_of
 
 SECRET = "a file of the user's"
+
+
+class Unwatched:
+    """A display that shows nothing."""
+
+    def update(self, in_flight: object) -> None:
+        """Nothing is shown."""
 
 
 @pytest.fixture
@@ -61,6 +70,7 @@ def test_what_is_no_file_is_said_and_nobody_waits_for_it(study: Study, plant, ro
         assert task_states(study, {})[task_id].state == "damaged"
         assert name in scan(study).problems[0]
     else:
+        assert study.progress(task_id) is None
         assert task_states(study, {})[task_id].state == "waiting"
 
 
@@ -77,6 +87,16 @@ def test_a_result_written_over_a_link_leaves_what_it_names_alone(study: Study, v
     path.symlink_to(victim)
     submission.write(path)
     assert victim.read_text() == SECRET and not path.is_symlink()
+
+
+def test_a_worker_writes_its_log_through_no_link(study: Study, victim: Path) -> None:
+    """Whoever sees a submission's record knows the log's name before the first worker starts."""
+    executor = LocalExecutor(study, study.path, pack=1, jobs=1, display=lambda *_: nullcontext(Unwatched()))
+    (submission,) = executor.submit([(make_task().id,)])
+    (study.room("logs") / f"{submission.name}.worker0.log").symlink_to(victim)
+    with pytest.raises(ToolkitError, match=r"worker0\.log"):
+        executor.run(submission)
+    assert victim.read_text() == SECRET
 
 
 def test_a_log_that_is_a_fifo_is_not_waited_for(study: Study) -> None:

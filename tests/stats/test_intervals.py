@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from tests.benchmarks.coverage import cases, simulate
+from tests.benchmarks.coverage import main as coverage
 from toolkit.analysis.table import bounds
-from toolkit.benchmarks.coverage import cases, simulate
-from toolkit.benchmarks.coverage import main as coverage
 from toolkit.report import main as report
 from toolkit.stats.correlation import bootstrap_correlations, correlations
 from toolkit.stats.fits import ols

@@ -34,6 +34,17 @@ def test_a_slip_is_answered_with_what_there_is(call):
         main(call)
 
 
+def test_an_install_that_cannot_write_datasets_says_what_to_install():
+    code = "import sys; sys.modules['blake3'] = None; from toolkit.__main__ import entry; entry()"
+    command = [sys.executable, "-c", code, "data", "imagefolder", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    wanted = (
+        "error: data_prep.imagefolder needs blake3, which is not installed here: pip install 'imagenot-toolkit[train]'"
+    )
+    assert done.stderr.splitlines() == [wanted]
+
+
 def test_a_verb_behaves_as_its_module():
     one, other = (
         subprocess.run([sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=True).stdout

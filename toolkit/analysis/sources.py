@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.study_source import study_measurements
 from toolkit.analysis.table_source import Reading, reference_measurements, table_measurements
 from toolkit.errors import UsageError
 from toolkit.names import unknown
@@ -22,8 +23,6 @@ def load(sources: Sequence[str], reading: Reading | None = None) -> tuple[Measur
     Several files of tables are read as one, by what ``reading`` says of them. Raises `UsageError` for what is no
     source, with the nearest names, and for a ``reading`` of what says itself how it is read.
     """
-    from toolkit.analysis.study_source import study_measurements
-
     files = [Path(source) for source in sources if Path(source).is_file() or Path(source).suffix.lower() in SUFFIXES]
     if files and len(files) == len(sources):
         return table_measurements(files, reading), None

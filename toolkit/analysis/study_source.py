@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import polars as pl
 
 from toolkit.analysis.measurements import SCHEMA, Measurements
+from toolkit.anynet import architecture
 from toolkit.errors import UsageError
 from toolkit.study.scan import columns, recipe_id, scan
 from toolkit.study.study import Study
@@ -87,8 +88,6 @@ def _attributes(frame: pl.DataFrame, texts: Mapping[str, str]) -> pl.DataFrame:
 
 def _description(name: str, texts: Mapping[str, str]) -> dict[str, float]:
     """Depth, width and the rest of an architecture's configuration; nothing for one this version does not know."""
-    from toolkit.anynet import architecture
-
     try:
         return architecture(name, texts).attributes()
     except UsageError:

@@ -14,7 +14,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 from toolkit.anynet.architectures import Architecture, architecture
 from toolkit.anynet.config import AnyNetConfig, Complexity
@@ -24,9 +29,6 @@ from toolkit.anynet.sampler import BUDGET, MAX_DEPTH, sample
 from toolkit.cli import parser, positive, print_json, run, say
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import write_atomic
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 FIELDS = ("depths", "widths", "bottlenecks", "group_widths")
 COSTS = ("MF", "M params", "M act.")
@@ -144,14 +146,12 @@ def _stages(config: AnyNetConfig, resolution: int) -> list[dict[str, int]]:
 
 
 def _show(tables: Sequence["Table"]) -> None:
-    from rich.console import Console
-
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     for table in tables:
         console.print(table)
 
 
-def _population_table(document: dict[str, Any]) -> "Table":
+def _population_table(document: dict[str, Any]) -> Table:
     nets = document["architectures"]
     sampled = nets[0]["config"] is not None
     table = _table(document["title"], "architecture", *("dwbg" if sampled else ["input"]), *COSTS)
@@ -161,9 +161,7 @@ def _population_table(document: dict[str, Any]) -> "Table":
     return table
 
 
-def _percentiles(population: Population) -> "Table":
-    import numpy as np
-
+def _percentiles(population: Population) -> Table:
     table = _table("Percentiles over the nets", "", *map(str, PERCENTILES))
     for title, values in {
         "cumulative depth": [c.cumulative_depth for c in population.configs],
@@ -173,7 +171,7 @@ def _percentiles(population: Population) -> "Table":
     return table
 
 
-def _stage_table(document: dict[str, Any]) -> "Table":
+def _stage_table(document: dict[str, Any]) -> Table:
     names = ("stage", "d", "w", "b", "g", "w/b", "side", *COSTS)
     table = _table(_title(document), *names)
     for number, stage in enumerate(document["stages"], 1):
@@ -184,7 +182,7 @@ def _stage_table(document: dict[str, Any]) -> "Table":
     return table
 
 
-def _named_table(document: dict[str, Any]) -> "Table":
+def _named_table(document: dict[str, Any]) -> Table:
     table = _table(_title(document), *COSTS)
     table.add_row(*_costs(document["complexity"]))
     return table
@@ -201,10 +199,7 @@ def _title(document: dict[str, Any]) -> str:
     return f"{document['name']} at {document['input_size']} px, {document['classes']} classes"
 
 
-def _table(title: str, *columns: str) -> "Table":
-    from rich import box
-    from rich.table import Table
-
+def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", min_width=len(title))
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", no_wrap=True)

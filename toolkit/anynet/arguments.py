@@ -43,7 +43,7 @@ def _pair(name: str, part: str) -> tuple[str, Any]:
 def _read(value: str) -> Any:
     try:
         return tomllib.loads(f"x = {value}")["x"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return value
 
 

@@ -1,6 +1,7 @@
 """Models of torchvision and timm, built so that they take an image and give logits."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 from torch import nn
@@ -50,6 +51,4 @@ def _timm(model: str, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def _missing(library: str, model: str) -> UsageError:
-    from importlib.metadata import version
-
     return UsageError(f"{library} {version(library)} has no model {model!r}: install the version of the lock file")

@@ -1,1 +1,1 @@
-"""One module for each benchmark, with ``main(argv)``; `toolkit.bench` finds them by name."""
+"""What measures a user's own machine, one module a benchmark; `python -m toolkit.bench NAME` calls its ``main``."""

@@ -11,11 +11,11 @@ take turns of a second, the others stopped meanwhile; on a machine with other wo
 
 import sys
 import tempfile
-from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 from rich.console import Console
@@ -24,7 +24,7 @@ from rich.table import Table
 from data_prep.sources.synthetic import main as synthesise
 from toolkit.benchmarks._nets import Bench
 from toolkit.benchmarks._turns import in_turns
-from toolkit.cli import parser, print_json, run
+from toolkit.cli import Parser, filled, parser, print_json, run
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.format import JPG
 from toolkit.imagefile.reader import Beton
@@ -32,7 +32,8 @@ from toolkit.study import Dataset, Recipe, Study, Task, find_dataset
 from toolkit.training.threads import allocation, prepare
 
 
-class Pictures(NamedTuple):
+@dataclass(frozen=True)
+class Pictures:
     """A dataset to train on, and as much of it as two cores manage in minutes."""
 
     size: int
@@ -49,6 +50,22 @@ class Pictures(NamedTuple):
     rounds: int
 
 
+@dataclass(frozen=True)
+class SweepRequest:
+    """Which nets are timed, and how."""
+
+    pictures: str
+    """A name of `PICTURES`."""
+    packs: tuple[int, ...]
+    """Sizes of a pack."""
+    whole: int
+    """Nets of the whole runs; 0: none."""
+    workers: int
+    """Threads."""
+    peer: bool
+    """With torchvision's loading as well."""
+
+
 PICTURES = {
     "small": Pictures(40, "raw", 32, images=1024, val=500, batch=32, epochs=4, steps=4, rounds=5),  # the demo's set
     "large": Pictures(256, "jpg", 224, images=128, val=32, batch=8, epochs=2, steps=2, rounds=3),
@@ -57,13 +74,16 @@ PICTURES = {
 
 def main(argv: Sequence[str]) -> int:
     """Time every K and print the tables."""
-    given = _arguments(argv)
+    given = _parser().parse_args(argv)
     prepare(given.workers)
     if given.arithmetic:
         _compute(Study.open(given.arithmetic), given.workers)
         return 0
+    for field in fields(Pictures):
+        if getattr(given, field.name, None) is None:
+            setattr(given, field.name, getattr(PICTURES[given.pictures], field.name))
     with tempfile.TemporaryDirectory() as folder:
-        document = measure(given, Path(folder))
+        document = measure(filled(SweepRequest, given), filled(Pictures, given), Path(folder))
     if given.json:
         print_json(document)
     else:
@@ -71,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _arguments(argv: Sequence[str]) -> Namespace:
+def _parser() -> Parser:
     arguments = parser("toolkit.bench sweep", __doc__)
     arguments.add_argument("--pictures", choices=PICTURES, default="small", help="the demo's, or JPEGs of 256 pixels")
     arguments.add_argument(
@@ -87,31 +107,27 @@ def _arguments(argv: Sequence[str]) -> Namespace:
     arguments.add_argument("--peer", action="store_true", help="with torchvision's loading, net by net, as well")
     arguments.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     arguments.add_argument("--arithmetic", metavar="STUDY", help="stop, then compute what this study's tasks would")
-    given = arguments.parse_args(argv)
-    for name, value in PICTURES[given.pictures]._asdict().items():
-        if getattr(given, name, None) is None:
-            setattr(given, name, value)
-    return given
+    return arguments
 
 
-def measure(given: Namespace, folder: Path) -> dict[str, Any]:
+def measure(request: SweepRequest, pictures: Pictures, folder: Path) -> dict[str, Any]:
     """Rates by K in model-images a second, their shares of the arithmetic, and seconds of the whole runs."""
-    dataset = _write(given, folder)
-    images = _as_files(dataset, folder / "files") if given.peer else None
-    document = {name: getattr(given, name) for name in ("pictures", "batch", "steps", "rounds", "workers")}
-    document["rows"] = []
-    for k in given.packs:
-        bench = Bench(dataset, _tasks(given, dataset, k), given.workers)
-        rates = bench.rates(given.steps, given.rounds, images)
+    dataset = _write(pictures, folder)
+    images = _as_files(dataset, folder / "files") if request.peer else None
+    document: dict[str, Any] = {name: getattr(pictures, name) for name in ("batch", "steps", "rounds")}
+    document |= {"pictures": request.pictures, "workers": request.workers, "rows": []}
+    for k in request.packs:
+        bench = Bench(dataset, _tasks(pictures, dataset, k), request.workers)
+        rates = bench.rates(pictures.steps, pictures.rounds, images)
         document["rows"].append({"k": k, "ways": rates})
         document["device"] = bench.device_name
         document["macs_per_s"] = bench.macs_per_image() * rates["arithmetic"]["rate"]
-    return document | ({"whole": _whole(given, dataset, folder)} if given.whole else {})
+    return document | ({"whole": _whole(request, pictures, dataset, folder)} if request.whole else {})
 
 
-def _write(given: Namespace, folder: Path) -> Dataset:
+def _write(pictures: Pictures, folder: Path) -> Dataset:
     """Textures as the demo's, of the size and number asked for."""
-    what = {"train": given.images, "val": given.val, "size": given.size, "write-mode": given.encoding}
+    what = {"train": pictures.images, "val": pictures.val, "size": pictures.size, "write-mode": pictures.encoding}
     options = [text for key, value in what.items() for text in (f"--{key}", str(value))]
     with redirect_stdout(sys.stderr):
         synthesise(["--family", "textures", "--name", "pictures", "--data", str(folder), *options])
@@ -131,9 +147,10 @@ def _as_files(dataset: Dataset, root: Path) -> Path:
     return root
 
 
-def _tasks(given: Namespace, dataset: Dataset, count: int) -> list[Task]:
+def _tasks(pictures: Pictures, dataset: Dataset, count: int) -> list[Task]:
     """The population's first nets."""
-    recipe = Recipe(batch=given.batch, epochs=given.epochs, resolution=given.side, lr=0.01, crop_scale=(0.35, 1.0))
+    sizes = {"batch": pictures.batch, "epochs": pictures.epochs, "resolution": pictures.side}
+    recipe = Recipe(**sizes, lr=0.01, crop_scale=(0.35, 1.0))
     content = dataset.manifest.content_hash
     return [
         Task(architecture=f"anynetx-500/{i}", dataset="pictures", dataset_hash=content, recipe=recipe)
@@ -141,15 +158,15 @@ def _tasks(given: Namespace, dataset: Dataset, count: int) -> list[Task]:
     ]
 
 
-def _whole(given: Namespace, dataset: Dataset, folder: Path) -> dict[str, Any]:
+def _whole(request: SweepRequest, pictures: Pictures, dataset: Dataset, folder: Path) -> dict[str, Any]:
     """Seconds of the whole runs of the same tasks, and the arithmetic's shares of them."""
-    tasks = _tasks(given, dataset, given.whole)
+    tasks = _tasks(pictures, dataset, request.whole)
     studies = {"pack": Study.create(folder / "together"), "one by one": Study.create(folder / "singly")}
-    commands = {"arithmetic": _python(given, __name__, f"--arithmetic={studies['pack'].path}")}
+    commands = {"arithmetic": _python(request, __name__, f"--arithmetic={studies['pack'].path}")}
     for name, study in studies.items():
         study.declare(tasks)
         what = [study.path, *(task.id for task in tasks), f"--data={folder}"]
-        commands[name] = _python(given, "toolkit.train", *what, f"--pack={given.whole if name == 'pack' else 1}")
+        commands[name] = _python(request, "toolkit.train", *what, f"--pack={request.whole if name == 'pack' else 1}")
     runs = in_turns(commands, prepared="arithmetic")
     for name, ended in runs.items():
         if ended.status if name not in studies else not _trained(studies[name], tasks):
@@ -157,10 +174,10 @@ def _whole(given: Namespace, dataset: Dataset, folder: Path) -> dict[str, Any]:
     seconds = {name: ended.seconds for name, ended in runs.items()}
     cpu = {name: ended.cpu_s for name, ended in runs.items()}
     return {
-        "k": given.whole,
-        "epochs": given.epochs,
-        "images": given.images,
-        "val": given.val,
+        "k": request.whole,
+        "epochs": pictures.epochs,
+        "images": pictures.images,
+        "val": pictures.val,
         "seconds": seconds,
         "share": {name: seconds["arithmetic"] / spent for name, spent in seconds.items()},
         "cpu_s": cpu,
@@ -174,8 +191,8 @@ def _trained(study: Study, tasks: Sequence[Task]) -> bool:
     return all(result and len(result.evaluations) == result.task.recipe.epochs for result in results)
 
 
-def _python(given: Namespace, module: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", module, *map(str, arguments), f"--workers={given.workers}"]
+def _python(request: SweepRequest, module: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", module, *map(str, arguments), f"--workers={request.workers}"]
 
 
 def _compute(study: Study, workers: int) -> None:

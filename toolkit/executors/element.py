@@ -11,9 +11,12 @@ from pathlib import Path
 from toolkit.cli import complain, run
 from toolkit.cluster.brake import SOME_FAILED
 from toolkit.errors import ToolkitError
+from toolkit.executors.code import check_code
 from toolkit.files import temporary_name
 from toolkit.study import Study
 from toolkit.study.submission import Submission
+from toolkit.training.request import TrainRequest, open_session
+from toolkit.training.stop import on_signals
 
 ROOM = 64 << 20
 """Bytes that must be free for checkpoint and result before training begins (our choice: a net of the population, its
@@ -26,10 +29,6 @@ def main(argv: Sequence[str]) -> int:
     Exit status 0: all have a result; 3: some of them failed; 75: saved, to be queued again; 69: something here kept the
     element from training at all, which the batch script counts against the node.
     """
-    from toolkit.executors.code import check_code
-    from toolkit.training.request import TrainRequest, open_session
-    from toolkit.training.stop import on_signals
-
     record = Path(argv[0])
     study, submission = Study(record.parent.parent), Submission.read(record)
     tasks = submission.elements[int(os.environ["SLURM_ARRAY_TASK_ID"])]

@@ -93,7 +93,11 @@ class _Worker:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
-        with os.fdopen(open_own(log, os.O_WRONLY | os.O_APPEND), "ab") as file:
+        try:
+            descriptor = open_own(log, os.O_WRONLY | os.O_APPEND)
+        except OSError as error:
+            raise ToolkitError(f"{log} cannot be written ({error.strerror}); if it is a link, remove it") from error
+        with os.fdopen(descriptor, "ab") as file:
             self.process = subprocess.Popen(
                 command,
                 env=environment,

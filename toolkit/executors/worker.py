@@ -13,21 +13,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
 from toolkit.cli import run
 from toolkit.study import Study
 from toolkit.study.submission import Submission
-
-if TYPE_CHECKING:
-    from toolkit.training.stop import StopFlag
+from toolkit.training.request import TrainRequest, open_session
+from toolkit.training.stop import StopFlag, on_signals
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until the input ends or a signal asks to stop."""
-    from toolkit.training.request import TrainRequest, open_session
-    from toolkit.training.stop import on_signals
-
     record, workers = Path(argv[0]), int(argv[1])
     request = TrainRequest.of(Study.open(record.parent.parent), Submission.read(record), workers)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -44,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _orders(stop: "StopFlag") -> Iterator[list[str]]:
+def _orders(stop: StopFlag) -> Iterator[list[str]]:
     """The pool's elements, as they come; the end of the input sets the flag, whatever the worker is doing."""
     lines: SimpleQueue[str] = SimpleQueue()
 

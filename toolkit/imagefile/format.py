@@ -48,6 +48,10 @@ FIELDS = (("image", 2), ("label", 1))  # FFCV's type ids of RGBImageField and In
 METADATA_START = HEADER.itemsize + len(FIELDS) * FIELD.itemsize
 
 
+class BadImage(Exception):
+    """An image that cannot be used, and why."""
+
+
 class Encoded(NamedTuple):
     """An image as it lies in the file: JPEG or raw RGB bytes, row by row."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, Encoded, Pixels
+from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, BadImage, Encoded, Pixels
 from toolkit.imagefile.grey import bits_used, range_of, to_rgb
 from toolkit.imagefile.jpeg.headers import DamagedImage, frame_header, has_end, image_end, sides
 from toolkit.imagefile.jpeg.bundled import jpeg_decoder
@@ -34,10 +34,6 @@ JPEG_SCALES = (8, 4, 2)  # decoding at 1/8, 1/4, 1/2 skips most of the work and 
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may open. Among its others are PostScript, which it hands to Ghostscript, and mere containers."""
-
-
-class BadImage(Exception):
-    """An image that cannot be used, and why."""
 
 
 class _Own(threading.local):

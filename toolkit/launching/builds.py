@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from toolkit.anynet import architecture
 from toolkit.errors import UsageError
 from toolkit.study import Dataset, Task
 
@@ -40,8 +41,6 @@ def check_builds(
 
 def _is_to_try(task: Task, texts: Mapping[str, str]) -> bool:
     """Whether only building the net tells that it can be built: AnyNetX nets and plain models of libraries can."""
-    from toolkit.anynet import architecture
-
     if not (task.recipe.drop_path or {"?", "@"} & set(task.architecture)):
         return False
     return architecture(task.architecture, texts).config is None

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from toolkit.anynet import POPULATIONS, Freezer, architecture
+from toolkit.anynet.frozen import is_population_file
 from toolkit.errors import UsageError
 from toolkit.launching.builds import check_builds
 from toolkit.launching.dependencies import started_from
@@ -74,9 +76,6 @@ def find_nets(array: str | None, population: str, models: Sequence[str], kept: M
     model is a name, a source file's callable, or a whole population.
     ``kept``: the study's texts, for names such as ``mynets@9f86d081884c/Net``.
     """
-    from toolkit.anynet import POPULATIONS, Freezer, architecture
-    from toolkit.anynet.frozen import is_population_file
-
     freezer = Freezer(dict(kept))
     names = freezer.population(population) if array or population != POPULATION else []
     names = [names[i] for i in parse_ranges(array, "--array", len(names))] if array else names

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from toolkit.errors import ToolkitError
 from toolkit.files import is_private, read_regular, write_private
 from toolkit.launching.request import LaunchRequest
+from toolkit.study.model import first_problem
 
 
 @dataclass(frozen=True)
@@ -23,17 +26,11 @@ class WaveRequest:
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        from pydantic import TypeAdapter
-
         write_private(path, TypeAdapter(WaveRequest).dump_json(self))
 
     @staticmethod
     def read(path: Path) -> "WaveRequest":
         """What `write` wrote. Raises `ToolkitError` for a file that is none, or that others may have written."""
-        from pydantic import TypeAdapter, ValidationError
-
-        from toolkit.study.model import first_problem
-
         try:
             if not is_private(path):
                 raise ToolkitError(f"{path} can be written by others, so it is not followed: launch again")

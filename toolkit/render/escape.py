@@ -10,6 +10,7 @@ from typing import Any
 import markupsafe
 import orjson
 
+from toolkit.visible import csv as csv
 from toolkit.visible import visible
 
 MARKDOWN = re.compile(
@@ -19,8 +20,6 @@ LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
-FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
-"""First letters, also wide ones, from which a spreadsheet takes a cell for a formula (OWASP, CSV Injection)."""
 
 
 def terminal(text: str) -> str:
@@ -31,16 +30,6 @@ def terminal(text: str) -> str:
 def figure(text: str) -> str:
     """``text`` for matplotlib, where a pair of dollar signs would start mathematics."""
     return visible(text).replace("$", r"\$")
-
-
-def csv(text: str) -> str:
-    """``text`` for a cell of a CSV file: an apostrophe goes before what a spreadsheet would run as a formula."""
-    shown = visible(text)
-    return f"'{shown}" if shown.startswith(tuple(FORMULA)) and not _is_number(shown) else shown
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", text, re.IGNORECASE) is not None
 
 
 def markdown(text: str) -> str:

@@ -9,8 +9,10 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 
 from toolkit.analysis.document import Report
 from toolkit.analysis.table import bounds
@@ -19,7 +21,6 @@ from toolkit.render.escape import figure as label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 INK, ACCENT, GREY, PALE = "#1f2933", "#0b6e99", "#7b8794", "#e4e7eb"
 BLUE, RED = (0.04, 0.43, 0.60), (0.76, 0.22, 0.17)
@@ -52,10 +53,8 @@ STYLE = {
 }
 
 
-def figures(report: Report) -> Iterator[tuple[str, "Figure"]]:
+def figures(report: Report) -> Iterator[tuple[str, Figure]]:
     """Every figure that ``report`` has data for, with its name; one at a time, for a sheet takes megabytes."""
-    import matplotlib
-
     with matplotlib.rc_context(STYLE):
         if "pairs" in report.tables:
             yield from _overview(report)
@@ -68,7 +67,7 @@ def figures(report: Report) -> Iterator[tuple[str, "Figure"]]:
             yield from _sheets("attributes", report.data.datasets, ROWS, lambda part: attributes(report, part))
 
 
-def _overview(report: Report) -> Iterator[tuple[str, "Figure"]]:
+def _overview(report: Report) -> Iterator[tuple[str, Figure]]:
     """All datasets against each other: points while they fit on a sheet, then numbers, and the reference's points."""
     names, reference = report.data.datasets, report.roles.reference
     if len(names) == 2:
@@ -83,17 +82,15 @@ def _overview(report: Report) -> Iterator[tuple[str, "Figure"]]:
 
 
 def _sheets(
-    name: str, items: Sequence[Any], size: int, draw: "Callable[[Sequence[Any]], Figure]"
-) -> Iterator[tuple[str, "Figure"]]:
+    name: str, items: Sequence[Any], size: int, draw: Callable[[Sequence[Any]], Figure]
+) -> Iterator[tuple[str, Figure]]:
     """Figures of ``size`` items each, at most `SHEETS`."""
     for number, start in enumerate(range(0, min(len(items), SHEETS * size), size), 1):
         yield (name if number == 1 else f"{name}-{number}"), draw(items[start : start + size])
 
 
-def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write ``figure`` in all `FORMATS` and return the files."""
-    import matplotlib
-
     paths = [folder / f"{name}.{suffix}" for suffix in FORMATS]
     with matplotlib.rc_context(STYLE):
         figure.draw_without_rendering()  # makes the layout, which each format would make anew
@@ -105,9 +102,7 @@ def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
+def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -115,7 +110,7 @@ LABELLED = 30
 """Points up to which each is named in the scatter plot of a pair."""
 
 
-def scatter_pair(report: Report) -> "Figure":
+def scatter_pair(report: Report) -> Figure:
     """Two datasets, one point an architecture, named where there is room; rho and its interval above."""
     data, (x_name, y_name) = report.data, report.data.datasets
     x, y = data.column(x_name), data.column(y_name)
@@ -143,7 +138,7 @@ def _rho_in_words(pair: dict[str, Any]) -> str:
     return f"Spearman's rho {pair['spearman']:.2f}{interval}, n = {pair['n']}"
 
 
-def scatter_matrix(report: Report) -> "Figure":
+def scatter_matrix(report: Report) -> Figure:
     """Every dataset against every other, one point an architecture; Spearman's rho above the diagonal."""
     data, names = report.data, report.data.datasets
     k = len(names)
@@ -183,7 +178,7 @@ def _write_rho(axis: "Axes", rho: float | None) -> None:
     _write(axis, f"{rho:.2f}", size=9, color="white" if abs(rho) > 0.6 else INK)
 
 
-def scatter_reference(report: Report, others: Sequence[str]) -> "Figure":
+def scatter_reference(report: Report, others: Sequence[str]) -> Figure:
     """The reference against each of ``others``, one point an architecture; Spearman's rho above."""
     data, reference = report.data, report.roles.reference
     rho = {row["other"]: row["spearman"] for row in with_reference(report)}
@@ -199,7 +194,7 @@ def scatter_reference(report: Report, others: Sequence[str]) -> "Figure":
     return figure
 
 
-def matrix(report: Report) -> "Figure":
+def matrix(report: Report) -> Figure:
     """Spearman between all datasets as a coloured grid, blue for agreement, red for reversal."""
     names = report.data.datasets
     rho = {(row["a"], row["b"]): row["spearman"] for row in report.tables["pairs"].frame.iter_rows(named=True)}
@@ -234,7 +229,7 @@ def with_reference(report: Report) -> list[dict[str, Any]]:
     )
 
 
-def forest(report: Report, best_first: Sequence[dict[str, Any]]) -> "Figure":
+def forest(report: Report, best_first: Sequence[dict[str, Any]]) -> Figure:
     """Spearman of the reference with other datasets (rows of `with_reference`), with intervals, largest on top."""
     rows = [row for row in reversed(best_first) if row["spearman"] is not None]
     figure = _figure(5.5, 0.9 + 0.26 * len(rows))
@@ -259,7 +254,7 @@ def _gain_rows(report: Report) -> list[dict[str, Any]]:
     return report.tables["gains"].frame.filter(pl.col("kind") == "subset").drop_nulls("gain").to_dicts()
 
 
-def gains(report: Report, targets: Sequence[str]) -> "Figure":
+def gains(report: Report, targets: Sequence[str]) -> Figure:
     """For each of ``targets``, what each subset of the reference gains over the reference."""
     rows = [row for row in _gain_rows(report) if row["target"] in targets]
     subsets = list(dict.fromkeys(row["subset"] for row in rows))
@@ -294,7 +289,7 @@ def _zero_line(axis: "Axes") -> None:
     axis.tick_params(axis="y", length=0)
 
 
-def distribution(report: Report, names: Sequence[str]) -> "Figure":
+def distribution(report: Report, names: Sequence[str]) -> Figure:
     """Distribution function of each of the datasets ``names``, with exact bands."""
     frame = report.tables["distribution"].frame
     figure, axes = _small_plots(len(names))
@@ -310,7 +305,7 @@ def distribution(report: Report, names: Sequence[str]) -> "Figure":
     return figure
 
 
-def attributes(report: Report, names: Sequence[str]) -> "Figure":
+def attributes(report: Report, names: Sequence[str]) -> Figure:
     """Spearman of the values on the datasets ``names`` with every column of the architectures, as a coloured grid."""
     frame = report.tables["attributes"].frame
     columns = frame["column"].unique(maintain_order=True).to_list()

@@ -1,29 +1,26 @@
 """Tables in a terminal, 100 columns wide."""
 
-from typing import TYPE_CHECKING
-
 import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from toolkit.render.cells import DIGITS, cells, heading, numeric_columns
 from toolkit.render.escape import terminal
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 WIDTH = 100
 UNWRAPPED = 44
 """Text up to this long stands in one line."""
 
 
-def console() -> "Console":
+def console() -> Console:
     """A console of `WIDTH` columns on stdout, without colour codes when it is no terminal."""
-    from rich.console import Console
-
     return Console(width=WIDTH, highlight=False)
 
 
 def show(
-    out: "Console",
+    out: Console,
     title: str,
     frame: pl.DataFrame,
     columns: tuple[str, ...] = (),
@@ -31,10 +28,6 @@ def show(
     digits: int = DIGITS,
 ) -> None:
     """Print ``columns`` of ``frame`` (all when empty) as a table, ``note`` below it."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     headings, rows = cells(frame, columns, digits)
     right = {heading(column) for column in numeric_columns(frame)}
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)

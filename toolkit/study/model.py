@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolkit.errors import ToolkitError
 from toolkit.files import make_folder, read_regular, write_atomic
+from toolkit.visible import visible
 
 
 class FrozenModel(BaseModel):
@@ -36,5 +37,5 @@ class FrozenModel(BaseModel):
 def first_problem(error: ValidationError) -> str:
     """The first of a validation's problems, as ``field: reason`` in one line."""
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
+    place = visible(".".join(str(part) for part in problem["loc"]))  # the names in a document are its author's
     return f"{place + ': ' if place else ''}{problem['msg'].removeprefix('Value error, ')}"

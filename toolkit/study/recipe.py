@@ -186,7 +186,7 @@ def _read_recipe(name: str) -> dict[str, Any]:
         raise unknown("recipe", name, recipe_names(), "or the path of a .toml file")
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"recipe {name} is no TOML: {error}") from error
 
 
@@ -196,7 +196,7 @@ def _parse_change(change: str) -> tuple[str, Any]:
         raise UsageError(f"--set {change!r}: write FIELD=VALUE, such as epochs=5")
     try:
         return field.strip(), tomllib.loads(f"x = {value}")["x"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return field.strip(), value.strip()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from toolkit.study.recipe import Recipe
 from toolkit.study.task import Task
@@ -119,7 +120,6 @@ def apply_operations(image: Any, steps: list[Operation]) -> None:
 
     Its reference training interpolates so, its transforms do not by default.
     """
-    from PIL import Image
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.autoaugment import _apply_op
 

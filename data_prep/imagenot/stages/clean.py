@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from data_prep.imagenot import options
@@ -17,9 +18,9 @@ from data_prep.imagenot.legible import is_legible
 from data_prep.imagenot.stages import classes, download
 from data_prep.imagenot.states import SUCCESS
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.study.dataset import find_dataset
 
 if TYPE_CHECKING:
-    import polars as pl
     from PIL.Image import Image
 
 Hashes = NDArray[np.uint64]
@@ -48,8 +49,6 @@ def shards(build: Build) -> list[str]:
 
 def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Look at every image of one tar."""
-    import polars as pl
-
     tar = build.need("download", f"{shard}/00000.tar")
     names = class_names(build, shard) if build.options.clean.legible == "drop" else {}
     looks = []
@@ -64,8 +63,6 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
 
 def finish(build: Build) -> Counts:
     """From all looks: what is kept (``kept.parquet``, at most the set's number a class) and ``removed.parquet``."""
-    import polars as pl
-
     build.remove_leftovers("clean")
     distance = build.options.clean.distance
     images = all_looks(build).sort("rank", "class")
@@ -83,13 +80,11 @@ def finish(build: Build) -> Counts:
     return {"images": len(images), **reasons, "surplus": len(kept) - len(within), "kept": len(within)}
 
 
-def is_placeholder() -> "pl.Expr":
+def is_placeholder() -> pl.Expr:
     """Whether the very same file came for several classes, or for too many URLs of one: it shows none of them.
 
     Servers send such files in place of images that are gone.
     """
-    import polars as pl
-
     several = (pl.col("class").n_unique().over("sha256") > 1) | (pl.len().over("sha256") > COPIES)
     return pl.col("sha256").is_not_null() & several
 
@@ -100,20 +95,16 @@ def against(build: Build) -> Hashes:
     return np.concatenate([np.zeros(0, np.uint64), *hashes])
 
 
-def _left_out(images: "pl.DataFrame", reason: str, is_out: "Callable[[Hashes], NDArray[np.bool_]]") -> "pl.DataFrame":
+def _left_out(images: pl.DataFrame, reason: str, is_out: "Callable[[Hashes], NDArray[np.bool_]]") -> pl.DataFrame:
     """``images`` with this reason at those that had none, and of which their hashes say so."""
-    import polars as pl
-
     left = images["reason"].is_null().to_numpy()
     out = np.zeros(len(images), bool)
     out[left] = is_out(images["phash"].to_numpy()[left])
     return images.with_columns(reason=pl.when(pl.Series(out)).then(pl.lit(reason)).otherwise("reason"))
 
 
-def all_looks(build: Build) -> "pl.DataFrame":
+def all_looks(build: Build) -> pl.DataFrame:
     """Looks of all shards with what is known of each image."""
-    import polars as pl
-
     looks = [pl.read_parquet(build.room("clean") / f"{s}.parquet").with_columns(shard=pl.lit(s)) for s in shards(build)]
     if not looks:
         raise UsageError(f"nothing is downloaded yet: python -m data_prep.imagenot download {build.path}")
@@ -138,8 +129,6 @@ def read_tar(path: Path) -> Iterator[tuple[str, int, bytes]]:
 
 def class_names(build: Build, shard: str) -> dict[str, str]:
     """The name of each image's class, by the image's key in the shard's tar."""
-    import polars as pl
-
     names = {each.wnid: each.name for each in classes.load(build)}
     table = pl.read_parquet(build.room("download") / shard / download.TABLE, columns=["key", "class"])
     return {key: names[wnid] for key, wnid in table.drop_nulls("key").iter_rows()}
@@ -187,8 +176,6 @@ def hash_dataset(path: Path, room: Path) -> Hashes:
 
     Raises `UsageError` when it is no dataset.
     """
-    from toolkit.study.dataset import find_dataset
-
     dataset = find_dataset(path.name, path.parent)
     kept = room / f"against-{dataset.manifest.content_hash[:16]}.npy"
     if not kept.exists():

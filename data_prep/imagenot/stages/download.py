@@ -13,16 +13,14 @@ import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from data_prep.imagenot.blocklist import Blocklist
 from data_prep.imagenot.build import Advance, Build, cannot_write, unseen, write_table
 from data_prep.imagenot.stages.select import shuffled
 from data_prep.imagenot.states import LATER, STATES, SUCCESS
 from toolkit.files import temporary_name
-
-if TYPE_CHECKING:
-    import polars as pl
 
 CARRIED = ("id", "class", "rank", "score", "url", "caption", "license", "sample_id")
 """What is kept of the metadata beside each image."""
@@ -35,8 +33,6 @@ TAR, TABLE = "00000.tar", "00000.parquet"
 
 def shards(build: Build) -> list[str]:
     """The shards of all rounds that are planned: ``ROUND-SHARD``."""
-    import polars as pl
-
     return [
         f"{path.stem.removeprefix('round-')}-{shard:05d}"
         for path in _rounds(build)
@@ -46,8 +42,6 @@ def shards(build: Build) -> list[str]:
 
 def plan(build: Build) -> int:
     """Plan the next round when all planned shards are finished; returns the number of URLs in it (0: no more to do)."""
-    import polars as pl
-
     build.options.download.user_agent_header()  # who does not say who asks shall hear of it now
     if any(not build.is_finished("download", shard) for shard in shards(build)):
         return 0
@@ -58,29 +52,23 @@ def plan(build: Build) -> int:
 
 def plan_again(build: Build) -> int:
     """Plan a round of all URLs that failed for a passing reason; returns how many there are."""
-    import polars as pl
-
     selected = pl.read_parquet(build.need("select", "selected.parquet"))
     passing = outcomes(build).filter(pl.col("status") == LATER)
     return _plan(build, selected.join(passing, on="id", how="semi"))
 
 
-def _plan(build: Build, asked: "pl.DataFrame") -> int:
+def _plan(build: Build, asked: pl.DataFrame) -> int:
     if len(asked):
         path = build.room("download") / f"round-{len(_rounds(build)):02d}.parquet"
         write_table(path, _sharded(asked, build.options.download.shard_urls))
     return len(asked)
 
 
-def next_round(
-    selected: "pl.DataFrame", fetched: "pl.DataFrame", left_out: "pl.DataFrame", per_class: int
-) -> "pl.DataFrame":
+def next_round(selected: pl.DataFrame, fetched: pl.DataFrame, left_out: pl.DataFrame, per_class: int) -> pl.DataFrame:
     """The rows of ``selected`` to ask for next: the first untried ones by rank, as many as each class will need.
 
     ``fetched`` holds ``id`` and ``status`` of all that was tried, ``left_out`` the ``id`` of what was removed since.
     """
-    import polars as pl
-
     alive = fetched.filter(pl.col("status") == SUCCESS).join(left_out, on="id", how="anti")
     share = max(len(alive) / len(fetched), 0.1) if len(fetched) else 1.0
     have = selected.join(alive, on="id", how="semi").group_by("class").agg(have=pl.len())
@@ -98,8 +86,6 @@ def next_round(
 
 def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Fetch one shard into a folder ``SHARD``. Raises `Outage` when the network is down; the shard is not done then."""
-    import polars as pl
-
     room = build.room("download")
     build.remove_leftovers("download", shard)
     round_, number = shard.split("-")
@@ -119,10 +105,8 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     build.finish("download", shard, {"urls": len(table), **{state: states[state] for state in STATES}})
 
 
-def _fetch(build: Build, rows: "pl.DataFrame", path: Path, advance: Advance) -> "pl.DataFrame":
+def _fetch(build: Build, rows: pl.DataFrame, path: Path, advance: Advance) -> pl.DataFrame:
     """Ask for all URLs, and write the images to a tar; returns the shard's table."""
-    import polars as pl
-
     from data_prep.imagenot.shard_fetch import Outcome, Picture, Wanted, fetch
 
     def keep(number: int, picture: Picture) -> None:
@@ -151,10 +135,8 @@ def taken_down(build: Build) -> Blocklist:
     return Blocklist.read([file] if (file := build.path / LIST).exists() else [])
 
 
-def outcomes(build: Build) -> "pl.DataFrame":
+def outcomes(build: Build) -> pl.DataFrame:
     """Every URL that was asked for, as the last answer left it: `OUTCOME`, and the ``shard`` whose tar has ``key``."""
-    import polars as pl
-
     frames = []
     for shard in shards(build):
         if build.is_finished("download", shard):
@@ -167,10 +149,8 @@ def outcomes(build: Build) -> "pl.DataFrame":
     return pl.concat(frames).unique("id", keep="last", maintain_order=True)
 
 
-def removed(build: Build) -> "pl.DataFrame":
+def removed(build: Build) -> pl.DataFrame:
     """The ``id`` of all images that the stage clean has left out so far."""
-    import polars as pl
-
     path = build.room("clean") / "removed.parquet"
     return pl.read_parquet(path, columns=["id"]) if path.exists() else pl.DataFrame(schema={"id": pl.String})
 
@@ -179,9 +159,7 @@ def _rounds(build: Build) -> list[Path]:
     return sorted(build.room("download").glob("round-*.parquet"))
 
 
-def _sharded(rows: "pl.DataFrame", size: int) -> "pl.DataFrame":
+def _sharded(rows: pl.DataFrame, size: int) -> pl.DataFrame:
     """Rows dealt out to shards at random, so that no server gets many requests at a time."""
-    import polars as pl
-
     mixed = rows.with_columns(draw=pl.Series(shuffled(rows["id"], 0), dtype=pl.UInt64)).sort("draw").drop("draw")
     return mixed.with_columns(shard=pl.int_range(pl.len()) % math.ceil(len(rows) / size))

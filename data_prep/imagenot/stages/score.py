@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import polars as pl
+
 from data_prep.imagenot import options
 from data_prep.imagenot.build import Advance, Build, unseen, write_table
 from data_prep.imagenot.stages import classes, match
 from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import polars as pl
     from numpy.typing import NDArray
 
 DECIMALS = 4
@@ -29,8 +30,6 @@ def shards(build: Build) -> list[str]:
 
 def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     """Score one shard; pairs of caption and class that a finished shard holds are not encoded again."""
-    import polars as pl
-
     output = build.room("score") / f"{shard}.parquet"
     rows = pl.read_parquet(build.need("match", f"{shard}.parquet")).with_columns(caption_hash("caption"))
     pairs = rows.unique(PAIR, maintain_order=True, keep="first").select("caption", *PAIR)
@@ -42,17 +41,13 @@ def run(build: Build, shard: str, advance: Advance = unseen) -> None:
     build.finish("score", shard, {"rows": len(rows), "encoded": len(new), "from_cache": len(rows) - len(new)})
 
 
-def caption_hash(column: str) -> "pl.Expr":
+def caption_hash(column: str) -> pl.Expr:
     """The cache's key: a 64-bit hash that is the same in every process."""
-    import polars as pl
-
     return pl.col(column).hash(seed=0).alias("caption_hash")
 
 
-def known_scores(build: Build, pairs: "pl.DataFrame") -> "pl.DataFrame":
+def known_scores(build: Build, pairs: pl.DataFrame) -> pl.DataFrame:
     """Scores of those pairs that finished shards hold: the cache is the output itself."""
-    import polars as pl
-
     none = pl.DataFrame(schema={**pairs.select(PAIR).schema, "score": pl.Float32})
     finished = [build.room("score") / f"{s}.parquet" for s in shards(build) if build.is_finished("score", s)]
     if not finished:
@@ -62,11 +57,8 @@ def known_scores(build: Build, pairs: "pl.DataFrame") -> "pl.DataFrame":
     return cache.unique(PAIR, keep="any").collect(engine="streaming")
 
 
-def encode_pairs(build: Build, pairs: "pl.DataFrame", advance: Advance = unseen) -> "pl.Series":
+def encode_pairs(build: Build, pairs: pl.DataFrame, advance: Advance = unseen) -> pl.Series:
     """Cosines of captions and classes, (n,), in float32."""
-    import numpy as np
-    import polars as pl
-
     section = build.options.score
     if pairs.is_empty():
         return pl.Series("score", [], pl.Float32)

@@ -3,15 +3,13 @@
 import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from data_prep.imagenot import options
 from data_prep.imagenot.build import Build, Counts, write, write_table
 from data_prep.imagenot.stages import classes, score
 from toolkit.errors import ToolkitError, UsageError
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def run(build: Build) -> Counts:
@@ -40,26 +38,20 @@ def run(build: Build) -> Counts:
     }
 
 
-def load_scores(build: Build, least: float) -> "pl.DataFrame":
+def load_scores(build: Build, least: float) -> pl.DataFrame:
     """What choosing needs of all candidates whose score `reaches` so much; no others are held in memory."""
-    import polars as pl
-
     columns = ("id", pl.col("url").hash(seed=0).alias("url_hash"), "caption_hash", "class", "score")
     return scan_scores(build).filter(reaches(build, least)).select(*columns).collect(engine="streaming")
 
 
-def reaches(build: Build, threshold: float) -> "pl.Expr":
+def reaches(build: Build, threshold: float) -> pl.Expr:
     """Whether a score is enough: above the threshold by LAIONet's rule, at it or above by ours."""
-    import polars as pl
-
     score = pl.col("score")
     return score > threshold if build.options.match.rule == "laionet" else score >= threshold
 
 
-def scan_scores(build: Build) -> "pl.LazyFrame":
+def scan_scores(build: Build) -> pl.LazyFrame:
     """All scored candidates. Raises `UsageError` while shards are missing."""
-    import polars as pl
-
     names = score.shards(build)
     if missing := [name for name in names if not build.is_finished("score", name)]:
         raise UsageError(
@@ -69,14 +61,12 @@ def scan_scores(build: Build) -> "pl.LazyFrame":
     return pl.scan_parquet(paths, missing_columns="insert", extra_columns="ignore")  # version 0.1 wrote no hashes
 
 
-def select(scored: "pl.DataFrame", section: options.Select) -> "pl.DataFrame":
+def select(scored: pl.DataFrame, section: options.Select) -> pl.DataFrame:
     """The images of each class in the order in which they are wanted: ``id``, ``class``, ``score``, ``rank``.
 
     All of ``scored`` have a score that is enough. Among rows with one URL, or one caption, the best by score is kept
     (the first id among equals). The draw's order is `shuffled`.
     """
-    import polars as pl
-
     best_first = (
         scored.sort("score", "id", descending=[True, False])
         .unique("url_hash", keep="first", maintain_order=True)
@@ -103,12 +93,8 @@ def wanted_per_class(section: options.Select) -> int:
     return section.per_class + math.ceil(section.per_class * section.spare)
 
 
-def table_of_classes(
-    build: Build, scored: "pl.DataFrame", chosen: "pl.DataFrame", section: options.Select
-) -> "pl.DataFrame":
+def table_of_classes(build: Build, scored: pl.DataFrame, chosen: pl.DataFrame, section: options.Select) -> pl.DataFrame:
     """One row a class: candidates, those above the threshold, unique ones, chosen and spare ones, scores."""
-    import polars as pl
-
     known = classes.load(build)
     names = pl.DataFrame({"class": [c.wnid for c in known], "name": [c.name for c in known]})
     of_all = scan_scores(build).group_by("class").agg(candidates=pl.len(), median_score=pl.col("score").median())
@@ -128,7 +114,7 @@ def table_of_classes(
     return table.with_columns(short=pl.col("kept") < section.per_class).sort("class")
 
 
-def save(build: Build, chosen: "pl.DataFrame", table: "pl.DataFrame") -> None:
+def save(build: Build, chosen: pl.DataFrame, table: pl.DataFrame) -> None:
     """Write the selection, with all that is known of each image, and the table."""
 
     room = build.room("select")
@@ -163,8 +149,6 @@ def choose_classes(build: Build, count: int, seed: int) -> list[str]:
 
     Raises `UsageError` when there are fewer.
     """
-    import polars as pl
-
     table = pl.read_csv(build.need("select", "classes.csv"))
     enough = table.filter(pl.col("kept") + pl.col("spare") >= wanted_per_class(build.options.select))["class"].to_list()
     if len(enough) < count:

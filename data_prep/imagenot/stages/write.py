@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from data_prep.imagenot import card
 from data_prep.imagenot.blocklist import Blocklist
 from data_prep.imagenot.build import Build, Counts, total, write
@@ -14,17 +16,14 @@ from data_prep.imagenot.stages.download import HASHES
 from data_prep.imagenot.stages.select import shuffled
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Manifest
+from toolkit.visible import csv
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from data_prep.storage.samples import Sample
 
 
 def run(build: Build, data: Path, overwrite: bool = False) -> Counts:
     """Write the dataset into the folder of datasets ``data``. Raises `UsageError` when it is there already."""
-    import polars as pl
-
     section = build.options.write
     kept = pl.read_parquet(build.need("clean", KEPT))
     missing = (pl.lit(None, pl.String).alias(name) for name in HASHES if name not in kept.columns)  # by version 0.1
@@ -36,9 +35,7 @@ def run(build: Build, data: Path, overwrite: bool = False) -> Counts:
     return {"kept": len(images), **{split: manifest.splits[split].samples for split in ("train", "val")}}
 
 
-def _write(
-    build: Build, path: Path, images: "pl.DataFrame", known: Sequence[classes.Class], overwrite: bool
-) -> Manifest:
+def _write(build: Build, path: Path, images: pl.DataFrame, known: Sequence[classes.Class], overwrite: bool) -> Manifest:
     from data_prep.writing.dataset import DatasetInfo, write_dataset
 
     if not known:
@@ -62,13 +59,19 @@ def _write(
         },
     )
     manifest = write_dataset(path, splits, about, overwrite=overwrite)
-    columns = ["id", "sample_id", "url", "class", "split", "license", "score", "sha256", "md5"]
-    write(path / "urls.csv", images.sort("id").select(columns).write_csv().encode())
+    write(path / "urls.csv", urls(images).write_csv().encode())
     write(path / "README.md", card.render(manifest, build, known).encode())
     return manifest
 
 
-def without_excluded(images: "pl.DataFrame", exclude: str) -> "pl.DataFrame":
+def urls(images: pl.DataFrame) -> pl.DataFrame:
+    """Where each image comes from, for ``urls.csv``: what the metadata says of it is no formula of a spreadsheet."""
+    columns = ["id", "sample_id", "url", "class", "split", "license", "score", "sha256", "md5"]
+    of_strangers = pl.col("sample_id", "url", "license").map_elements(csv, pl.String)
+    return images.sort("id").select(columns).with_columns(of_strangers)
+
+
+def without_excluded(images: pl.DataFrame, exclude: str) -> pl.DataFrame:
     """The images but those whose id, LAION sample id, URL or hash stands in the file ``exclude``, one a line."""
     if not exclude:
         return images
@@ -77,10 +80,8 @@ def without_excluded(images: "pl.DataFrame", exclude: str) -> "pl.DataFrame":
     return images.filter([not unwanted.names(*row) for row in columns.iter_rows()])
 
 
-def split_by_class(images: "pl.DataFrame", section: Write) -> "pl.DataFrame":
+def split_by_class(images: pl.DataFrame, section: Write) -> pl.DataFrame:
     """Classes with at least two images, with ``split`` (train or val, at least one of each) and ``draw``, its order."""
-    import polars as pl
-
     drawn = images.with_columns(draw=pl.Series(shuffled(images["id"], section.seed), dtype=pl.UInt64))
     size = pl.len().over("class")
     held_out = (size * section.val).round().clip(1, size - 1)
@@ -89,7 +90,7 @@ def split_by_class(images: "pl.DataFrame", section: Write) -> "pl.DataFrame":
     return drawn.filter(size > 1).with_columns(split=split)
 
 
-def samples(build: Build, images: "pl.DataFrame", label: Mapping[str, int]) -> "list[Sample]":
+def samples(build: Build, images: pl.DataFrame, label: Mapping[str, int]) -> "list[Sample]":
     """What the writer takes: each image as a stretch of its tar."""
     from data_prep.storage.samples import Sample, Span
 

@@ -240,7 +240,7 @@ def test_a_header_that_claims_gigabytes_is_refused(tmp_path):
 
 def test_an_image_of_gigabytes_is_left_out(tmp_path):
     from data_prep.storage.samples import File, Span
-    from toolkit.imagefile.images import BadImage
+    from toolkit.imagefile.format import BadImage
 
     with (tmp_path / "x").open("wb") as file:
         file.truncate(9 << 30)

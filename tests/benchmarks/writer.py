@@ -10,7 +10,6 @@ stock writer has a smaller tree of the same photographs. The two take turns, tas
 of rounds the median counts: what else a machine does then falls on both. A round before them is watched for memory.
 """
 
-import argparse
 import shutil
 import statistics
 import subprocess
@@ -20,21 +19,44 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from toolkit.benchmarks._scenery import write_tree
-from toolkit.cli import parser, print_json, run
-from toolkit.study.dataset import MANIFEST, Manifest
+import psutil
+from rich.console import Console
+from rich.table import Table
 
-if TYPE_CHECKING:
-    from toolkit.imagefile.format import Encoded
+from data_prep.storage.image_tree import class_folders, class_tree
+from data_prep.subsets.subset_copy import write_subset
+from data_prep.subsets.subset_spec import Plan
+from data_prep.writing.dataset import DatasetInfo, write_dataset
+from toolkit.benchmarks._scenery import scenery, write_tree
+from toolkit.cli import filled, parser, print_json, run
+from toolkit.imagefile.format import Encoded
+from toolkit.imagefile.images import decode, encode
+from toolkit.study.dataset import MANIFEST, Encoding, Manifest, find_dataset
 
 MOTIFS = 24  # different photographs; the rest of a tree are links to them
 SLOPE = 1.4  # 19 KB at 256 pixels and 63 KB at 512; ImageNet has 17 and 51 by FFCV's documentation, at the same quality
 CLASSES = 10
 BLOCK = 1 << 23
+
+
+@dataclass(frozen=True)
+class WriterRequest:
+    """How many photographs are written how often."""
+
+    large: int
+    small: int
+    stock: float
+    """Share that the stock writer does."""
+    slope: float
+    scan: int
+    """Files of the tree that is only listed."""
+    workers: int
+    rounds: int
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
         _print_encodings(encodings(MOTIFS), given.json)
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        document = measure(Path(folder), given)
+        document = measure(Path(folder), filled(WriterRequest, given))
     if given.json:
         print_json(document)
     else:
@@ -66,18 +88,18 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+def measure(folder: Path, request: WriterRequest) -> dict[str, Any]:
     """Rates by task, in images a second, their ratios, and what our processes hold and the listing takes."""
-    for name, images, size in (("resize", given.large, (1200, 1600)), ("pass", given.small, (256, 320))):
-        _tree(folder / name, images, *size, given.slope)
-        _tree(folder / f"fewer-{name}", int(given.stock * images), *size, given.slope)
+    for name, images, size in (("resize", request.large, (1200, 1600)), ("pass", request.small, (256, 320))):
+        _tree(folder / name, images, *size, request.slope)
+        _tree(folder / f"fewer-{name}", int(request.stock * images), *size, request.slope)
     peak = [0]
     print("a round for memory, not timed", file=sys.stderr)
-    _round(folder, given.workers, partial(_watched, peak))
+    _round(folder, request.workers, partial(_watched, peak))
     rounds = []
-    for number in range(given.rounds):
-        print(f"round {number + 1} of {given.rounds}", file=sys.stderr)
-        rounds.append(_round(folder, given.workers, _seconds))
+    for number in range(request.rounds):
+        print(f"round {number + 1} of {request.rounds}", file=sys.stderr)
+        rounds.append(_round(folder, request.workers, _seconds))
     ratios = {task: sorted(ours[task] / stock[task] for ours, stock in rounds) for task in rounds[0][0]}
     return {
         "ours": {task: statistics.median(ours[task] for ours, _ in rounds) for task in ratios},
@@ -87,8 +109,8 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "rounds": [{"ours": ours, "stock": stock} for ours, stock in rounds],
         "kb": {task: _bytes(folder / task) / _files(folder / task) / 1000 for task in ("resize", "pass")},
         "largest_process_mib": peak[0] / 2**20,
-        "scan": {"files": given.scan, "seconds": _scan(folder / "scan", given.scan)},
-        "workers": given.workers,
+        "scan": {"files": request.scan, "seconds": _scan(folder / "scan", request.scan)},
+        "workers": request.workers,
     }
 
 
@@ -138,7 +160,6 @@ def _watched(peak: list[int], work: Callable[[], object]) -> float:
 
     The looking costs time, so what is watched is not timed for the table.
     """
-    import psutil
 
     done = threading.Event()
 
@@ -159,9 +180,6 @@ def _watched(peak: list[int], work: Callable[[], object]) -> float:
 
 def encodings(images: int) -> list[dict[str, Any]]:
     """KB an image and images a second and core decoded, by encoding, of photographs of 1600 x 1200."""
-    from toolkit.benchmarks._scenery import scenery
-    from toolkit.imagefile.images import encode
-    from toolkit.study.dataset import Encoding
 
     photographs = [scenery(1200, 1600, seed) for seed in range(images)]
     rows = []
@@ -175,8 +193,7 @@ def encodings(images: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _decode_all(images: "Sequence[Encoded]") -> None:
-    from toolkit.imagefile.images import decode
+def _decode_all(images: Sequence[Encoded]) -> None:
 
     for image in images:
         decode(image).copy()
@@ -202,9 +219,6 @@ def _tree(root: Path, images: int, height: int, width: int, slope: float) -> Pat
 
 
 def _write(tree: Path, target: Path, workers: int) -> None:
-    from data_prep.storage.image_tree import class_folders, class_tree
-    from data_prep.writing.dataset import DatasetInfo, write_dataset
-    from toolkit.study.dataset import Encoding
 
     classes = class_folders(tree)
     samples = class_tree(tree, classes)
@@ -213,9 +227,6 @@ def _write(tree: Path, target: Path, workers: int) -> None:
 
 
 def _subset(parent: Path, target: Path, workers: int) -> None:
-    from data_prep.subsets.subset_copy import write_subset
-    from data_prep.subsets.subset_spec import Plan
-    from toolkit.study.dataset import find_dataset
 
     dataset = find_dataset(parent.name, parent.parent)
     kept = range(CLASSES - 1)
@@ -242,7 +253,6 @@ def _stock(tree: Path, target: Path, workers: int) -> float:
 
 def _scan(root: Path, files: int) -> float:
     """Seconds to find ``files`` files of 1000 classes."""
-    from data_prep.storage.image_tree import class_folders, class_tree
 
     for label in range(1000):
         folder = root / f"n{label:08d}"
@@ -259,8 +269,6 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _show(document: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
 
     table = Table(title=f"images a second, {document['workers']} workers, medians of {len(document['rounds'])} rounds")
     for column in ("task", "data_prep", "FFCV's writer", "ratio", "from - to"):

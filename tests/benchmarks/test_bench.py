@@ -1,11 +1,26 @@
 import json
 import sys
+from pathlib import Path
 
+import pytest
+
+from toolkit import bench
 from toolkit.bench import main
 from toolkit.benchmarks import _turns
+from toolkit.errors import UsageError
 
 
-def test_the_loader_benchmark_measures_its_contestants(capsys):
+def test_what_is_installed_without_the_tests_measures_the_machine_and_says_where_the_peers_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert {"loader", "sweep", "writer", "coverage"} <= bench.find_benchmarks().keys()
+    monkeypatch.setattr(bench, "TREE", tmp_path)
+    assert list(bench.find_benchmarks()) == ["loader", "sweep"]
+    with pytest.raises(UsageError, match=r"'writer'.*known: loader, sweep.*source tree, in tests/benchmarks"):
+        main(["writer"])
+
+
+def test_the_loader_benchmark_measures_its_contestants(capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--images", "40", "--size", "60", "80", "--side", "32", "--batch", "8", "--workers", "1", "--rounds", "1"]
     assert main(["loader", *few, "--seconds", "0.1", "--only", "limit", "ours", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -13,7 +28,7 @@ def test_the_loader_benchmark_measures_its_contestants(capsys):
     assert all(row["images_per_s"] > 0 and row["peak_mib"] > 20 for row in rows.values())
 
 
-def test_the_sweep_benchmark_measures_packs(capsys):
+def test_the_sweep_benchmark_measures_packs(capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--steps", "2", "--batch", "8", "--images", "16", "--epochs", "1", "--rounds", "1", "--workers", "1"]
     assert main(["sweep", "--packs", "1", "2", *few, "--whole", "2", "--peer", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -46,7 +61,7 @@ sys.exit(0 if sum(looks) > len(looks) / 2 else f"{sum(looks)} of {len(looks)}")
 """
 
 
-def test_processes_in_turns_move_in_their_own_alone(monkeypatch, tmp_path):
+def test_processes_in_turns_move_in_their_own_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_turns, "TURN_S", 0.2)
     programs = {"late": LATE, "other": OTHER, "failing": "raise SystemExit('no luck')"}
     commands = {name: [sys.executable, "-c", text, str(tmp_path / "pid")] for name, text in programs.items()}

@@ -6,7 +6,6 @@ python -m toolkit.bench report --many 100000     and a scan of so many results, 
 python -m toolkit.bench report --widest          and all files of 338 x 213, as wide as imagenet-testbed's
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -16,15 +15,18 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas
+from scipy import stats
 
-from toolkit.cli import parser, print_json
+from toolkit.cli import Parser, parser, print_json
 from toolkit.errors import ToolkitError
-
-if TYPE_CHECKING:
-    from toolkit.study import Study
+from toolkit.stats.correlation import bootstrap_correlations
+from toolkit.stats.resampling import Draws
+from toolkit.study import Evaluation, Provenance, Recipe, Result, Study, Task, Timing
+from toolkit.study.scan import scan
 
 ARCHITECTURES, DATASETS, RESAMPLES = 500, 13, 10_000
 SCIPY_PART = 600
@@ -37,7 +39,7 @@ EPOCHS = 30
 
 def main(argv: Sequence[str]) -> int:
     """Measure and print."""
-    args = _parse(argv)
+    args = _parser().parse_args(argv)
     figures: dict[str, Any] = {"correlations": correlations_speed(), "scan": scan_speed(ARCHITECTURES, DATASETS)}
     figures["terminal_s"] = terminal_s()
     figures["files"] = [files_of_a_table(*size) for size in (WIDE, WIDEST)[: 1 + args.widest]]
@@ -50,21 +52,16 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def _parser() -> Parser:
     options = parser("toolkit.bench report", __doc__)
     options.add_argument("--many", type=int, default=0, metavar="N", help="also scan N results")
     options.add_argument("--widest", action="store_true", help="also write all files of a 338 x 213 table")
     options.add_argument("--json", action="store_true", help="print JSON")
-    return options.parse_args(argv)
+    return options
 
 
 def correlations_speed() -> dict[str, float]:
     """Seconds for all statistics of all pairs with `RESAMPLES` resamples, here and by scipy.stats (from a part)."""
-    from scipy import stats
-
-    from toolkit.stats.correlation import bootstrap_correlations
-    from toolkit.stats.resampling import Draws
-
     rng = np.random.default_rng(0)
     values = rng.standard_normal((ARCHITECTURES, DATASETS)) + rng.standard_normal((ARCHITECTURES, 1))
     pairs = np.array(list(combinations(range(DATASETS), 2)))
@@ -85,8 +82,6 @@ def correlations_speed() -> dict[str, float]:
 
 def scan_speed(architectures: int, datasets: int) -> dict[str, float]:
     """Seconds to read a study's results into a frame, and for json.load in a loop to pandas; best of three each."""
-    from toolkit.study.scan import scan
-
     with tempfile.TemporaryDirectory() as folder:
         study = make_study(Path(folder) / "study", architectures, datasets)
         runs = [(timed(lambda: scan(study)), timed(lambda: by_pandas(study))) for _ in range(3)]
@@ -94,10 +89,8 @@ def scan_speed(architectures: int, datasets: int) -> dict[str, float]:
         return {"results": len(runs[0][0][1].frame), "ours_s": ours, "pandas_s": theirs, "ratio": theirs / ours}
 
 
-def by_pandas(study: "Study") -> Any:
+def by_pandas(study: Study) -> Any:
     """What one would write: json.load in a loop, pandas.json_normalize."""
-    import pandas
-
     documents = []
     for path in sorted(study.room("results").glob("*.json")):
         with path.open() as file:
@@ -155,10 +148,8 @@ def files_of_a_table(architectures: int, datasets: int) -> dict[str, float]:
     }
 
 
-def make_study(path: Path, architectures: int, datasets: int) -> "Study":
+def make_study(path: Path, architectures: int, datasets: int) -> Study:
     """A study whose results have the published study's size."""
-    from toolkit.study import Evaluation, Provenance, Recipe, Result, Study, Task, Timing
-
     study = Study.create(path)
     recipe = Recipe(epochs=EPOCHS)
     evaluations = tuple(

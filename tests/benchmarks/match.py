@@ -15,11 +15,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data_prep.imagenot.lemmas import Phrase
 from toolkit.cli import parser, print_json, run
 from toolkit.errors import ToolkitError
+
+if TYPE_CHECKING:
+    from data_prep.imagenot.lemmas import Phrase  # which imports polars, too early for its threads to be bounded
 
 WORD = re.compile(r"[^\W_]+")
 TYPOGRAPHY = ("“{}”", "{} – 12″ × 8″", "Café {}", "{}’s", "{}® ❤️", "{} | été", "▷ {}…")
@@ -193,7 +195,7 @@ def write_metadata(build: Any, path: Path, rows: int) -> list[str]:
     return captions
 
 
-def dictionary(captions: Iterable[str], table: Mapping[Phrase, set[int]]) -> dict[int, int]:
+def dictionary(captions: Iterable[str], table: "Mapping[Phrase, set[int]]") -> dict[int, int]:
     """The first peer, what one writes without a library: a dictionary of first words. Row to label where it is one."""
     by_first: dict[str, list[tuple[list[str], set[int]]]] = defaultdict(list)
     for (first, *rest), labels in table.items():
@@ -211,7 +213,7 @@ def dictionary(captions: Iterable[str], table: Mapping[Phrase, set[int]]) -> dic
     return found
 
 
-def aho_corasick(captions: Iterable[str], table: Mapping[Phrase, set[int]]) -> dict[int, int]:
+def aho_corasick(captions: Iterable[str], table: "Mapping[Phrase, set[int]]") -> dict[int, int]:
     """The second peer: pyahocorasick's automaton, in C, called for each caption's words."""
     import ahocorasick
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from toolkit.benchmarks import _simulated as simulated
+from tests.benchmarks import _simulated as simulated
 from toolkit.cli import parser, print_json, run
 from toolkit.names import unknown
 from toolkit.stats.correlation import Statistic
