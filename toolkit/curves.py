@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _values(result: "Result", evaluation: "Evaluation") -> dict[str, float | None]:
-    """The `VALUES` of an epoch: the error is a share (0..1) by the dataset's metric, losses are mean cross entropies."""
+    """The `VALUES` of an epoch: error as a share (0..1) by the dataset's metric, losses as mean cross entropies."""
     return {
         "error": evaluation.error(result.metric),
         "loss": evaluation.loss,

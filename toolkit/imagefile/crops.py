@@ -9,8 +9,8 @@ import numpy as np
 
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.format import JPG, Pixels
-from toolkit.imagefile.jpeg.headers import BASELINE, Bytes, DamagedImage, frame_header, sides
 from toolkit.imagefile.jpeg.bundled import jpeg_decoder
+from toolkit.imagefile.jpeg.headers import BASELINE, Bytes, DamagedImage, frame_header, sides
 from toolkit.imagefile.jpeg.turbo import FAST_DCT
 from toolkit.imagefile.reader import Beton
 

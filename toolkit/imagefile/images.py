@@ -17,8 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, BadImage, Encoded, Pixels
 from toolkit.imagefile.grey import bits_used, range_of, to_rgb
-from toolkit.imagefile.jpeg.headers import DamagedImage, frame_header, has_end, image_end, sides
 from toolkit.imagefile.jpeg.bundled import jpeg_decoder
+from toolkit.imagefile.jpeg.headers import DamagedImage, frame_header, has_end, image_end, sides
 from toolkit.imagefile.jpeg.turbo import DECODABLE, EXACT
 from toolkit.study.dataset import Encoding
 

@@ -1,4 +1,4 @@
-"""The libjpeg-turbo inside the wheel of simplejpeg: a decoder where the system has no libturbojpeg, hence without root."""
+"""The libjpeg-turbo inside the wheel of simplejpeg: a decoder where the system has no libturbojpeg, without root."""
 
 import numpy as np
 import simplejpeg
@@ -57,5 +57,5 @@ class Bundled:
 
 
 def jpeg_decoder() -> Turbo | Bundled:
-    """A decoder for one thread: the system's libturbojpeg, which FFCV decodes with, else the one in simplejpeg's wheel."""
+    """A decoder for one thread: the system's libturbojpeg, as FFCV, else the one in simplejpeg's wheel."""
     return Turbo() if library() else Bundled()

@@ -27,7 +27,7 @@ class Header(NamedTuple):
 
 
 @cache
-def library() -> Any | None:
+def library() -> Any:
     """The system's libturbojpeg, or None where there is none."""
     try:
         library = ctypes.CDLL(ctypes.util.find_library("turbojpeg") or "libturbojpeg.so.0")
