@@ -8,7 +8,7 @@ from toolkit.stats.resampling import LEVEL, NO_INTERVAL, UNDEFINED_ALLOWED, Draw
 
 BOOTSTRAP_FROM: dict[Statistic, int] = {"spearman": 20, "kendall": 10, "pearson": 100}
 """Rows from which the bootstrap holds what it says; fewer take Fisher's z (docs/statistics.md)."""
-GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 100
+GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 200
 """Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, for a Deming line and for a
 Pearson's r freed of noise; with fewer, no interval is given (docs/statistics.md)."""
 NOISELESS_FROM, SPLIT_FROM, BAND_FROM = 30, 20, 8
