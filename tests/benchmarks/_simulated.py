@@ -19,10 +19,10 @@ from toolkit.stats.dependent import honest_best
 from toolkit.stats.distribution import distribution
 from toolkit.stats.fits import deming, left_out, ols
 from toolkit.stats.intervals import (
+    CORRECTED_FROM,
     GAIN_FROM,
     NOISELESS_FROM,
     clopper_pearson,
-    corrected_interval,
     correlation_interval,
     interval_from,
     share_interval,
@@ -124,11 +124,9 @@ def corrected(statistic: Statistic, r: float, share: float, n: int, rng: Generat
     if statistic == "spearman":
         freed = noiseless_spearman(bootstrap_spearman(values, PAIR, drawn)[0], np.sqrt(a * b))
         return _held(interval_from(NOISELESS_FROM, np.nan, freed, n, drawn), _of_ranks(r))
-    of_values = float(correlations(values, PAIR).pearson[0])
-    ceiling = np.sqrt(np.prod([reliability(column, error) for column in values.T]))
     with np.errstate(divide="ignore", invalid="ignore"):
         freed = bootstrap_pearson(values, PAIR, drawn)[0] / np.sqrt(a * b)
-    return _held(corrected_interval(of_values / ceiling, freed, n, drawn), r)
+    return _held(interval_from(CORRECTED_FROM, np.nan, freed, n, drawn), r)
 
 
 def line(name: str, part: str, n: int, rng: Generator) -> float | None:

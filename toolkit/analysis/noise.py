@@ -11,7 +11,7 @@ from toolkit.analysis.ranking import standard_errors
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import MINIMUM, bootstrap_pearson, bootstrap_spearman, correlations
-from toolkit.stats.intervals import CORRECTED_FROM, NOISELESS_FROM, corrected_interval, interval_from
+from toolkit.stats.intervals import CORRECTED_FROM, NOISELESS_FROM, interval_from
 from toolkit.stats.reliability import bootstrap_reliability, noiseless_spearman, reliability, spearman_ceiling
 
 
@@ -54,7 +54,7 @@ def _ceiling(data: Measurements, a: str, b: str, noise: dict[str, Any], settings
         corrected = r / ceiling
     freed = noiseless_spearman(bootstrap_spearman(values, pair, drawn)[0], ceilings)
     noiseless = float(noiseless_spearman(np.array(rho), ceiling))
-    low, high = corrected_interval(corrected, samples, len(x), drawn)
+    low, high = interval_from(CORRECTED_FROM, corrected, samples, len(x), drawn)
     freed_low, freed_high = interval_from(NOISELESS_FROM, noiseless, freed, len(x), drawn)
     return row | {
         "reliability_a": of_a,

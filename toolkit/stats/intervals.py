@@ -8,7 +8,7 @@ from toolkit.stats.resampling import LEVEL, NO_INTERVAL, UNDEFINED_ALLOWED, Draw
 
 BOOTSTRAP_FROM: dict[Statistic, int] = {"spearman": 20, "kendall": 10, "pearson": 100}
 """Rows from which the bootstrap holds what it says; fewer take Fisher's z (docs/statistics.md)."""
-GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 200
+GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 500
 """Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, for a Deming line and for a
 Pearson's r freed of noise; with fewer, no interval is given (docs/statistics.md)."""
 NOISELESS_FROM, SPLIT_FROM, BAND_FROM = 30, 20, 8
@@ -53,17 +53,6 @@ def spread_interval(estimate: float, samples: Floats, units: int) -> Interval:
     z, half = _family_z(estimate, samples, units)
     low, high = np.tanh(z - half), np.tanh(z + half)
     return Interval(float(low), float(high)) if low < high else NO_INTERVAL
-
-
-def corrected_interval(estimate: float, samples: Floats, n: int, draws: Draws) -> Interval:
-    """`spread_interval` of a Pearson's r freed of noise, which may pass 1: such samples are none.
-
-    None of fewer than `CORRECTED_FROM` rows, and none of an ``estimate`` of 1 or more.
-    """
-    if n < CORRECTED_FROM or not abs(estimate) < 1:
-        return NO_INTERVAL
-    units = n if draws.family_count is None else draws.family_count
-    return spread_interval(estimate, np.where(np.abs(samples) < 1, samples, np.nan), units)
 
 
 def p_of(statistic: Statistic, x: Floats, y: Floats, estimate: float, samples: Floats, draws: Draws) -> float:
