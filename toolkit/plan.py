@@ -64,7 +64,7 @@ def _print(answer: "Answer") -> None:
 
 def _write(folder: Path, answer: "Answer", quiet: bool) -> None:
     from toolkit.render.export import write_tables
-    from toolkit.render.figures import save
+    from toolkit.render.sheets import save
 
     tables, drawn = answer
     try:

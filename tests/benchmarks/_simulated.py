@@ -1,5 +1,6 @@
 """Simulated studies whose truth is known: each says whether an interval of the report held it."""
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,7 @@ from toolkit.stats.concordance import concordance
 from toolkit.stats.correlation import (
     Statistic,
     bootstrap_correlations,
+    bootstrap_pearson,
     bootstrap_spearman,
     correlations,
     midranks,
@@ -71,10 +73,16 @@ def _draws(rng: Generator, families: Ints | None = None) -> Draws:
 
 
 def _pair_held(statistic: Statistic, values: Floats, r: float, drawn: Draws) -> float | None:
-    samples = bootstrap_correlations(values, PAIR, drawn)
+    samples = _bootstrap(statistic)(values, PAIR, drawn)[0]
     estimate = float(getattr(correlations(values, PAIR), statistic)[0])
     truth = {"spearman": _of_ranks(r), "kendall": float(2 / np.pi * np.arcsin(r)), "pearson": r}[statistic]
-    return _held(correlation_interval(statistic, estimate, getattr(samples, statistic)[0], len(values), drawn), truth)
+    return _held(correlation_interval(statistic, estimate, samples, len(values), drawn), truth)
+
+
+def _bootstrap(statistic: Statistic) -> Callable[[Floats, Ints, Draws], Floats]:
+    """One statistic's resamples, (pairs, B); Kendall's come with all three, the dear way."""
+    alone = {"spearman": bootstrap_spearman, "pearson": bootstrap_pearson}
+    return alone.get(statistic, lambda *drawn: bootstrap_correlations(*drawn).kendall)
 
 
 def partial_pair(r: float, n: int, rng: Generator) -> float | None:
@@ -110,24 +118,23 @@ def corrected(statistic: Statistic, r: float, share: float, n: int, rng: Generat
     error = np.full(n, np.sqrt(1 / share - 1))
     values = _normal(rng, n, r) + rng.standard_normal((n, 2)) * error[:, None]
     drawn = _draws(rng)
-    found = bootstrap_correlations(values, PAIR, drawn)
     a, b = (bootstrap_reliability(column, error, drawn) for column in values.T)
     if not min(reliability(column, error) for column in values.T) > 0:
         return None
     if statistic == "spearman":
-        freed = noiseless_spearman(found.spearman[0], np.sqrt(a * b))
+        freed = noiseless_spearman(bootstrap_spearman(values, PAIR, drawn)[0], np.sqrt(a * b))
         return _held(interval_from(NOISELESS_FROM, np.nan, freed, n, drawn), _of_ranks(r))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _held(interval_from(CORRECTED_FROM, np.nan, found.pearson[0] / np.sqrt(a * b), n, drawn), r)
+        freed = bootstrap_pearson(values, PAIR, drawn)[0] / np.sqrt(a * b)
+    return _held(interval_from(CORRECTED_FROM, np.nan, freed, n, drawn), r)
 
 
-def slope(name: str, n: int, rng: Generator) -> float | None:
-    """A line of slope 0.5, noise in y or in both."""
-    truth = rng.standard_normal(n)
-    if name == "ols":
-        return _held(ols(truth, 0.5 * truth + 0.3 * rng.standard_normal(n)).line.slope_interval, 0.5)
-    x, y = truth + 0.3 * rng.standard_normal(n), 0.5 * truth + 0.3 * rng.standard_normal(n)
-    return _held(deming(x, y, 1.0, _draws(rng)).slope_interval, 0.5)
+def line(name: str, part: str, n: int, rng: Generator) -> float | None:
+    """The slope 0.5 or the intercept 1 of a line, noise in y or in both."""
+    true_x = rng.standard_normal(n)
+    y = 1 + 0.5 * true_x + 0.3 * rng.standard_normal(n)
+    found = ols(true_x, y).line if name == "ols" else deming(true_x + 0.3 * rng.standard_normal(n), y, 1.0, _draws(rng))
+    return _held(found.slope_interval, 0.5) if part == "slope" else _held(found.intercept_interval, 1.0)
 
 
 def share(n: int, rng: Generator) -> float:
@@ -229,6 +236,6 @@ def with_the_rest(r: float, n: int, rng: Generator) -> float | None:
     """One of five datasets, each two of correlation ``r``, against the mean rank on the other four."""
     values = np.sqrt(r) * rng.standard_normal((n, 1)) + np.sqrt(1 - r) * rng.standard_normal((n, 5))
     pair, drawn = _and_the_rest(values), _draws(rng)
-    samples = bootstrap_correlations(pair, PAIR, drawn).spearman[0]
+    samples = bootstrap_spearman(pair, PAIR, drawn)[0]
     estimate = float(correlations(pair, PAIR).spearman[0])
     return _held(correlation_interval("spearman", estimate, samples, n, drawn), _with_the_rest(r, 5))

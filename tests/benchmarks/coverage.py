@@ -1,11 +1,12 @@
 """How often do the report's 95% intervals hold the truth? Simulated studies whose truth is known.
 
 python -m toolkit.bench coverage                          every table (docs/statistics.md); an hour
-python -m toolkit.bench coverage --only pairs --studies 200
+python -m toolkit.bench coverage --only pairs fits --studies 200
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,13 +77,15 @@ def _of_families() -> Iterator[Case]:
 
 def _of_other_intervals() -> Iterator[Case]:
     for share in (0.5, 0.9):
-        pearson = partial(simulated.corrected, "pearson", 0.6, share)
-        yield from _over((100, 200, 500), "noise", "pearson corrected", f"reliability {share}", pearson)
+        for r in (0.6, 0.9):
+            pearson = partial(simulated.corrected, "pearson", r, share)
+            where = f"rho {r}, reliability {share}"
+            yield from _over((200, 500), "noise", "pearson corrected", where, pearson)
         for r in (0.6, 0.9):
             noiseless = partial(simulated.corrected, "spearman", r, share)
             yield from _over((20, 30, 50, 100, 200), "noise", "noiseless", f"rho {r}, reliability {share}", noiseless)
-    for name in ("ols", "deming"):
-        yield from _over(ROWS, "fits", name, "slope 0.5", partial(simulated.slope, name))
+    for name, part in product(("ols", "deming"), ("slope", "intercept")):
+        yield from _over(ROWS, "fits", name, part, partial(simulated.line, name, part))
     yield from _over(ROWS, "distribution", "share", "uniform", simulated.share)
     for p in (0.001, 0.2):
         yield from _over((1000,), "ranking", "value", f"error {p:g}", partial(simulated.error, p))
@@ -119,17 +122,21 @@ def main(argv: Sequence[str]) -> int:
     """Simulate and print."""
     options = parser("toolkit.bench coverage", __doc__)
     options.add_argument("--studies", type=int, default=STUDIES, help=f"simulated studies of each case ({STUDIES})")
-    options.add_argument("--only", metavar="TABLE", help="the cases of one table of the report")
+    options.add_argument("--only", nargs="+", metavar="TABLE", help="the cases of these tables of the report")
     options.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     args = options.parse_args(argv)
     tables = list(dict.fromkeys(case.table for case in cases()))
-    if args.only and args.only not in tables:
-        raise unknown("table", args.only, tables)
-    found = [simulate(case, args.studies) for case in cases() if args.only in (None, case.table)]
+    for name in args.only or ():
+        if name not in tables:
+            raise unknown("table", name, tables)
+    found = [simulate(case, args.studies) for case in cases() if case.table in (args.only or tables)]
     if args.json:
         print_json(found)
     else:
         print("\n".join(lines(found)))
+        print(
+            f"\n{args.studies} studies each: one standard error of a 0.95 is {(0.95 * 0.05 / args.studies) ** 0.5:.3f}"
+        )
     return 0
 
 

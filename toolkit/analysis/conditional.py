@@ -1,5 +1,6 @@
 """Does the agreement survive when size is held fixed, and among the good ones alone?"""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from toolkit.names import unknown
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, t_p
 from toolkit.stats.intervals import correlation_interval, family_p
 from toolkit.stats.partial import partial_spearman
-from toolkit.stats.resampling import Floats
+from toolkit.stats.resampling import Floats, Interval, Ints
 
 USUALLY_GIVEN = ("flops", "params")
 THIRDS = ("best", "middle", "worst")
@@ -68,24 +69,32 @@ def _partial(data: Measurements, reference: str, other: str, held: Floats, setti
 
 def tertiles(data: Measurements, roles: Roles, settings: Settings) -> Table:
     """Spearman of the reference with every dataset within each third of the reference's ranking."""
-    others = [name for name in data.datasets if name != roles.reference]
-    rows = [_tertiles(data, roles.reference, other, settings) for other in others]
+    x = data.sign * data.column(roles.reference)
+    found: dict[str, dict[str, Any]] = {}
+    alike: dict[tuple[str, bytes], list[str]] = {}
+    for other in (name for name in data.datasets if name != roles.reference):
+        both = np.flatnonzero(np.isfinite(x) & np.isfinite(data.column(other)))
+        found[other] = {"dataset": other, "n": len(both)}
+        best_first = both[np.argsort(x[both], kind="stable")]
+        for third, rows in zip(THIRDS, np.array_split(best_first, len(THIRDS)), strict=True):
+            alike.setdefault((third, rows.tobytes()), []).append(other)
+    for (third, rows_seen), others in alike.items():  # datasets with the same nets in a third are resampled once
+        rows = np.frombuffer(rows_seen, np.intp)
+        for other, rho, (low, high) in _within(data, rows, [roles.reference, *others], settings):
+            found[other] |= {third: rho, f"{third}_low": low, f"{third}_high": high}
+    order = ("dataset", "n", *(f"{third}{end}" for third in THIRDS for end in ("", "_low", "_high")))
     note = f"thirds of the ranking on {roles.reference}; a correlation over all may come from the worst nets alone"
-    return table("tertiles", f"Spearman with {roles.reference} within thirds", rows, note)
+    ordered = [{column: row[column] for column in order} for row in found.values()]
+    return table("tertiles", f"Spearman with {roles.reference} within thirds", ordered, note)
 
 
-def _tertiles(data: Measurements, reference: str, other: str, settings: Settings) -> dict[str, Any]:
-    x, y = data.sign * data.column(reference), data.sign * data.column(other)
-    both = np.isfinite(x) & np.isfinite(y)
-    values = np.stack([x[both], y[both]], axis=1)
-    best_first = np.argsort(values[:, 0], kind="stable")
-    drawn = draws(data, settings, both)
-    row: dict[str, Any] = {"dataset": other, "n": len(values)}
-    pair = np.array([[0, 1]])
-    for name, rows in zip(THIRDS, np.array_split(best_first, len(THIRDS)), strict=True):
-        third, of_third = values[rows], drawn.among(rows)
-        samples = bootstrap_spearman(third, pair, of_third)
-        rho = correlations(third, pair).spearman[0]
-        low, high = correlation_interval("spearman", rho, samples[0], len(third), of_third)
-        row |= {name: rho, f"{name}_low": low, f"{name}_high": high}
-    return row
+def _within(
+    data: Measurements, rows: Ints, names: list[str], settings: Settings
+) -> Iterator[tuple[str, float, Interval]]:
+    """Spearman of the first of ``names`` with each other among the nets ``rows``, and its interval."""
+    values = np.stack([data.column(name)[rows] for name in names], axis=1)
+    pairs = np.array([(0, other) for other in range(1, len(names))])
+    drawn = draws(data, settings).among(rows)
+    found = zip(names[1:], correlations(values, pairs).spearman, bootstrap_spearman(values, pairs, drawn), strict=True)
+    for name, rho, samples in found:
+        yield name, rho, correlation_interval("spearman", rho, samples, len(rows), drawn)

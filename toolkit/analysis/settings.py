@@ -40,4 +40,5 @@ def how_correlations(data: Measurements, settings: Settings) -> str:
         )
     drawn = f"bootstrap over architectures (B = {settings.resamples}, seed {settings.seed})"
     few = f"under {rows['spearman']} of them (Pearson {rows['pearson']}) and where all ranks agree"
-    return f"{drawn}; by Fisher's z {few}; none of Kendall's tau under {rows['kendall']}"
+    spread = "Pearson by its standard error on Fisher's z"
+    return f"{drawn}, {spread}; by Fisher's z {few}; none of Kendall's tau under {rows['kendall']}"

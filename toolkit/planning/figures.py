@@ -9,7 +9,8 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from toolkit.render.escape import figure as label
-from toolkit.render.figures import ACCENT, GREY, INK, SERIES, STYLE
+from toolkit.render.figures import SERIES
+from toolkit.render.sheets import ACCENT, GREY, INK, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,29 +6,43 @@ No figure grows without bound: what has more rows or panels than a sheet of pape
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 import polars as pl
+from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from toolkit.analysis.document import Report
+from toolkit.analysis.finding import shortened
 from toolkit.analysis.table import bounds
-from toolkit.files import atomic
+from toolkit.render.diagram import critical_difference
 from toolkit.render.escape import figure as label
+from toolkit.render.sheets import (
+    ACCENT,
+    GREY,
+    INK,
+    PALE,
+    STYLE,
+    VECTOR_POINTS,
+    Plot,
+    SmallPlots,
+    canvas,
+    ends,
+    frame,
+    name_points,
+    scale,
+    sheet,
+    title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, ACCENT, GREY, PALE = "#1f2933", "#0b6e99", "#7b8794", "#e4e7eb"
 BLUE, RED = (0.04, 0.43, 0.60), (0.76, 0.22, 0.17)
 SERIES = ("#0b6e99", "#d9822b", "#3f8f5f", "#8e4a9e", "#c0392b", "#5c6b7a")
-FORMATS = ("png", "svg")
-DPI = 200
-VECTOR_POINTS = 20_000
-"""Points up to which a scatter matrix stays vectors in the SVG."""
 MATRIX, GRID = 13, 60
 """Datasets up to which a figure sets each against each: as points, and as a number in a grid."""
 SHEETS = 3
@@ -37,20 +51,8 @@ NUMBERED = 700
 """Cells of a grid up to which each has its number written in it."""
 ROWS, PANELS, GAIN_TARGETS = 60, 24, 12
 """Rows, small plots and targets of one sheet."""
-STYLE = {
-    "svg.hashsalt": "toolkit",
-    "svg.fonttype": "none",
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
+LABELLED, LETTERS = 30, 34
+"""Points up to which each is named in the scatter plot of a pair, and letters that a name has there."""
 
 
 def figures(report: Report) -> Iterator[tuple[str, Figure]]:
@@ -65,6 +67,8 @@ def figures(report: Report) -> Iterator[tuple[str, Figure]]:
         yield from _sheets("distribution", names, PANELS, lambda part: distribution(report, part))
         if "attributes" in report.tables:
             yield from _sheets("attributes", report.data.datasets, ROWS, lambda part: attributes(report, part))
+        if "mean-ranks" in report.tables:
+            yield "critical-difference", critical_difference(report)
 
 
 def _overview(report: Report) -> Iterator[tuple[str, Figure]]:
@@ -89,44 +93,20 @@ def _sheets(
         yield (name if number == 1 else f"{name}-{number}"), draw(items[start : start + size])
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write ``figure`` in all `FORMATS` and return the files."""
-    paths = [folder / f"{name}.{suffix}" for suffix in FORMATS]
-    with matplotlib.rc_context(STYLE):
-        figure.draw_without_rendering()  # makes the layout, which each format would make anew
-        figure.set_layout_engine("none")
-    for path in paths:
-        metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-        with atomic(path) as temporary, matplotlib.rc_context(STYLE):
-            figure.savefig(temporary, format=path.suffix[1:], dpi=DPI, metadata=metadata)
-    return paths
-
-
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-LABELLED = 30
-"""Points up to which each is named in the scatter plot of a pair."""
-
-
 def scatter_pair(report: Report) -> Figure:
-    """Two datasets, one point an architecture, named where there is room; rho and its interval above."""
+    """Two datasets, one point an architecture, each named while they are few; rho and its interval above."""
     data, (x_name, y_name) = report.data, report.data.datasets
-    x, y = data.column(x_name), data.column(y_name)
-    figure = _figure(5.5, 4.5)
+    places = np.stack([data.column(x_name), data.column(y_name)], axis=1)
+    known = np.flatnonzero(np.isfinite(places).all(axis=1))
+    figure = sheet(5.5, 4.5)
     axis = figure.subplots()
-    axis.scatter(x, y, s=28, c=ACCENT, alpha=0.7, lw=0, zorder=2)
-    if len(data.architectures) <= LABELLED:
-        for name, *place in zip(data.architectures, x, y, strict=True):
-            if np.isfinite(place).all():
-                axis.annotate(
-                    label(name), (place[0], place[1]), xytext=(5, 3), textcoords="offset points", size=6, color=GREY
-                )
-    axis.margins(x=0.15)
+    axis.scatter(places[:, 0], places[:, 1], s=28, c=ACCENT, alpha=0.7, lw=0, zorder=2)
+    axis.margins(x=0.12, y=0.08)
     unit = f" ({data.unit})" if data.unit else ""
     axis.set(xlabel=label(f"{data.quantity} on {x_name}{unit}"), ylabel=label(f"{data.quantity} on {y_name}{unit}"))
-    axis.set_title(_rho_in_words(report.tables["pairs"].frame.row(0, named=True)))
+    title(figure, _rho_in_words(report.tables["pairs"].frame.row(0, named=True)))
+    if len(known) <= LABELLED:
+        name_points(figure, axis, places[known], [shortened(data.architectures[i], LETTERS) for i in known])
     return figure
 
 
@@ -143,55 +123,58 @@ def scatter_matrix(report: Report) -> Figure:
     data, names = report.data, report.data.datasets
     k = len(names)
     side = max(1.0, min(2.4, 13 / k))
-    figure = _figure(side * k, side * k)
-    axes = figure.subplots(k, k, squeeze=False)
-    many = k * k * len(data.architectures) > VECTOR_POINTS
+    figure, axis = canvas(side * k + 0.4, side * k + 0.4)
+    rasterized = k * k * len(data.architectures) > VECTOR_POINTS
     rho = {(row["a"], row["b"]): row["spearman"] for row in report.tables["pairs"].frame.iter_rows(named=True)}
+    grounds, size = [], max(36 / k, min(16, 200 / len(data.architectures)))
     for row, column in product(range(k), range(k)):
-        axis: Axes = axes[row, column]
+        x, y = data.column(names[column]), data.column(names[row])
+        plot = Plot(0.4 + side * column, 0.4 + side * (k - 1 - row), side - 0.12, side - 0.12, ends(x), ends(y))
         if row > column:
-            x, y = data.column(names[column]), data.column(names[row])
-            axis.scatter(x, y, s=36 / k, c=ACCENT, alpha=0.45, lw=0, rasterized=many)
-            axis.tick_params(labelsize=5, length=2, labelbottom=row == k - 1, labelleft=column == 0)
+            frame(axis, plot)
+            scale(axis, plot, across=row == k - 1, up=column == 0)
+            axis.scatter(plot.x(x), plot.y(y), s=size, c=ACCENT, alpha=0.45, lw=0, rasterized=rasterized)
         elif row == column:
-            _write(axis, names[row], weight="bold", size=min(10, 95 * side / len(names[row])))
+            _write(axis, plot, names[row], weight="bold", size=min(10, 95 * side / len(names[row])))
         else:
-            _write_rho(axis, rho[names[row], names[column]])
+            grounds.append(_write_rho(axis, plot, rho[names[row], names[column]]))
+    axis.add_collection(PatchCollection(grounds, match_original=True), autolim=False)
     unit = f" ({data.unit})" if data.unit else ""
-    figure.supxlabel(f"{data.quantity}{unit}; above the diagonal: Spearman's rho", size=8, color=INK)
+    caption = f"{data.quantity}{unit}; above the diagonal: Spearman's rho"
+    axis.text(0.4 + side * k / 2, 0.06, caption, size=8, color=INK, ha="center", va="bottom")
     return figure
 
 
-def _write(axis: "Axes", text: str, **style: Any) -> None:
-    axis.text(0.5, 0.5, label(text), ha="center", va="center", transform=axis.transAxes, **style)
-    axis.set(xticks=[], yticks=[])
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+def _write(axis: "Axes", plot: Plot, text: str, **style: Any) -> None:
+    x, y = plot.left + plot.width / 2, plot.bottom + plot.height / 2
+    axis.text(x, y, label(text), ha="center", va="center", **style)
 
 
-def _write_rho(axis: "Axes", rho: float | None) -> None:
-    """The number on a ground of its own colour: blue for agreement, red for reversal."""
+def _write_rho(axis: "Axes", plot: Plot, rho: float | None) -> Rectangle:
+    """The number; returns the ground to lay under it: blue for agreement, red for reversal, white for none."""
+    ground = (1, 1, 1) if rho is None else (*(BLUE if rho > 0 else RED), abs(rho) * 0.85)
     if rho is None:
-        _write(axis, "n/a", size=8, color=GREY)
-        return
-    axis.set_facecolor((*(BLUE if rho > 0 else RED), abs(rho) * 0.85))
-    _write(axis, f"{rho:.2f}", size=9, color="white" if abs(rho) > 0.6 else INK)
+        _write(axis, plot, "n/a", size=8, color=GREY)
+    else:
+        _write(axis, plot, f"{rho:.2f}", size=9, color="white" if abs(rho) > 0.6 else INK)
+    return Rectangle((plot.left, plot.bottom), plot.width, plot.height, color=ground, lw=0)
 
 
 def scatter_reference(report: Report, others: Sequence[str]) -> Figure:
     """The reference against each of ``others``, one point an architecture; Spearman's rho above."""
     data, reference = report.data, report.roles.reference
     rho = {row["other"]: row["spearman"] for row in with_reference(report)}
-    figure, axes = _small_plots(len(others))
-    for name, axis in zip(others, axes, strict=False):
-        axis.scatter(data.column(reference), data.column(name), s=6, c=ACCENT, alpha=0.5, lw=0, rasterized=True)
+    x = data.column(reference)
+    plots = SmallPlots(len(others))
+    rasterized = len(others) * len(x) > VECTOR_POINTS
+    for number, name in enumerate(others):
+        y = data.column(name)
         told = "n/a" if rho[name] is None else f"{rho[name]:.2f}"
-        axis.set_title(f"{label(name)}: {told}", size=7)
-        axis.tick_params(labelsize=5)
+        plot = plots.add(number, f"{shortened(name, LETTERS)}: {told}", ends(x), ends(y))
+        plots.axis.scatter(plot.x(x), plot.y(y), s=6, c=ACCENT, alpha=0.5, lw=0, rasterized=rasterized)
     unit = f" ({data.unit})" if data.unit else ""
-    figure.supxlabel(label(f"{data.quantity} on {reference}{unit}"), size=8, color=INK)
-    figure.supylabel(f"{data.quantity}{unit}; above: Spearman's rho", size=8, color=INK)
-    return figure
+    plots.caption(f"{data.quantity} on {reference}{unit}", f"{data.quantity}{unit}; above: Spearman's rho")
+    return plots.figure
 
 
 def matrix(report: Report) -> Figure:
@@ -199,24 +182,11 @@ def matrix(report: Report) -> Figure:
     names = report.data.datasets
     rho = {(row["a"], row["b"]): row["spearman"] for row in report.tables["pairs"].frame.iter_rows(named=True)}
     rho |= {(b, a): value for (a, b), value in rho.items()} | {(name, name): 1.0 for name in names}
-    figure = _figure(2 + 0.22 * len(names), 2 + 0.2 * len(names))
+    figure = sheet(2 + 0.22 * len(names), 2 + 0.2 * len(names))
     axis = figure.subplots()
     _grid(axis, np.array([[rho[a, b] for b in names] for a in names], float), names, names)
-    axis.set_title("Spearman's rho between all datasets")
+    title(figure, "Spearman's rho between all datasets")
     return figure
-
-
-def _small_plots(count: int) -> "tuple[Figure, Sequence[Axes]]":
-    """Room for ``count`` small plots, four in a row; what stays empty is not drawn."""
-    columns = min(4, count)
-    rows = -(-count // columns)
-    figure = _figure(2.1 * columns, 1.7 * rows + 0.3)
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes[:count]:
-        axis.locator_params(nbins=3)  # each tick's label is set anew in every drawing: most of a sheet's time
-    for axis in axes[count:]:
-        axis.set_axis_off()
-    return figure, axes
 
 
 def with_reference(report: Report) -> list[dict[str, Any]]:
@@ -232,14 +202,14 @@ def with_reference(report: Report) -> list[dict[str, Any]]:
 def forest(report: Report, best_first: Sequence[dict[str, Any]]) -> Figure:
     """Spearman of the reference with other datasets (rows of `with_reference`), with intervals, largest on top."""
     rows = [row for row in reversed(best_first) if row["spearman"] is not None]
-    figure = _figure(5.5, 0.9 + 0.26 * len(rows))
+    figure = sheet(5.5, 0.9 + 0.26 * len(rows))
     axis = figure.subplots()
-    for y, row in enumerate(rows):
-        _interval(axis, row, "spearman", y, ACCENT if row["other"] in report.roles.targets else GREY)
+    colours = [ACCENT if row["other"] in report.roles.targets else GREY for row in rows]
+    _intervals(axis, rows, "spearman", range(len(rows)), colours)
     axis.set(yticks=range(len(rows)), yticklabels=[label(row["other"]) for row in rows], xlim=(-1.02, 1.02))
     _zero_line(axis)
     axis.set_xlabel("Spearman's rho, 95% interval over architectures")
-    figure.suptitle(label(f"Does the ranking on {report.roles.reference} hold elsewhere?"), size=10, weight="bold")
+    title(figure, f"Does the ranking on {report.roles.reference} hold elsewhere?")
     return figure
 
 
@@ -258,7 +228,7 @@ def gains(report: Report, targets: Sequence[str]) -> Figure:
     """For each of ``targets``, what each subset of the reference gains over the reference."""
     rows = [row for row in _gain_rows(report) if row["target"] in targets]
     subsets = list(dict.fromkeys(row["subset"] for row in rows))
-    figure = _figure(7, 1.3 + 0.115 * len(targets) * (len(subsets) + 1))
+    figure = sheet(7, 1.3 + 0.115 * len(targets) * (len(subsets) + 1))
     axis = figure.subplots()
     for y in range(0, len(targets), 2):
         axis.axhspan(y - 0.5, y + 0.5, color=PALE, alpha=0.5, lw=0)
@@ -266,21 +236,25 @@ def gains(report: Report, targets: Sequence[str]) -> Figure:
         shift = 0.36 - 0.72 * (i + 0.5) / len(subsets)
         colour = SERIES[i % len(SERIES)]
         axis.plot([], [], "o-", color=colour, ms=4, lw=1.6, label=label(subset))
-        for row in (row for row in rows if row["subset"] == subset):
-            _interval(axis, row, "gain", targets.index(row["target"]) + shift, colour)
+        of_subset = [row for row in rows if row["subset"] == subset]
+        heights = [targets.index(row["target"]) + shift for row in of_subset]
+        _intervals(axis, of_subset, "gain", heights, [colour] * len(of_subset))
     axis.set(yticks=range(len(targets)), yticklabels=list(map(label, targets)), ylim=(-0.5, len(targets) - 0.5))
     _zero_line(axis)
     reference = label(report.roles.reference)
     axis.set_xlabel(f"gain in Spearman's rho with the target over {reference}; 95% paired bootstrap interval")
-    axis.set_title(f"Fewer classes of {reference}: how much better do they predict a ranking?", pad=24)
+    title(figure, f"Fewer classes of {report.roles.reference}: how much better do they predict a ranking?")
     axis.legend(frameon=False, ncols=len(subsets), loc="lower left", bbox_to_anchor=(-0.01, 0.995), fontsize=8)
     return figure
 
 
-def _interval(axis: "Axes", row: dict[str, Any], name: str, y: float, colour: str) -> None:
-    if row[f"{name}_low"] is not None:
-        axis.plot([row[f"{name}_low"], row[f"{name}_high"]], [y, y], color=colour, lw=1.6, solid_capstyle="butt")
-    axis.plot(row[name], y, "o", color=colour, ms=4)
+def _intervals(
+    axis: "Axes", rows: Sequence[dict[str, Any]], name: str, heights: Sequence[float], colours: Sequence[str]
+) -> None:
+    """A point for each of ``rows``, and a line where it has an interval; all at once, for each artist costs."""
+    low, high = (np.array([row[f"{name}_{end}"] for row in rows], float) for end in ("low", "high"))
+    axis.hlines(heights, low, high, colors=colours, lw=1.6)
+    axis.scatter([row[name] for row in rows], heights, s=16, c=colours, lw=0, zorder=2)
 
 
 def _zero_line(axis: "Axes") -> None:
@@ -292,29 +266,34 @@ def _zero_line(axis: "Axes") -> None:
 def distribution(report: Report, names: Sequence[str]) -> Figure:
     """Distribution function of each of the datasets ``names``, with exact bands."""
     frame = report.tables["distribution"].frame
-    figure, axes = _small_plots(len(names))
-    for name, axis in zip(names, axes, strict=False):
+    plots = SmallPlots(len(names))
+    scales = {name: report.data.scale(name) for name in names}
+    alike = len(set(scales.values())) == 1
+    for number, name in enumerate(names):
         part = frame.filter(pl.col("dataset") == name)
-        axis.fill_between(
-            part["at"], part["share_low"], part["share_high"], step="post", color=ACCENT, alpha=0.25, lw=0
+        heading = shortened(name, LETTERS) + ("" if alike else f": {scales[name]}")
+        plot = plots.add(number, heading, ends(part["at"].to_numpy()), (0, 1))
+        at, low, high = (
+            plot.x(part["at"]),
+            plot.y(part["share_low"].cast(pl.Float64)),
+            plot.y(part["share_high"].cast(pl.Float64)),
         )
-        axis.step(part["at"], part["share"], where="post", color=ACCENT, lw=1.2)
-        axis.set_title(label(name), size=8)
-        axis.set_xlabel(label(report.data.scale(name)), size=7)
-    figure.supylabel("share of architectures at or below", size=8)
-    return figure
+        plots.axis.fill_between(at, low, high, step="post", color=ACCENT, alpha=0.25, lw=0)
+        plots.axis.step(at, plot.y(part["share"]), where="post", color=ACCENT, lw=1.2)
+    plots.caption(scales[names[0]] if alike else report.data.quantity, "share of architectures at or below")
+    return plots.figure
 
 
 def attributes(report: Report, names: Sequence[str]) -> Figure:
     """Spearman of the values on the datasets ``names`` with every column of the architectures, as a coloured grid."""
     frame = report.tables["attributes"].frame
     columns = frame["column"].unique(maintain_order=True).to_list()
-    figure = _figure(1.6 + 0.55 * len(columns), 1.2 + 0.24 * len(names))
+    figure = sheet(1.6 + 0.55 * len(columns), 1.2 + 0.24 * len(names))
     axis = figure.subplots()
     cells = {(r["dataset"], r["column"]): r.get("spearman") for r in frame.iter_rows(named=True)}
     grid = np.array([[cells[name, column] for column in columns] for name in names], float)
     _grid(axis, grid, names, [column.replace("_", " ") for column in columns])
-    figure.suptitle(f"Spearman of {report.data.quantity} with", size=8)
+    title(figure, f"Spearman of {report.data.quantity} with")
     return figure
 
 

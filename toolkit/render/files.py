@@ -9,8 +9,9 @@ from toolkit.analysis.document import Report
 from toolkit.errors import ToolkitError
 from toolkit.files import write_atomic
 from toolkit.render.export import PRINTED, spreadsheet, write_tables
-from toolkit.render.figures import figures, save
+from toolkit.render.figures import figures
 from toolkit.render.page import page
+from toolkit.render.sheets import save
 
 
 def write_report(report: Report, folder: Path) -> list[str]:

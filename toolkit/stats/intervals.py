@@ -7,8 +7,8 @@ from toolkit.stats.correlation import MINIMUM, ROUNDING, Statistic, p_value
 from toolkit.stats.resampling import LEVEL, NO_INTERVAL, UNDEFINED_ALLOWED, Draws, Floats, Interval, percentile_interval
 
 BOOTSTRAP_FROM: dict[Statistic, int] = {"spearman": 20, "kendall": 10, "pearson": 100}
-"""Rows from which percentiles of the bootstrap hold what they say; fewer take Fisher's z (docs/statistics.md)."""
-GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 200
+"""Rows from which the bootstrap holds what it says; fewer take Fisher's z (docs/statistics.md)."""
+GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 500
 """Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, for a Deming line and for a
 Pearson's r freed of noise; with fewer, no interval is given (docs/statistics.md)."""
 NOISELESS_FROM, SPLIT_FROM, BAND_FROM = 30, 20, 8
@@ -32,20 +32,27 @@ def clopper_pearson(wrong: Floats, images: Floats) -> tuple[Floats, Floats]:
 def correlation_interval(statistic: Statistic, estimate: float, samples: Floats, n: int, draws: Draws) -> Interval:
     """`LEVEL` interval of a correlation ``estimate`` from ``n`` rows, with its bootstrap ``samples`` (B,) by ``draws``.
 
-    Percentiles of the samples from `BOOTSTRAP_FROM` rows on; below, and where the estimate is 1 or -1,
-    `fisher_interval` (none for a Kendall's tau of few rows: no error known holds there).
-    For a partial correlation given g columns, ``n`` is the rows less g. Of families: `family_interval` on the scale of
-    Fisher's z.
+    Percentiles of the samples from `BOOTSTRAP_FROM` rows on, for Pearson's r `spread_interval`; below, and where the
+    estimate is 1 or -1, `fisher_interval` (none for a Kendall's tau of few rows: no error known holds there).
+    For a partial correlation given g columns, ``n`` is the rows less g. Of families: `spread_interval`.
     """
     if draws.family_count is not None:
-        z, half = _family_z(estimate, samples, draws.family_count)
-        low, high = np.tanh(z - half), np.tanh(z + half)
-        return Interval(float(low), float(high)) if low < high else NO_INTERVAL
+        return spread_interval(estimate, samples, draws.family_count)
     if n >= BOOTSTRAP_FROM[statistic] and abs(estimate) < 1 - ROUNDING:
-        return percentile_interval(samples)
+        return spread_interval(estimate, samples, n) if statistic == "pearson" else percentile_interval(samples)
     if statistic == "kendall" and n < BOOTSTRAP_FROM[statistic]:
         return NO_INTERVAL
     return fisher_interval(statistic, estimate, n)
+
+
+def spread_interval(estimate: float, samples: Floats, units: int) -> Interval:
+    """`LEVEL` interval of a correlation by its ``samples``' (B,) spread: `family_interval` on the scale of Fisher's z.
+
+    ``units``: families that were drawn, or rows. Percentiles of Pearson's r are a little too narrow at 100 to 200 rows.
+    """
+    z, half = _family_z(estimate, samples, units)
+    low, high = np.tanh(z - half), np.tanh(z + half)
+    return Interval(float(low), float(high)) if low < high else NO_INTERVAL
 
 
 def p_of(statistic: Statistic, x: Floats, y: Floats, estimate: float, samples: Floats, draws: Draws) -> float:
