@@ -145,7 +145,7 @@ def test_a_launcher_on_another_machine_is_ended_there(request_: LaunchRequest) -
 
 
 def test_options_that_cannot_be_followed_are_refused(request_: LaunchRequest) -> None:
-    with pytest.raises(UsageError, match="--executor debug trains in this process, not in image x.sif"):
+    with pytest.raises(UsageError, match=r"--executor debug trains in this process, not in image x\.sif: --exec"):
         make_plan(replace(request_, executor="debug", image="x.sif"))
     assert make_plan(replace(request_, executor="debug", image="", jobs=4)).jobs == 1
     with pytest.raises(UsageError, match="no display"):
