@@ -159,9 +159,7 @@ def test_images_go_one_after_another_and_none_across_a_page(tmp_path: Path, goes
 
 @given(st.sets(st.integers(0, 39), min_size=1))
 @settings(max_examples=30, deadline=None)
-def test_samples_are_read_together_as_they_are_alone(
-    many: tuple[Path, list[Encoded]], wanted: set[int], _: int
-) -> None:
+def test_samples_are_read_together_as_they_are_alone(many: tuple[Path, list[Encoded]], wanted: set[int]) -> None:
     path, images = many
     numbers = np.array(sorted(wanted))
     with Beton.open(path, "layout") as file:

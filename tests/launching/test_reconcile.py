@@ -2,7 +2,10 @@
 
 import logging
 import os
-from dataclasses import replace
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +14,15 @@ from hypothesis import strategies as st
 
 from tests.study.strategies import result
 from toolkit.errors import UsageError
+from toolkit.executors.base import Elements, Executor
+from toolkit.executors.local import Display
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.memory import LaunchMemory
 from toolkit.launching.reconcile import RETRIES, Plan, cancel, carry_out, make_plan, no_display, preview
 from toolkit.launching.request import LaunchRequest
-from toolkit.study import Study, find_dataset
-from toolkit.study.states import STATES, UNFINISHED, TaskState
-from toolkit.study.submission import new_submission, record_path, submissions
+from toolkit.study import Progress, Study, find_dataset
+from toolkit.study.states import STATES, UNFINISHED, State, TaskState
+from toolkit.study.submission import Submission, new_submission, process_began, record_path, submissions
 
 
 @pytest.fixture
@@ -43,12 +48,16 @@ def plan(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return make_plan(replace(what, executor="debug"))
 
 
-@given(st.data())
-@settings(max_examples=40)
-def test_what_nobody_holds_and_is_wanted_is_run(plan: Plan, data: st.DataObject) -> None:
-    states = st.builds(TaskState, st.sampled_from(STATES), held=st.booleans())
-    known = data.draw(st.dictionaries(st.sampled_from(list(plan.tasks)), states))
-    retry = data.draw(st.lists(st.sampled_from(list(RETRIES))))
+cells = st.none() | st.tuples(st.sampled_from(STATES), st.booleans())
+
+
+@given(st.lists(cells, min_size=5, max_size=5), st.lists(st.sampled_from(list(RETRIES)), max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_what_nobody_holds_and_is_wanted_is_run(
+    plan: Plan, told_of: list[tuple[State, bool] | None], retry: list[str]
+) -> None:
+    pairs = zip(plan.tasks, told_of, strict=True)
+    known = {i: TaskState(cell[0], held=cell[1]) for i, cell in pairs if cell is not None}
     wanted = UNFINISHED.union(*(RETRIES[kind] for kind in retry))
     found = replace(plan, wanted=wanted).to_run(known)
     assert list(found) == [i for i in plan.tasks if i not in known or (not known[i].held and known[i].state in wanted)]
@@ -151,3 +160,92 @@ def test_options_that_cannot_be_followed_are_refused(request_: LaunchRequest) ->
     with pytest.raises(UsageError, match="no display"):
         no_display(Study(Path("s")), 1)
     assert make_plan(request_).pack == 1 and make_plan(replace(request_, pack=0)).pack == 0
+
+
+@dataclass(frozen=True)
+class Told(Plan):
+    """A plan whose tasks end as ``ends`` says, by their net's number, instead of being trained."""
+
+    ends: Mapping[str, str] = field(default_factory=dict)
+    calls: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    """Elements and awaited jobs of each submission."""
+
+    def backend(self, display: Display) -> Executor:
+        return _Tells(self)
+
+
+@dataclass(frozen=True)
+class _Tells:
+    """An executor of one submission at a time, with a job's id for each."""
+
+    plan: Told
+
+    def submit(self, elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
+        self.plan.calls.append((len(elements), tuple(after)))
+        made = new_submission(self.plan.study, "local", elements, self.plan.data)
+        made = made.model_copy(update={"job": str(len(self.plan.calls)), "began": "another boot/1"})
+        made.write(record_path(self.plan.study, made))
+        return [made]
+
+    def run(self, submission: Submission) -> None:
+        for task_id in submission.tasks:
+            task = self.plan.tasks[task_id]
+            if (end := self.plan.ends[task.architecture]) == "paused":
+                beat = Progress(phase="paused", epoch=1, epochs=2, updated=0.0, host="elsewhere", pid=1)
+                beat.write(self.plan.study.progress_path(task_id))
+            elif end != "lost":
+                of_task = result(task).model_copy(update={"status": end})
+                of_task.write(self.plan.study.result_path(task_id))
+
+    def describe(self, elements: Elements) -> dict[str, object]:
+        return {}
+
+
+def told(plan: Plan, **ends: str) -> Told:
+    of_net = {f"anynetx-500/{name[1:]}": end for name, end in ends.items()}
+    return Told(**{f.name: getattr(plan, f.name) for f in fields(plan)}, ends=of_net)
+
+
+def test_a_run_has_failed_where_a_task_came_to_no_finding(request_: LaunchRequest) -> None:
+    request = replace(request_, array="0-4", dataset=("one",), per_job=2)
+    plan = told(make_plan(request), n0="done", n1="diverged", n2="paused", n3="failed", n4="lost")
+    document = carry_out(plan, no_display)
+    assert of(document) == summary(5, 5, 3, 2) and plan.calls == [(3, ())]
+    assert document["states"] == {"done": 1, "diverged": 1, "paused": 1, "failed": 1, "lost": 1}
+    assert (document["failed_here"], document["jobs"], document["beyond_limit"]) == (2, ["1"], 0)
+    again = told(make_plan(replace(request, retry=("failed",))), n3="done", n4="done")
+    before = next(plan.study.result_path(i) for i, t in plan.tasks.items() if t.architecture == "anynetx-500/3")
+    bytes_before = before.read_bytes()
+    assert carry_out(again, no_display)["states"] == {"done": 3, "diverged": 1, "paused": 1}
+    (kept,) = plan.study.room("logs").glob("*.superseded.json")
+    assert kept.read_bytes() == bytes_before and kept.name.startswith(before.stem)
+
+
+def test_what_starts_from_others_is_submitted_behind_them(
+    request_: LaunchRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    study = Study.create(request_.study)
+    study.declare(make_plan(replace(request_, dataset=("one",))).tasks.values())
+    study.declare(make_plan(replace(request_, dataset=("two",), init_from="one")).tasks.values())
+    again = make_plan(LaunchRequest(study=request_.study, data=request_.data, executor="local"))
+    plan = told(again, n0="done", n1="done", n2="done")
+    document = carry_out(plan, no_display)
+    assert plan.calls == [(3, ()), (3, ("1",))]
+    assert document["jobs"] == ["1", "2"] and document["states"] == {"done": 6}
+    assert "3 tasks wait for what they start from: jobs 1" in caplog.messages
+
+
+def test_a_local_launcher_is_ended_by_its_own_record(request_: LaunchRequest) -> None:
+    study = Study.create(request_.study)
+    process = subprocess.Popen(["sleep", "600"])
+    try:
+        submission = new_submission(study, "local", [], Path("data"))
+        submission = submission.model_copy(update={"pid": process.pid, "began": process_began(process.pid)})
+        submission.write(record_path(study, submission))
+        assert cancel(request_.study)["cancelled"] == [submission.name]
+        assert process.wait(30) == -signal.SIGTERM
+    finally:
+        process.kill()
+    assert [s.cancelled for s in submissions(study)] == [True]
+    assert cancel(request_.study)["cancelled"] == []

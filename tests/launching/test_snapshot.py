@@ -74,3 +74,15 @@ def test_what_waits_for_more_than_its_turn_is_counted(study: Study) -> None:
     assert look.stuck() == {"pending (JobHeldUser)": 2, "pending (BadConstraints)": 1}
     assert look.in_flight
     assert StudySnapshot(study, study.labels(), {ids[0]: TaskState("running")}).in_flight
+
+
+def test_a_look_without_squeue_says_that_the_queue_is_not_known(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert StudySnapshot.of(str(study.path)).warning == ""
+    submission = new_submission(study, "slurm", [[TASKS[0].id]], Path("data")).model_copy(update={"job": "7"})
+    submission.write(record_path(study, submission))
+    look = StudySnapshot.of(str(study.path)).again()
+    assert look.warning == "no squeue here: what was submitted to Slurm and has no result counts as queued"
+    assert look.document()["warning"] == look.warning and look.ids()["queued"] == [TASKS[0].id]

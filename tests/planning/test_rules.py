@@ -7,17 +7,23 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.report.studies import make_result, make_task, write_study
+from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.roles import roles
+from toolkit.analysis.settings import Settings
+from toolkit.analysis.table_source import Reading, table_measurements
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.launching.request import LaunchRequest
 from toolkit.planning.epochs import curves
 from toolkit.planning.goal import Goal, chance_of_verdict, judge, looks
 from toolkit.planning.halving import BIASED, best_of, halving_rule, rungs, survivors
 from toolkit.planning.nets import Assumption, ClassDraws, assumed, nets_table, width_curves
+from toolkit.planning.replay import outcome, replay_tables, replays
 from toolkit.planning.request import WaveRequest
 from toolkit.planning.rest import Rest
 from toolkit.planning.stopping import StoppingRule, progress, rule_path, standings_table, stopping_rule, wanted
@@ -291,3 +297,50 @@ def test_only_nets_with_the_same_epochs_make_a_curve(tmp_path: Path) -> None:
     assert list(curve.seconds) == sorted(curve.seconds) and curve.epochs == [1, 2, 3]
     with pytest.raises(UsageError, match="no dataset has 5 finished nets with two evaluations or more"):
         curves(write_study(tmp_path / "few", results[:4]))
+
+
+def of_table(folder: Path, frame: pl.DataFrame) -> Measurements:
+    frame.write_csv(folder / "t.csv")
+    return table_measurements([folder / "t.csv"], Reading(quantity="error"))
+
+
+def test_a_replay_saves_what_its_stops_leave_untrained(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal(48)
+    frame = pl.DataFrame({"architecture": [f"n{i}" for i in range(48)], "ref": 50 + x})
+    frame = frame.with_columns(same=pl.Series(50 + x), noise=pl.Series(50 + rng.standard_normal(48)))
+    data = of_table(tmp_path, frame)
+    found = replays(data, roles(data, Settings(reference="ref")), 4, 0, 1)
+    assert (found.targets, found.schedule, found.full[0].rho) == (
+        ["same", "noise"],
+        looks(48),
+        pytest.approx(1, abs=1e-3),
+    )
+    assert len(found.reordered) == len(found.drawn) == 4
+    assert all(replay[k][-1].rho == pytest.approx(found.full[k].rho) for replay in found.reordered for k in (0, 1))
+    assert any(replay[1][-1].rho != pytest.approx(found.full[1].rho) for replay in found.drawn)
+    hours = {"ref": 1.0, "same": 2.0, "noise": 3.0}
+    rows, total = outcome(found, Goal("verdict", 0.0), hours, "ref")
+    same, noise = rows
+    assert (same["target"], same["full_verdict"], same["same"], same["false"]) == ("same", "transfers", 1.0, 0.0)
+    assert same["nets"] < 48 and same["fewer"] == 48 / same["nets"]
+    for row in rows:
+        assert row["same"] + row["false"] + row["overstated"] + row["withheld"] == pytest.approx(1)
+    assert total["nets"] == same["nets"] + noise["nets"] and total["fewer"] == 96 / total["nets"]
+    assert total["same"] == (same["same"] + noise["same"]) / 2
+    assert max(same["nets"], noise["nets"]) <= total["reference_nets"] <= 48
+    assert total["hours"] == total["reference_nets"] + 2 * same["nets"] + 3 * noise["nets"]
+    assert total["hours_in_full"] == 6 * 48 and total["fewer_hours"] == 288 / total["hours"]
+    assert total["fewer_with_reference"] == 144 / (total["nets"] + total["reference_nets"])
+    assert "hours" not in outcome(found, Goal("verdict", 0.0), {"ref": 1.0}, "ref")[1]
+    targets, every, cost = replay_tables(found, [Goal("verdict", 0.0), Goal("width", 0.5)], hours, "ref")
+    assert targets.frame["target"].to_list() == ["same", "noise"] and targets.frame["nets"].to_list() == [
+        same["nets"],
+        noise["nets"],
+    ]
+    assert every.frame["goal"].to_list() == cost.frame["goal"].to_list() == ["verdict=0", "width=0.5"]
+    assert every.frame["nets"][0] == total["nets"] and cost.frame["hours"][0] == total["hours"]
+    assert "fewer" not in cost.frame.columns and "hours" not in every.frame.columns
+    small = of_table(tmp_path, frame.head(31))
+    with pytest.raises(UsageError, match="31 nets have all values on 2 targets; a replay needs 32"):
+        replays(small, roles(small, Settings(reference="ref")), 1, 0, 1)
