@@ -1,5 +1,6 @@
 """Cluster profile: what a site wants to be told about a job, in one TOML file."""
 
+import re
 import tomllib
 from typing import Annotated, Literal, Self
 
@@ -25,6 +26,21 @@ NAMED = {
 
 OneLine = Annotated[str, Field(pattern=r"^[^\n\r\x00]*$")]
 """What stands in a line of the batch script: a line break would begin one of its own."""
+
+
+class Notify(FrozenModel):
+    """The table ``[notify]``: who is told when nothing of a study runs or waits any more."""
+
+    mail: OneLine | None = None
+    """An address; Slurm's own mail, so no local run's."""
+    command: OneLine | None = None
+    """A shell line; the text is its standard input."""
+    webhook: OneLine | None = None
+    """An address to which a JSON document with the text goes."""
+
+    def __bool__(self) -> bool:
+        """Whether anybody is."""
+        return bool(self.mail or self.command or self.webhook)
 
 
 class Profile(FrozenModel):
@@ -60,9 +76,19 @@ class Profile(FrozenModel):
     )
     apptainer: OneLine = Field("apptainer", description="the Apptainer (or Singularity) command on the nodes")
     image_options: tuple[str, ...] = Field((), description="further options of `apptainer exec` (or `docker run`)")
+    notify: Notify = Field(
+        Notify(), description="[notify] mail, command, webhook: who is told when nothing of the study runs or waits"
+    )
     sbatch: dict[OneLine, OneLine | int | bool] = Field(
         {}, description="other options of sbatch, without dashes; true for one without a value"
     )
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs of an element, by whichever of Slurm's options; a part of one counts as one."""
+        options = [self.gres, *(self.sbatch.get(key) for key in (*GPU_OPTIONS, "gres", "tres-per-task"))]
+        named = [int(n) for option in options for n in re.findall(r"(?:^|[:=])(\d+)$", str(option or ""))]
+        return self.gpus or max(named, default=1) if self.asks_for_gpus else 0
 
     @property
     def asks_for_gpus(self) -> bool:
@@ -122,4 +148,4 @@ def profile_help() -> str:
 
 
 def _shown(default: object) -> str:
-    return "none" if default in (None, (), {}) else str(default)
+    return str(default) if default or default == 0 else "none"
