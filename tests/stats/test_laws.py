@@ -24,7 +24,17 @@ from toolkit.stats.intervals import (
     p_of,
     share_interval,
 )
-from toolkit.stats.ranking import Noise, discoveries, flips, inversions, rank_intervals, regret_interval, top_overlap
+from toolkit.stats.ranking import (
+    Noise,
+    Z,
+    discoveries,
+    flips,
+    inversions,
+    rank_intervals,
+    regret_interval,
+    same_ranking,
+    top_overlap,
+)
 from toolkit.stats.reliability import bootstrap_reliability, noiseless_spearman, reliability, spearman_ceiling
 from toolkit.stats.resampling import NO_INTERVAL, Draws, blocks, percentile_interval
 from toolkit.stats.scales import logit, probit, pull_in
@@ -252,6 +262,21 @@ def test_a_regret_without_noise_has_no_interval():
     low, high = regret_interval(x, y, np.full(4, 0.1), 0)
     assert 0 < low < 1 < high and high == pytest.approx(1 + 1.959964 * 0.1 * 2**0.5, abs=1e-5)
     assert regret_interval(x, y, np.full(4, 5.0), 0).low == 0
+
+
+def test_flips_beyond_noise_are_expected_by_the_normal_tails():
+    def flipped(d_x: float, d_y: float) -> float:
+        tail = special.ndtr
+        return tail(d_x - Z) * tail(-d_y - Z) + tail(-d_x - Z) * tail(d_y - Z)
+
+    x, y, x_errors, y_errors = np.array([0.0, 3.0]), np.array([5.0, 9.0]), np.ones(2), np.full(2, 0.5)
+    kept_x, kept_y = ((spread - noise) / spread for spread, noise in ((4.5, 1.0), (8.0, 0.25)))
+    expected = flipped(3 * kept_x**0.5 / 2**0.5, 4 * kept_y**0.5 / 0.5**0.5)
+    assert same_ranking(x, y, x_errors, y_errors, 0).beyond_noise == pytest.approx(expected)
+    assert same_ranking(-x, y, x_errors, y_errors, 0).beyond_noise == pytest.approx(expected)
+    near = np.arange(5.0) / 10
+    assert same_ranking(near, near, np.ones(5), np.ones(5), 0).beyond_noise == pytest.approx(10 * flipped(0, 0))
+    assert same_ranking(near, near, np.zeros(5), np.zeros(5), 0) == (1.0, 0.0)
 
 
 def test_reliability_is_the_share_that_is_no_noise():
