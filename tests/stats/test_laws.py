@@ -242,6 +242,20 @@ def test_a_flip_is_beyond_noise_on_both_or_not_at_all():
     assert found.beyond_noise == (p < 0.025) and found.confirmed == (p < 0.05)
 
 
+def test_a_count_at_its_end_is_told_by_fishers_exact_test():
+    """No image wrong, or all of them: standard errors say nothing there."""
+    opposite = Noise(np.full(2, 1e-9), np.full(2, np.nan), np.full(2, np.nan))
+    for wrong, images, side in (((0, 6), (1000, 800), "less"), ((1000, 794), (1000, 800), "greater")):
+        for turn in (1, -1):
+            counts, of = np.array(wrong, float)[::turn], np.array(images, float)[::turn]
+            noise = Noise(np.full(2, 1e9), counts, of)
+            p = scipy_stats.fisher_exact(
+                [[wrong[0], images[0] - wrong[0]], [wrong[1], images[1] - wrong[1]]], side
+            ).pvalue
+            found = flips(counts / of, -counts / of, noise, opposite)
+            assert found == (1, 1, int(p < 0.025), int(p < 0.05)) and p < 0.025
+
+
 @given(values, st.integers(1, 5))
 @few
 def test_the_best_of_the_same_ranking_are_the_same(drawn, k):
