@@ -1,5 +1,6 @@
 """Cheaper nets: from which epoch on do a study's errors rank as the last epoch's do, and may weak nets stop there?"""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -40,7 +41,8 @@ def _curves(study: Study) -> Iterator[Curves]:
     results = [result for i in sorted(study.finished()) if (result := study.result(i)) and result.status == "done"]
     for dataset in dict.fromkeys(result.task.column for result in results):
         runs = [result for result in results if result.task.column == dataset]
-        epochs = [e.epoch for e in runs[0].evaluations]
+        ((usual, _),) = Counter(tuple(e.epoch for e in result.evaluations) for result in runs).most_common(1)
+        epochs = list(usual)
         alike = [r for r in runs if [e.epoch for e in r.evaluations] == epochs]
         if len(epochs) > 1 and len(alike) > MINIMUM:
             errors = np.array([[e.error(r.metric) for e in r.evaluations] for r in alike])
