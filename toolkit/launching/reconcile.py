@@ -88,7 +88,12 @@ class Plan:
 
     def elements(self, tasks: Mapping[str, Task]) -> list[tuple[str, ...]]:
         """What one array element or worker takes at a time."""
-        return make_elements(tasks, self.per_job, self.pack)
+        return make_elements(tasks, self.per_job, self.pack, self.gpus)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of an element; a worker here has one at most."""
+        return self.profile.gpu_count if self.executor == "slurm" else 1
 
     def backend(self, display: Display) -> Executor:
         """The executor; ``display`` shows a local run."""
@@ -136,6 +141,7 @@ def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
     stages = _stages(plan, _states(plan))
     elements = plan.elements(stages.first) + plan.elements(stages.second)
+    _tell_of_idle_gpus(plan, elements)
     arrays = plan.backend(no_display).describe(elements)
     waiting = {"waiting": f"{len(stages.second)} tasks, for what they start from"} if stages.second else {}
     return {**_summary(plan, elements), **waiting, **_cost(plan, stages.first | stages.second), **arrays}
@@ -277,6 +283,7 @@ def _set_aside(study: Study, tasks: Mapping[str, Task]) -> Iterator[None]:
 def _submit(plan: Plan, executor: Executor, stages: DependencyStages) -> list[Submission]:
     """Hand over what the user's limit leaves room for, ``second`` to start when its starts have been trained."""
     first, second = plan.elements(stages.first), plan.elements(stages.second)
+    _tell_of_idle_gpus(plan, first + second)
     room = _room(plan.profile) if plan.executor == "slurm" and first + second else None
     if room is not None and 1 < room < len(first + second):
         room -= 1  # for the job that launches the rest
@@ -287,6 +294,19 @@ def _submit(plan: Plan, executor: Executor, stages: DependencyStages) -> list[Su
             log.info("%d tasks wait for what they start from: jobs %s", sum(map(len, second)), ", ".join(after))
         submitted += executor.submit(second, after)
     return submitted
+
+
+def _tell_of_idle_gpus(plan: Plan, elements: Sequence[Sequence[str]]) -> None:
+    few = [len(element) for element in elements if len(element) < plan.gpus]
+    if few:
+        log.info(
+            "note: %d of %d elements have fewer tasks (%d) than GPUs (%d), and the other GPUs nothing to do: "
+            "a larger --per-job, or fewer gpus in the profile",
+            len(few),
+            len(elements),
+            min(few),
+            plan.gpus,
+        )
 
 
 def _awaited(plan: Plan, submitted: Sequence[Submission], sources: Collection[str]) -> list[str]:
