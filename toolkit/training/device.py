@@ -40,7 +40,8 @@ def choose(rank: int = 0) -> torch.device:
 CPU = "to train on the CPU, set CUDA_VISIBLE_DEVICES to nothing"
 
 
-def _driver() -> str:
+def driver() -> str:
+    """The loaded NVIDIA driver, in words."""
     if not DRIVER.is_file():
         return "no NVIDIA driver is loaded"
     found = re.search(r"\s(\d+\.[\d.]+)\s", DRIVER.read_text())
@@ -63,12 +64,12 @@ def check_gpu() -> None:
 
 def no_gpu(promise: str) -> ToolkitError:
     """The error of a GPU that was promised and that PyTorch does not see; it names node, driver and wheel."""
-    return ToolkitError(f"{promise}, but PyTorch sees no GPU ({_driver()}; {_wheel()}); {CPU}")
+    return ToolkitError(f"{promise}, but PyTorch sees no GPU ({driver()}; {_wheel()}); {CPU}")
 
 
 def not_computing(device: torch.device, why: str) -> str:
     """One line of a GPU that is seen and does not compute, with node, driver and wheel."""
-    return f"{socket.gethostname()}, {device}: {why} ({_driver()}; {_wheel()})"
+    return f"{socket.gethostname()}, {device}: {why} ({driver()}; {_wheel()})"
 
 
 def describe(device: torch.device) -> str:
