@@ -73,7 +73,7 @@ class Scale:
             torch.cuda.synchronize()
 
     def timed(self, call: Callable[[], Any], count: int = 0) -> tuple[float, float]:
-        """Seconds of a call, when ``count`` follow each other; and of those the host's, until the last is handed over."""
+        """Seconds of a call when ``count`` follow each other, and of those the host's until the last is handed over."""
         count = count or self.repeats
         self.wait()
         began = time.perf_counter()
@@ -91,11 +91,12 @@ def ceilings(part: Part, scale: Scale) -> None:
     m = scale.product
     x, y = (torch.randn(m, m, device=scale.device, dtype=torch.bfloat16) for _ in range(2))
     one = torch.zeros(1, device=scale.device)
-    for what, call, work, unit in (
+    calls: list[tuple[str, Callable[[], Any], float, str]] = [
         ("memory, read and written", lambda: b.copy_(a), 2 * scale.copied / 1e9, "GB/s"),
         ("bfloat16 product", lambda: x @ y, 2 * m**3 / 1e12, "TFLOP/s"),
         ("smallest kernels in a row", lambda: one.add_(1), 1e-6, "million/s"),
-    ):
+    ]
+    for what, call, work, unit in calls:
         call()
         each, _ = scale.timed(call, 10 * scale.repeats)
         part.add(what=what, value=work / each, unit=unit)

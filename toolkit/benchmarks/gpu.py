@@ -2,13 +2,14 @@
 
     python -m toolkit.bench gpu --minutes 8 --out DIR
 
-Correctness first (a pack equals its nets alone, a resumed run an uninterrupted one, ...), then the device's ceilings, steps,
-CUDA graphs, packs, plain PyTorch as a peer, decoding threads beside launching, and a profile by kinds of kernels. Each
-part has a share of the time and writes DIR/PART.json row by row; on a GPU it is a process of its own, which is ended
-when its share is over. DIR/gpu.md has all tables. Without a GPU everything runs small, to see that it runs.
+Correctness first (a pack equals its nets alone, a resumed run an uninterrupted one, ...), then the ceilings, steps, CUDA
+graphs, packs, plain PyTorch as a peer, decoding threads beside launching, and a profile by kinds of kernels. Each part
+has a share of the time and writes DIR/PART.json row by row; on a GPU it is a process of its own, which is ended when
+its share is over. DIR/gpu.md has all tables. Without a GPU everything runs small, to see that it runs.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -78,8 +79,9 @@ def _run_part(name: str, out: Path, seconds: float, pictures: str) -> None:
         return _measure(pictures, name, out, seconds)
     command = [sys.executable, "-m", "toolkit.bench", "gpu", "--only", name, "--inside", pictures]
     command += ["--out", str(out), "--minutes", str(seconds / 60)]
+    environment = os.environ | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what sums in a fixed order need
     try:
-        status = subprocess.run(command, timeout=seconds + GRACE_S, check=False).returncode
+        status = subprocess.run(command, timeout=seconds + GRACE_S, env=environment, check=False).returncode
         why = f"ended with status {status}" if status else ""
     except subprocess.TimeoutExpired:
         why = "took longer than its share of the time"
@@ -128,13 +130,15 @@ def _sizes(cuda: bool) -> dict[str, Any]:
 
 def markdown(documents: Sequence[Mapping[str, Any]]) -> str:
     """A table for each part, with what it was measured on."""
-    first = documents[0]
+    first = {key: value for document in documents for key, value in document.items()}
     about = ", ".join(f"{k} {first[k]}" for k in ("device", "driver", "torch", "cuda", "cudnn", "cores") if k in first)
     texts = [f"# GPU benchmark\n\n{about}."]
     for document in documents:
         texts.append(f"## {document['part']}")
         if "error" in document:
             texts.append(f"Broken off: {document['error']}.")
+        if "cut" in document:
+            texts.append("Its share of the time was over before all rows.")
         texts.append(_table(document["rows"]) if document["rows"] else "No row was measured.")
     return "\n\n".join(texts) + "\n"
 
