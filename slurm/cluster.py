@@ -14,6 +14,7 @@ import argparse
 import getpass
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -55,7 +56,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
 ReturnToService=2
-MailProg=/bin/true
+MailProg={state}/mailer
 MaxArraySize={max_array_size}
 MaxJobCount=50000
 KillWait=10
@@ -68,6 +69,12 @@ NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port_range}]
   RealMemory={memory_mb} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
 PartitionName=urgent Nodes=ALL MaxTime=1-0 DefaultTime=60 PriorityTier=10 PreemptMode=OFF
+"""
+
+MEMORY_CONFIG = """\
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 """
 
 ACCOUNTING_CONFIG = """\
@@ -130,10 +137,12 @@ class Cluster:
         max_array_size: int = 1001,
         requeue_s: int = 120,
         accounting: bool = False,
+        memory_limits: bool = False,
     ) -> None:
         """Start munge, the controller and all nodes; return when every node is idle.
 
-        ``cpus`` is what each node claims, whatever the machine has; ``accounting`` adds a database for sacct.
+        ``cpus`` is what each node claims, whatever the machine has; ``accounting`` adds a database for sacct;
+        ``memory_limits`` ends jobs that use more memory than they asked for. What Slurm mails stands in ``mails``.
         Raises `ClusterError`.
         """
         if missing := missing_parts(accounting):
@@ -144,6 +153,10 @@ class Cluster:
             (self.state / name).mkdir(parents=True)
         self.state.chmod(0o755)
         self.config.write_text(self._render(nodes, cpus, max_array_size, requeue_s))
+        if memory_limits:
+            config = self.config.read_text().replace("=CR_CPU\n", "=CR_CPU_Memory\n")
+            self.config.write_text(config + MEMORY_CONFIG)
+        self._write_mailer()
         self._start_munge()
         if accounting:
             self._start_accounting()
@@ -199,6 +212,11 @@ class Cluster:
             max_array_size=max_array_size,
             requeue_s=requeue_s,
         )
+
+    def _write_mailer(self) -> None:
+        mailer = self.state / "mailer"
+        mailer.write_text(f'#!/bin/sh\necho "$@" >> {shlex.quote(str(self.state / "mails"))}\n')
+        mailer.chmod(0o755)
 
     def _start_munge(self) -> None:
         key = self.state / "munge.key"

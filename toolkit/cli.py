@@ -57,8 +57,15 @@ class _Notes(logging.Formatter):
 
 
 def say(*texts: object, end: str = "\n", to: TextIO | None = None) -> None:
-    """Print for a person, on stdout or where said; control characters in names of strangers are spelled out."""
-    print(visible_lines(" ".join(map(str, texts))), end=end, file=to, flush=True)
+    """Print for a person, on stdout or where said; control characters in names of strangers are spelled out.
+
+    What cannot be written to stderr is let go: a log on a full disk must not end the training that it tells of.
+    """
+    try:
+        print(visible_lines(" ".join(map(str, texts))), end=end, file=to, flush=True)
+    except OSError:
+        if to is not sys.stderr:
+            raise
 
 
 def complain(message: object) -> None:
@@ -84,6 +91,16 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no positive number")
     return int(text)
+
+
+def hours(text: str) -> float:
+    """An argument that is an amount of hours."""
+    try:
+        if (value := float(text)) > 0 and value < float("inf"):
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text} is no number of hours")
 
 
 class _AddUp(argparse._ExtendAction):

@@ -18,7 +18,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from toolkit.cli import filled, pack_size, parser, positive, print_json, run, say
+from toolkit.cli import filled, hours, pack_size, parser, positive, print_json, run, say
 from toolkit.errors import UsageError
 from toolkit.launching.request import POPULATION, ExecutorName, LaunchRequest, Retry
 
@@ -57,11 +57,20 @@ def main(argv: Sequence[str]) -> int:
     if given.dry_run:
         return _show(plan, given.json)
     document = carry_out(plan, PoolDisplay)
-    if document["beyond_limit"]:
+    if document["follows"]:
         from toolkit.planning.waves import launch_rest
 
         launch_rest(plan, request)
-    if given.json:
+    elif plan.executor != "slurm" and document["to_run"]:
+        from toolkit.launching.notice import notify
+
+        notify(plan.study, plan.profile, document["states"])
+    return _tell(document, given.json)
+
+
+def _tell(document: Mapping[str, Any], as_json: bool) -> int:
+    """How the launch went; the exit status."""
+    if as_json:
         print_json(document)
     else:
         say(", ".join(f"{count} {state}" for state, count in document["states"].items()))
@@ -212,6 +221,9 @@ def _how(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--image", metavar="SIF", help="run each task in this image (docker:NAME or podman:NAME: local; '': none)"
     )
+    how.add_argument("--on-oom", metavar="1.5x2", help="out of memory: again with 1.5 times memory_gb, at most twice")
+    how.add_argument("--on-timeout", metavar="2x1", help="time limit: again with twice time_min, at most once")
+    how.add_argument("--max-gpu-hours", type=hours, metavar="H", help="submit no more than the study may take in all")
     how.add_argument("--profile-help", action="store_true", help="list the keys of a profile")
     how.add_argument(
         "--retry", nargs="+", default=[], choices=get_args(Retry), help="run finished tasks of this kind again"

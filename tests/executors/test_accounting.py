@@ -57,6 +57,17 @@ def test_the_reason_of_a_lost_task_is_slurms(accounting: Cluster, data: Path, tm
 
 
 @pytest.mark.cluster
+def test_a_net_that_diverges_is_no_failed_job(accounting: Cluster, data: Path, tmp_path: Path) -> None:
+    study, profile = tmp_path / "study", tmp_path / "p.toml"
+    profile.write_text("cpus = 1\n")
+    call = ["--array", 0, "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+    (job,) = launch(study, data, *call)["jobs"]
+    wait_for(lambda: status(study)["states"] == {"diverged": 1}, 60, "a net at chance level", every=0.5)
+    told = ("sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={job}", "--format=State,ExitCode")
+    wait_for(lambda: accounting.slurm(*told).stdout == "COMPLETED|0:0\n", 60, "Slurm's word", every=0.5)
+
+
+@pytest.mark.cluster
 def test_the_users_submit_limit_is_read_from_the_accounts(accounting: Cluster, data: Path, tmp_path: Path) -> None:
     me = getpass.getuser()
     accounting.slurm("sacctmgr", "--immediate", "add", "account", "lab")

@@ -62,14 +62,9 @@ def test_a_killed_pool_leaves_no_worker_behind(data: Path, tmp_path: Path) -> No
     assert launch(study, data, "--dry-run", "--executor", "local")["to_run"] == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_later(
-    number: signal.Signals, data: Path, tmp_path: Path
-) -> None:
-    study = tmp_path / "study"
+def interrupted(number: signal.Signals, study: Path, data: Path) -> str:
+    """The one task of a local run that such a signal ends once it has learnt something."""
     options = ["--data", data, "--study", study, "--dataset", "tiny", "--recipe", "smoke", "--executor", "local"]
-    launch(study, data, "--array", "7", "--dataset", "tiny", "--executor", "debug")
-    finished = errors(study)
     launcher = start("toolkit.launch", *options, "--array", "0", "--set", "epochs=30")
     wait_for(lambda: training(study), 90, "a task that trains")
     (task,) = training(study)
@@ -78,6 +73,20 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_later(
     assert launcher.wait(60) == 130
     assert "interrupted: 0 done, 1 go on with the same command" in launcher.communicate()[1]
     assert not Path(f"/proc/{worker}").exists()
+    return task
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_is_interrupted_by_whatever_ends_its_terminal(number: signal.Signals, data: Path, tmp_path: Path) -> None:
+    interrupted(number, tmp_path / "study", data)
+    assert status(tmp_path / "study")["states"] == {"preempted": 1}
+
+
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_later(data: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    launch(study, data, "--array", "7", "--dataset", "tiny", "--executor", "debug")
+    finished = errors(study)
+    task = interrupted(signal.SIGINT, study, data)
     assert errors(study) == finished
     assert status(study)["states"] == {next(iter(finished.values()))[0]: 1, "preempted": 1}
     assert verb("toolkit.launch", "--study", study, "--data", data, "--executor", "local").returncode in (0, 1)

@@ -95,7 +95,7 @@ def test_only_the_jobs_own_gpus_are_used() -> None:
 @pytest.mark.parametrize(
     ("fields", "count"),
     [
-        ({}, 1),
+        ({}, 0),
         ({"gpus": 4}, 4),
         ({"gres": "gpu:4"}, 4),
         ({"gres": "nvme:9,gpu:a100:2(S:0)"}, 2),

@@ -8,8 +8,7 @@ from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.settings import Settings
 from toolkit.errors import UsageError
 from toolkit.names import unknown
-
-USUAL_REFERENCE = "imagenet"
+from toolkit.study.dataset import USUAL_REFERENCE
 
 
 class Subset(NamedTuple):

@@ -4,8 +4,8 @@
 
 Correctness first (a pack equals its nets alone, a resumed run an uninterrupted one, ...), then the ceilings, steps,
 CUDA graphs, packs, plain PyTorch as a peer, decoding threads beside launching, and a profile by kinds of kernels. Each
-part has a share of the time and writes DIR/PART.json row by row; on a GPU it is a process of its own, which is ended when
-its share is over. DIR/gpu.md has all tables. Without a GPU everything runs small, to see that it runs.
+part has a share of the time and writes DIR/PART.json row by row; on a GPU it is a process of its own, which is ended
+when its share is over. DIR/gpu.md has all tables. Without a GPU everything runs small, to see that it runs.
 """
 
 import json

@@ -32,6 +32,21 @@ OneLine = Annotated[str, Field(pattern=r"^[^\n\r\x00]*$")]
 """What stands in a line of the batch script: a line break would begin one of its own."""
 
 
+class Notify(FrozenModel):
+    """The table ``[notify]``: who is told when nothing of a study runs or waits any more."""
+
+    mail: OneLine | None = None
+    """An address; Slurm's own mail, so no local run's."""
+    command: OneLine | None = None
+    """A shell line; the text is its standard input."""
+    webhook: OneLine | None = None
+    """An address to which a JSON document with the text goes."""
+
+    def __bool__(self) -> bool:
+        """Whether anybody is."""
+        return bool(self.mail or self.command or self.webhook)
+
+
 class Profile(FrozenModel):
     """The keys of a profile file. A key left out leaves the matter to the cluster's own default."""
 
@@ -65,6 +80,9 @@ class Profile(FrozenModel):
     )
     apptainer: OneLine = Field("apptainer", description="the Apptainer (or Singularity) command on the nodes")
     image_options: tuple[str, ...] = Field((), description="further options of `apptainer exec` (or `docker run`)")
+    notify: Notify = Field(
+        Notify(), description="[notify] mail, command, webhook: who is told when nothing of the study runs or waits"
+    )
     sbatch: dict[OneLine, OneLine | int | bool] = Field(
         {}, description="other options of sbatch, without dashes; true for one without a value"
     )
@@ -77,9 +95,9 @@ class Profile(FrozenModel):
 
     @property
     def gpu_count(self) -> int:
-        """GPUs of an element, by whichever of Slurm's options; 1 where there may be one and nothing counts it."""
+        """GPUs of an element, by whichever of Slurm's options; a part, or an unknown number, counts as one."""
         asked = [COUNT.search(str(self.sbatch.get(key, ""))) for key in GPU_OPTIONS] + [GPUS.search(self._resources)]
-        return self.gpus or max((int(found[1]) for found in asked if found), default=1)
+        return self.gpus or max((int(found[1]) for found in asked if found), default=int(self.asks_for_gpus))
 
     @property
     def _resources(self) -> str:
@@ -136,4 +154,4 @@ def profile_help() -> str:
 
 
 def _shown(default: object) -> str:
-    return "none" if default in (None, (), {}) else str(default)
+    return str(default) if default or default == 0 else "none"

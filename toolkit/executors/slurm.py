@@ -18,7 +18,7 @@ from toolkit.executors.base import Elements
 from toolkit.executors.code import code_digest, collect, keep_code, others, why_no_snapshot, with_snapshot
 from toolkit.files import make_folder
 from toolkit.study import Study
-from toolkit.study.submission import Submission, new_submission, record_path, submissions
+from toolkit.study.submission import NONE_YET, Rises, Submission, new_submission, record_path, submissions
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ class SlurmExecutor:
     pack: int = 1
     container: Container = HOST
     pause: int | None = None
+    rises: Rises = NONE_YET
+    """What the profile's memory and time were raised by."""
 
     def submit(self, elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
         """Submit elements as one array, or several where the cluster's MaxArraySize asks for it.
@@ -94,7 +96,8 @@ class SlurmExecutor:
     def _record(self, chunk: ArrayChunk) -> Submission:
         image, gpus = self.profile.image, self.profile.asks_for_gpus
         record = new_submission(self.study, "slurm", chunk.elements, self.data, self.pack, image, gpus, self.pause)
-        return record.model_copy(update={"code": code_digest()})
+        asked = {"memory_gb": self.profile.memory_gb, "time_min": self.profile.time_min, "rises": self.rises}
+        return record.model_copy(update={"code": code_digest(), **asked})
 
     @property
     def _nodes(self) -> Path:

@@ -19,6 +19,8 @@ from toolkit.study import Study
 from toolkit.study.model import FrozenModel
 
 log = logging.getLogger(__name__)
+OPTIONS = ("image", "per_job", "pack", "on_oom", "on_timeout", "max_gpu_hours")
+"""Of a launch, beside data root and profile."""
 
 
 class LaunchMemory(FrozenModel):
@@ -30,6 +32,9 @@ class LaunchMemory(FrozenModel):
     image: str | None = None
     per_job: int | None = None
     pack: int | None = None
+    on_oom: str | None = None
+    on_timeout: str | None = None
+    max_gpu_hours: float | None = None
     profile: str | None = None
     """Absolute path of the profile's file."""
     profile_keys: dict[str, Any] = Field(default_factory=dict)
@@ -48,7 +53,7 @@ class LaunchMemory(FrozenModel):
 
     def after(self, request: LaunchRequest, profile: Profile, data: Path) -> Self:
         """What is known after a launch: what it was given, and of the rest what was known before."""
-        given = {name: value for name in ("image", "per_job", "pack") if (value := getattr(request, name)) is not None}
+        given = {name: value for name in OPTIONS if (value := getattr(request, name)) is not None}
         if request.profile is not None:
             given["profile"] = str(Path(request.profile).absolute())
             given["profile_keys"] = profile.model_dump(mode="json", exclude_defaults=True)
@@ -65,7 +70,7 @@ class LaunchMemory(FrozenModel):
 
 def recalled(request: LaunchRequest, memory: LaunchMemory) -> LaunchRequest:
     """The request with what it leaves open filled in from earlier launches; what is taken over is said."""
-    open_ = {name: getattr(memory, name) for name in ("data", "image", "per_job", "pack")}
+    open_ = {name: getattr(memory, name) for name in ("data", *OPTIONS)}
     taken = {name: value for name, value in open_.items() if getattr(request, name) is None and value is not None}
     if taken:
         log.info("as in the launch before: %s", ", ".join(f"{name} {value}" for name, value in taken.items()))

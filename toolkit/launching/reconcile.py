@@ -17,25 +17,29 @@ from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
 from toolkit.cluster.profile import Profile
 from toolkit.cluster.queue import job_ids, left_out, queue_of, read_queue, scancel, slurm_here
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.executors.base import Executor
+from toolkit.executors.base import Elements, Executor
 from toolkit.executors.debug import DebugExecutor
 from toolkit.executors.gpus import gpus
 from toolkit.executors.local import Display, LocalExecutor, default_jobs
 from toolkit.executors.slurm import SlurmExecutor
 from toolkit.files import of_another
 from toolkit.launching.cost import estimate, size_of
-from toolkit.launching.dependencies import DependencyStages, in_stages
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
 from toolkit.launching.pretrained import keep_weights
+from toolkit.launching.priorities import Budget
 from toolkit.launching.request import LaunchRequest
+from toolkit.launching.rises import RiseRules
 from toolkit.launching.selection import select
-from toolkit.launching.tasks import make_elements
+from toolkit.launching.tasks import element_size, make_elements
+from toolkit.launching.work import Work, find_work
 from toolkit.study import Study, Task, data_root, find_dataset
-from toolkit.study.declared import DeclaredTasks
+from toolkit.study.declared import DeclaredTasks, Label
 from toolkit.study.states import UNFINISHED, Queue, State, TaskState, task_states
 from toolkit.study.study import study_path
 from toolkit.study.submission import (
+    NONE_YET,
     ExecutorName,
+    Rises,
     Submission,
     end_launcher,
     launch_lock,
@@ -75,6 +79,8 @@ class Plan:
     """What published weights the tasks start from, see `keep_weights`."""
     memory: LaunchMemory
     """What the study's next launch is to know of this one."""
+    rules: RiseRules
+    budget: Budget | None
     pause: int | None = None
     """Epochs after which tasks are saved and left; None: they are trained to the end."""
 
@@ -93,12 +99,13 @@ class Plan:
     @property
     def gpus(self) -> int:
         """GPUs of an element; a worker here has one at most."""
-        return self.profile.gpu_count if self.executor == "slurm" else 1
+        return max(1, self.profile.gpu_count) if self.executor == "slurm" else 1
 
-    def backend(self, display: Display) -> Executor:
-        """The executor; ``display`` shows a local run."""
+    def backend(self, display: Display, rises: Rises = NONE_YET) -> Executor:
+        """The executor of tasks that have had these rises of memory and time; ``display`` shows a local run."""
         if self.executor == "slurm":
-            return SlurmExecutor(self.study, self.profile, self.data, self.pack, self.container, self.pause)
+            profile = self.rules.raised(self.profile, rises)
+            return SlurmExecutor(self.study, profile, self.data, self.pack, self.container, self.pause, rises)
         if self.executor == "debug":
             return DebugExecutor(self.study, self.data, self.pack, self.pause)
         image, pause = self.profile.image, self.pause
@@ -134,17 +141,32 @@ def make_plan(request: LaunchRequest) -> Plan:
         texts=texts,
         weights=weights,
         memory=memory,
+        rules=RiseRules.parse(request.on_oom, request.on_timeout, profile),
+        budget=_budget(request, profile, executor),
+    )
+
+
+def _budget(request: LaunchRequest, profile: Profile, executor: ExecutorName) -> Budget | None:
+    """Raises `UsageError` where no GPU is asked for, or none is here."""
+    if request.max_gpu_hours is None:
+        return None
+    count = profile.gpu_count if executor == "slurm" else len(gpus())
+    if not count:
+        raise UsageError("--max-gpu-hours: these tasks get no GPU (gpus or gres in the profile asks for them)")
+    pack = 1 if request.pack is None else request.pack
+    return Budget(
+        request.max_gpu_hours, profile, element_size(request.per_job, pack, count if executor == "slurm" else 1)
     )
 
 
 def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
-    stages = _stages(plan, _states(plan))
-    elements = plan.elements(stages.first) + plan.elements(stages.second)
+    work = _work(plan, _states(plan), plan.study.labels() if plan.study.room("tasks").is_dir() else {})
+    stages, elements = work.stages, plan.elements(work.stages.first) + plan.elements(work.stages.second)
     _tell_of_idle_gpus(plan, elements)
     arrays = plan.backend(no_display).describe(elements)
     waiting = {"waiting": f"{len(stages.second)} tasks, for what they start from"} if stages.second else {}
-    return {**_summary(plan, elements), **waiting, **_cost(plan, stages.first | stages.second), **arrays}
+    return {**_summary(plan, elements), **waiting, **_cost(plan, work.tasks), **arrays}
 
 
 def no_display(_study: Study, _tasks: int) -> Any:
@@ -158,12 +180,11 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     Two launchers on one study do not submit a task twice: states are read and submissions recorded under a lock.
     """
     Study.create(plan.study.path)
-    executor = plan.backend(display)
     with launch_lock(plan.study):
         known, fresh = plan.study.labels(), () if isinstance(plan.tasks, DeclaredTasks) else plan.tasks.values()
         states = _states(plan, known)
-        stages = _stages(plan, states)
-        tasks = stages.first | stages.second
+        work = _work(plan, states, known)
+        tasks = work.tasks
         plan.study.keep(plan.texts)
         if plan.weights:
             keep_weights(plan.study, list(tasks.values()), plan.weights, plan.texts)
@@ -173,7 +194,7 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
             )
         plan.memory.keep(plan.study)
         with _set_aside(plan.study, tasks):
-            submitted = _submit(plan, executor, stages)
+            submitted = _submit(plan, display, work)
     taken = sum(len(submission.tasks) for submission in submitted)
     log.info("study %s: %d tasks, %d to run", plan.study.path, len(plan.tasks), taken)
     beyond = len(tasks) - taken
@@ -181,10 +202,12 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
         log.info("%d tasks exceed submit_limit %s: a small job launches them later", beyond, _limit(plan.profile))
     try:
         for submission in submitted:
-            executor.run(submission)
+            plan.backend(display).run(submission)
     except KeyboardInterrupt:
         raise Interrupted(_progress_made(plan, tasks)) from None
-    return _outcome(plan, submitted, _states(plan) if submitted else states) | {"beyond_limit": beyond}
+    document = _outcome(plan, submitted, _states(plan) if submitted else states)
+    looks = plan.executor == "slurm" and submitted and (plan.rules or plan.profile.notify or work.beyond_budget)
+    return document | {"beyond_limit": beyond, "follows": bool(beyond or looks)}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -253,10 +276,10 @@ def _states(plan: Plan, ids: Collection[str] | None = None) -> dict[str, TaskSta
     return task_states(plan.study, queue_of(plan.study), ids) if plan.study.room("tasks").is_dir() else {}
 
 
-def _stages(plan: Plan, states: Mapping[str, TaskState]) -> DependencyStages:
+def _work(plan: Plan, states: Mapping[str, TaskState], declared: Mapping[str, Label]) -> Work:
     """The tasks to run; those whose start is still to be trained come second."""
     slurm = [s.name for s in submissions(plan.study) if s.executor == plan.executor == "slurm"]
-    return in_stages(plan.study, plan.to_run(states), states, slurm)
+    return find_work(plan.study, plan.to_run(states), states, declared, slurm, plan.rules, plan.budget)
 
 
 @contextmanager
@@ -269,30 +292,35 @@ def _set_aside(study: Study, tasks: Mapping[str, Task]) -> Iterator[None]:
     for task_id in tasks:
         if (result := study.result_path(task_id)).exists():
             moved[result] = study.room("logs") / f"{task_id}.{result.stat().st_mtime_ns}.superseded.json"
-            result.replace(moved[result])
+            shutil.move(result, moved[result])  # logs/ may lie on another file system
     try:
         yield
     except Refused:
         for result, kept in moved.items():
-            kept.replace(result)
+            shutil.move(kept, result)
         raise
     for result in moved:
         shutil.rmtree(study.checkpoint_folder(result.stem), ignore_errors=True)
 
 
-def _submit(plan: Plan, executor: Executor, stages: DependencyStages) -> list[Submission]:
+def _submit(plan: Plan, display: Display, work: Work) -> list[Submission]:
     """Hand over what the user's limit leaves room for, ``second`` to start when its starts have been trained."""
-    first, second = plan.elements(stages.first), plan.elements(stages.second)
+
+    def hand_over(elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
+        groups = work.by_rises(elements)
+        return [s for rises, group in groups for s in plan.backend(display, rises).submit(group, after)]
+
+    first, second = plan.elements(work.stages.first), plan.elements(work.stages.second)
     _tell_of_idle_gpus(plan, first + second)
     room = _room(plan.profile) if plan.executor == "slurm" and first + second else None
     if room is not None and 1 < room < len(first + second):
         room -= 1  # for the job that launches the rest
-    submitted = executor.submit(first[:room]) if first[:room] else []
+    submitted = hand_over(first[:room])
     if second := second[: room and room - len(first[:room])]:
-        after = _awaited(plan, submitted, stages.after)
+        after = _awaited(plan, submitted, work.stages.after)
         if after:
             log.info("%d tasks wait for what they start from: jobs %s", sum(map(len, second)), ", ".join(after))
-        submitted += executor.submit(second, after)
+        submitted += hand_over(second, after)
     return submitted
 
 

@@ -42,6 +42,12 @@ class LaunchRequest:
     profile: str | None = None
     """File of the cluster profile."""
     image: str | None = None
+    on_oom: str | None = None
+    """``FACTORxTIMES`` by which memory rises for what ended for want of it."""
+    on_timeout: str | None = None
+    """The same of the time limit."""
+    max_gpu_hours: float | None = None
+    """GPU hours of the whole study."""
     retry: tuple[Retry, ...] = ()
 
     @property

@@ -5,16 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from toolkit.cluster.accounting import Endings, endings
+from toolkit.cluster.accounting import Endings
 from toolkit.cluster.brake import strikes
 from toolkit.cluster.queue import queue_of
 from toolkit.errors import ToolkitError
+from toolkit.launching.endings import ending, how_ended
 from toolkit.names import unknown
 from toolkit.study import Study
 from toolkit.study.declared import Label, several_seeds
 from toolkit.study.ranges import format_names, format_ranges
 from toolkit.study.states import STATES, State, TaskState, task_states
-from toolkit.study.submission import Submission, submissions
+from toolkit.study.submission import submissions
 
 TROUBLE = ("failed", "diverged", "damaged", "lost")
 
@@ -51,7 +52,7 @@ class StudySnapshot:
             queue, warning = None, f"{error}; what was submitted counts as queued"
         labels = study.labels()
         states = task_states(study, queue, labels)
-        known = {**known, **endings(_untold(study, states, known))}
+        known = how_ended(study, states, known)
         return cls(study, labels, _told(states, known), warning, known)
 
     @property
@@ -62,6 +63,29 @@ class StudySnapshot:
     def trouble(self) -> dict[str, TaskState]:
         """Tasks that failed, diverged or got lost."""
         return {task_id: state for task_id, state in self.states.items() if state.state in TROUBLE}
+
+    def seconds_left(self) -> float | None:
+        """Until all that is not finished has run, so many at a time as run now; None: nothing runs, or nothing ended.
+
+        A running task tells it itself, another one is taken for the mean of those that ended on its dataset.
+        """
+        running = [s for s in self.states.values() if s.state == "running"]
+        seen: dict[str, list[float]] = defaultdict(list)
+        for task_id, state in self.states.items():
+            if state.seconds:
+                seen[self.tasks[task_id].column].append(state.seconds)
+        every = [seconds for of_column in seen.values() for seconds in of_column]
+        if not running or not every:
+            return None
+        means = {column: sum(seconds) / len(seconds) for column, seconds in seen.items()}
+        usual = sum(every) / len(every)
+        told = {i: s.progress.seconds_left for i, s in self.states.items() if s.state == "running" and s.progress}
+        ahead = [
+            means.get(self.tasks[i].column, usual) if (left := told.get(i)) is None else left
+            for i, state in self.states.items()
+            if state.state in ("running", "queued", "preempted", "lost", "waiting")
+        ]
+        return max(sum(ahead) / len(running), *(left or 0.0 for left in told.values()), 0.0)
 
     def by_node(self) -> dict[str, int]:
         """Tasks that failed or got lost by the node they ran on, where that is known; the worst first."""
@@ -144,25 +168,16 @@ class StudySnapshot:
             ],
             "trouble_by_node": self.by_node(),
             "stuck": self.stuck(),
+            "seconds_left": self.seconds_left(),
             "warning": self.warning or None,
         }
-
-
-def _untold(study: Study, states: Mapping[str, TaskState], known: Endings) -> list[Submission]:
-    """Slurm submissions that lost a task and of which it is not known how."""
-    lost = {s.submission for s in states.values() if s.state == "lost" and not s.held and not _ending(s, known)}
-    return [s for s in submissions(study) if s.executor == "slurm" and s.name in lost] if lost else []
 
 
 def _told(states: Mapping[str, TaskState], known: Endings) -> dict[str, TaskState]:
     """The states, with Slurm's own word in the reason of lost tasks."""
     return {
-        task_id: state._replace(reason=f"{state.reason}; Slurm: {ending}")
-        if state.state == "lost" and (ending := _ending(state, known))
+        task_id: state._replace(reason=f"{state.reason}; Slurm: {told}")
+        if state.state == "lost" and (told := ending(state, known))
         else state
         for task_id, state in states.items()
     }
-
-
-def _ending(state: TaskState, known: Endings) -> str:
-    return known.get(state.submission or "", {}).get(state.element or 0, "")

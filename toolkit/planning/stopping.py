@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from toolkit.analysis.roles import USUAL_REFERENCE
 from toolkit.analysis.table import Table, table
 from toolkit.errors import UsageError
 from toolkit.planning.goal import Goal, Standing, judge, looks, parse_goal
@@ -21,6 +20,7 @@ from toolkit.planning.halving import BIASED
 from toolkit.planning.wave import Wave
 from toolkit.stats.sequential import spearman_estimate
 from toolkit.study import Study, Task
+from toolkit.study.dataset import USUAL_REFERENCE
 from toolkit.study.model import FrozenModel
 from toolkit.study.scan import scan
 

@@ -14,8 +14,10 @@ from toolkit.cluster.queue import job_ids, queue_of
 from toolkit.errors import ToolkitError
 from toolkit.executors.local import Display
 from toolkit.launching.cost import estimate, size_of
+from toolkit.launching.notice import notify
 from toolkit.launching.reconcile import Plan, carry_out, make_plan, no_display, preview
 from toolkit.launching.request import POPULATION, LaunchRequest
+from toolkit.launching.rises import RiseRules
 from toolkit.planning.controller_job import controllers, submit_controller
 from toolkit.planning.goal import parse_goal
 from toolkit.planning.halving import best_of, halving_rule
@@ -24,6 +26,7 @@ from toolkit.planning.rest import ALL, Rest
 from toolkit.planning.stopping import stopping_rule
 from toolkit.planning.wave import Rule, Wave
 from toolkit.study import Study, find_dataset
+from toolkit.study.outcomes import outcomes
 from toolkit.study.states import UNFINISHED
 from toolkit.study.submission import launch_lock, submissions
 
@@ -101,6 +104,8 @@ def run_waves(waves: Waves, display: Display, controller: str | None = None) -> 
         if not waves.affordable(wave):
             return _document(waves, wave, failed, f"the next wave exceeds {waves.request.max_hours:g} hours")
         if wave.tasks.keys() <= study.finished() and waves.plan.wanted == UNFINISHED:
+            if controller or before >= 0:
+                notify(study, waves.plan.profile, Counter(outcome.state for outcome in outcomes(study.path).values()))
             return _document(waves, wave, failed, "" if wave.settled else "damaged results: add --retry failed")
         if waves.plan.executor == "slurm":
             return _submit_wave(waves, wave, controller)
@@ -127,14 +132,16 @@ def _submit_wave(waves: Waves, wave: Wave, controller: str | None) -> dict[str, 
     """Submit what the wave lacks, and a controller for when it has ended, unless one waits already."""
     study = waves.plan.study
     known = {submission.name for submission in controllers(study)}
-    if controller in known and _stalled(study):
+    if controller in known and _stalled(study, waves.plan.rules):
         raise ToolkitError(
             f"{STALLED} controllers saw no new result in study {study.path}: see python -m toolkit.status; the same "
             "call goes on"
         )
     document = carry_out(waves.planned(wave), no_display)
-    if waves.request.goal != ALL or document["beyond_limit"]:
+    if waves.request.goal != ALL or document["follows"]:
         _have_followed(waves, known - {controller})
+    elif controller in known:
+        notify(study, waves.plan.profile, document["states"])
     waiting = sum(task_id not in study.finished() for task_id in wave.tasks)
     return document | _document(waves, wave, 0, f"{waiting} tasks of the wave, in the queue or running")
 
@@ -155,11 +162,13 @@ def launch_rest(plan: Plan, request: LaunchRequest) -> None:
     _have_followed(Waves(plan, Rest(), WaveRequest(request, ALL)), known)
 
 
-def _stalled(study: Study) -> bool:
-    """Whether `STALLED` controllers were submitted since the newest result or decision."""
+def _stalled(study: Study, rules: RiseRules) -> bool:
+    """Whether `STALLED` controllers, and one for each rise that may follow, were submitted since the newest result or
+    decision."""
     files = [*study.room("results").glob("[!.]*.json"), *study.path.glob("rungs/[!.]*.json")]
+    allowed = STALLED + rules.on_oom.times + rules.on_timeout.times
     newest = max((path.stat().st_mtime for path in files), default=0.0)
-    return sum(newest < submission.created < time.time() for submission in controllers(study)) >= STALLED
+    return sum(newest < submission.created < time.time() for submission in controllers(study)) >= allowed
 
 
 def _document(waves: Waves, wave: Wave, failed: int, note: str) -> dict[str, Any]:

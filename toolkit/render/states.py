@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+from toolkit.launching.efficiency import Efficiency
 from toolkit.launching.snapshot import StudySnapshot
 from toolkit.render.escape import terminal
 from toolkit.study import Study
@@ -64,6 +65,8 @@ def overview(look: StudySnapshot) -> Group:
     running = _running_table(look)
     if running.row_count:
         parts.append(running)
+    if (left := look.seconds_left()) is not None:
+        parts.append(Text(f"about {duration(left)} left, at the rates seen so far"))
     parts += [Text(terminal(line), style="dim") for line in _range_lines(look)]
     parts += [
         Text(f"{count} tasks {terminal(reason)}: squeue and scontrol show job say more", style="yellow")
@@ -75,6 +78,30 @@ def overview(look: StudySnapshot) -> Group:
     if look.warning:
         parts.append(Text(f"warning: {terminal(look.warning)}", style="yellow"))
     return Group(*parts)
+
+
+def efficiency(found: Efficiency) -> Group:
+    """What was used of what was asked, by dataset; and the profile that would have done."""
+    gpu_heads = ("GPUs", "busy", "most GB", "kJ") if any(row["gpus"] for row in found.rows) else ()
+    heads = ("tasks", "cores", "busy", "GB", "most", *gpu_heads)
+    table = Table("dataset", *(Column(head, justify="right") for head in heads))
+    for row in found.rows:
+        energy = None if row["gpu_joules"] is None else row["gpu_joules"] / 1000
+        cells = [str(row["tasks"]), str(row["cpus"]), _percent(row["cpu_use"])]
+        cells += map(_amount, (row["memory_gb"], row["memory_most_gb"]))
+        gpu = [str(row["gpus"]), _percent(row["gpu_use"]), _amount(row["gpu_memory_most_gb"]), _amount(energy)]
+        table.add_row(Text(terminal(row["dataset"])), *cells, *(gpu if gpu_heads else []))
+    lines = [Text(f"{found.silent} results do not tell what they used", style="dim")] if found.silent else []
+    proposed = [Text("a profile that would have done:", style="dim"), *map(Text, found.proposal)]
+    return Group(table, *lines, *(proposed if found.proposal else []))
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
+
+
+def _amount(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}"
 
 
 def hint(look: StudySnapshot) -> Text:
@@ -216,7 +243,7 @@ class PoolDisplay:
         return [Text(f"  {net} on {data}: {epoch}  {rate} images/s  {left}") for net, data, epoch, rate, left in cells]
 
     def _line(self, task_id: str) -> Text:
-        state, reason, _ = read_outcome(self.study.result_path(task_id))
+        state, reason, *_ = read_outcome(self.study.result_path(task_id))
         task = self.tasks[task_id]
         return Text.assemble(
             (f"{state:9}", STYLES.get(state, "")),

@@ -12,6 +12,8 @@ from toolkit.errors import UsageError
 from toolkit.names import unknown
 from toolkit.study.model import FrozenModel
 
+USUAL_REFERENCE = "imagenet"
+"""Name of the dataset that others are compared with, where a study has it."""
 MANIFEST = "dataset.json"
 CLAIMS = ("classes", "class_names", "content_hash", "mean", "mean_over", "metric", "std")
 """Fields of a manifest that a result's meaning rests on: what is measured, on which classes, of which images."""

@@ -37,7 +37,12 @@ def _files(study: Study, submission: Submission, task_id: str) -> list[Path]:
     if submission.executor != "slurm":
         return sorted(logs.glob(f"{submission.name}.worker*.log"))
     elements = (i for i, element in enumerate(submission.elements) if task_id in element)
-    return [logs / f"{submission.job}_{element}_0_log.out" for element in elements]
+    return [element_log(study, submission, element) for element in elements]
+
+
+def element_log(study: Study, submission: Submission, element: int) -> Path:
+    """The log of one array element."""
+    return study.room("logs") / f"{submission.job}_{element}_0_log.out"
 
 
 def _own_lines(path: Path, task_id: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from toolkit.study.model import FrozenModel
+from toolkit.study.usage import Usage
 
 HEARTBEAT_S = 10.0
 """A running task rewrites its progress at least this often (seconds)."""
@@ -32,3 +33,5 @@ class Progress(FrozenModel):
     job: str | None = None
     """Slurm's job id with array index (``123_4``), where there is one."""
     restarts: int = 0
+    usage: Usage | None = None
+    """What was used up to now; None: an earlier version's."""

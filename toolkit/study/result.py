@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from toolkit.study.dataset import Metric
 from toolkit.study.model import FrozenModel
 from toolkit.study.task import Task
+from toolkit.study.usage import Usage
 
 Status = Literal["done", "failed", "diverged"]
 
@@ -96,6 +97,8 @@ class Result(FrozenModel):
     activations: int | None = None
     resolution: int | None = None
     timing: Timing
+    usage: Usage | None = None
+    """What was used of what was asked for; None: an earlier version's."""
     provenance: Provenance
     failure: Failure | None = None
 

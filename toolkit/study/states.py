@@ -40,6 +40,10 @@ class TaskState(NamedTuple):
     """Whether its executor will still run it: nobody else must."""
     host: str = ""
     """Where it ran, as far as it said."""
+    seconds: float = 0.0
+    """Of a finished task: what it took."""
+    gpu_s: float = 0.0
+    """GPU seconds of it."""
 
 
 NEVER = TaskState("waiting")
@@ -113,10 +117,10 @@ def _slurm_elements(submission: Submission, queue: Queue | None, now: float) -> 
 
 
 def _finished(outcome: Outcome, place: _Place | None) -> TaskState:
-    state, reason, host = outcome
+    state, reason, host, seconds, gpu_s = outcome
     if place is None:
-        return TaskState(state, reason, host=host)
-    return TaskState(state, reason, None, place.submission, place.element, False, host)
+        return TaskState(state, reason, host=host, seconds=seconds, gpu_s=gpu_s)
+    return TaskState(state, reason, None, place.submission, place.element, False, host, seconds, gpu_s)
 
 
 def _unfinished(study: Study, task_id: str, place: _Place | None, beating: bool, now: float) -> TaskState:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -22,6 +22,16 @@ from toolkit.study.study import Study
 from toolkit.study.task import TaskId
 
 ExecutorName = Literal["slurm", "local", "debug"]
+
+
+class Rises(NamedTuple):
+    """How often memory and time were raised for some tasks (``--on-oom``, ``--on-timeout``)."""
+
+    oom: int = 0
+    timeout: int = 0
+
+
+NONE_YET = Rises()
 
 
 class Submission(FrozenModel):
@@ -40,6 +50,12 @@ class Submission(FrozenModel):
     image: str | None = None
     gpus: bool = False
     """Whether its profile asked for GPUs."""
+    memory_gb: float | None = None
+    """Memory that each of its elements was given; None: the cluster's default, or no Slurm."""
+    time_min: int | None = None
+    """Their time limit."""
+    rises: Rises = NONE_YET
+    """What of that was raised for these tasks."""
     pause: int | None = None
     """Epochs after which its tasks are saved and left (a rung of ``--halving``); None: they are trained to the end."""
     code: str | None = None

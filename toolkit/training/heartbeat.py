@@ -10,6 +10,7 @@ from toolkit.cli import complain
 from toolkit.errors import ToolkitError
 from toolkit.study.progress import HEARTBEAT_S, Progress
 from toolkit.study.study import Study
+from toolkit.training.meter import Meter
 from toolkit.training.provenance import host, job, job_restarts
 
 Phase = Literal["starting", "training", "evaluating", "preempted", "paused"]
@@ -54,6 +55,8 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._complained = False
+        self.meter = Meter()
+        """Of the pack that trains; a new pack sets its own."""
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
@@ -80,7 +83,8 @@ class Heartbeat:
             return
         try:
             with self._lock:
-                progress_state.progress().write(self.study.progress_path(progress_state.task_id))
+                progress = progress_state.progress().model_copy(update={"usage": self.meter.usage()})
+                progress.write(self.study.progress_path(progress_state.task_id))
         except ToolkitError as error:
             if not self._complained:
                 complain(error)
@@ -88,5 +92,6 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._end.wait(HEARTBEAT_S / 2):
+            self.meter.sample()
             for progress_state in list(self._watched.values()):
                 self.beat(progress_state)

@@ -12,7 +12,7 @@ def find_final(study: Study, task_id: str) -> Path:
     if found := study.final_weights(task_id):
         return found
     result = study.result_path(task_id)
-    why = ": ".join(filter(None, read_outcome(result))) if result.is_file() else "not finished"
+    why = ": ".join(filter(None, read_outcome(result)[:2])) if result.is_file() else "not finished"
     raise ToolkitError(
         f"no {study.checkpoint_folder(task_id) / FINAL} "
         f"(task {task_id} is {why}): train it first, then launch with --retry failed"

@@ -8,12 +8,20 @@ import toolkit
 from toolkit.study.dataset import Manifest
 from toolkit.study.result import Failure, Provenance, Result, Status, Timing
 from toolkit.study.task import Task
+from toolkit.study.usage import Usage
 from toolkit.training.provenance import host, image_digest, job, job_restarts, revision, versions
 from toolkit.training.trainer import Trainer
 
 
 def result_of(
-    trainer: Trainer, status: Status, failure: Failure | None, *, device: str, pack: int, started: float
+    trainer: Trainer,
+    status: Status,
+    failure: Failure | None,
+    *,
+    device: str,
+    pack: int,
+    started: float,
+    usage: Usage,
 ) -> Result:
     """What ``trainer`` came to. ``started``: Unix time in seconds of this run of the task."""
     resolution = trainer.architecture.input_size(trainer.task.recipe.resolution)
@@ -31,6 +39,7 @@ def result_of(
         activations=complexity.activations if complexity else None,
         resolution=resolution,
         timing=_timing(trainer),
+        usage=usage,
         provenance=_provenance(trainer.task, device, pack, started, trainer.resumes, trainer.arithmetic),
         failure=failure,
     )

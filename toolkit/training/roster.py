@@ -114,7 +114,15 @@ class Roster:
         trial.tick()
         failure = failure_of(error) if error else None
         device = describe(self.place.device)
-        result = result_of(trial.trainer, status, failure, device=device, pack=self.declared, started=self.started)
+        result = result_of(
+            trial.trainer,
+            status,
+            failure,
+            device=device,
+            pack=self.declared,
+            started=self.started,
+            usage=self.place.heartbeat.meter.usage(),
+        )
         self._record(result)
         self._leave(trial)
         if status != "failed" and self.place.team.is_main:  # a failure may pass, and then the task goes on from here

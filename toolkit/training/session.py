@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+import torch
+
 from toolkit.anynet import Texts, architecture
 from toolkit.anynet.architectures import NO_TEXTS
 from toolkit.errors import ToolkitError
@@ -18,6 +20,7 @@ from toolkit.study.task import Task
 from toolkit.training import device
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader, Pool
+from toolkit.training.meter import Meter
 from toolkit.training.pack import Pack
 from toolkit.training.pack_context import PackContext
 from toolkit.training.process_group import Membership, ProcessGroup
@@ -92,6 +95,7 @@ class Session:
             for task in tasks:
                 self._fail(task, error, started)
             return []
+        self.heartbeat.meter = Meter(torch.cuda.device_count() if self.device.type == "cuda" else 0)
         pack = Pack(place, tasks)
         pack.run()
         self.preempted += pack.roster.preempted
