@@ -7,7 +7,7 @@ UV := $(VENV)/bin/uv
 COMPILE := $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock'
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup setup-ffcv demo demo-data test test-fast test-cluster test-long lint types mutate lock audit clean
+.PHONY: help setup setup-ffcv demo demo-data test test-fast test-cluster test-long lint types docs mutate lock audit clean
 .DEFAULT_GOAL := help
 
 help:           ## this list
@@ -31,15 +31,16 @@ setup-ffcv: setup ## FFCV beside it, compiled from its source: needs root for De
 	  containers/install-system.sh containers/apt-packages.txt && $(UV) pip install --no-deps --require-hashes \
 	  --build-constraints containers/build.lock --python $(PY) -r containers/ffcv.lock; }
 
-demo: setup     ## two small datasets, ten nets on each, a report: minutes on two cores
+demo: setup     ## two small datasets, forty small nets on each, a verdict: minutes on two cores
 	@test -f data/demo-shapes/dataset.json || $(MAKE) --no-print-directory demo-data
-	$(PY) -m toolkit.launch --array 0-7 --models torchvision/shufflenet_v2_x1_0 timm/test_efficientnet_gn \
-	  --dataset demo-textures demo-shapes --recipe quick --study demo --executor local
+	$(PY) -m toolkit.anynet sample 40 --flops 14e6 60e6 --depth 6 --out data/demo-nets.json
+	$(PY) -m toolkit.launch --population data/demo-nets.json --dataset demo-textures demo-shapes \
+	  --recipe demo --study demo --executor local
 	$(PY) -m toolkit.status demo
 	$(PY) -m toolkit.report demo --out report/demo
 
 demo-data: setup
-	$(PY) -m data_prep.synthetic
+	$(PY) -m data_prep.synthetic --classes 8 --train 768 --size 20
 
 test: setup-ffcv ## all tests but the long ones (what CI runs), fast ones first
 	containers/install-system.sh tests/apt-packages.txt
@@ -63,13 +64,18 @@ lint: setup     ## ruff, and import-linter: imports point one way
 types: setup    ## mypy, strict
 	$(VENV)/bin/mypy
 
+docs: setup     ## the docs site, into build/site; a link that leads nowhere is an error
+	@test -x $(VENV)/docs/bin/mkdocs || { $(UV) venv --quiet --python $(PY) $(VENV)/docs && \
+	  $(UV) pip install --quiet --require-hashes --python $(VENV)/docs -r containers/docs.lock; }
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --strict
+
 # mutmut has a folder of its own: its libraries are none of the project's.
 mutate: setup   ## ROOM=stats|study|planning|launching|imagefile: break its code here and there; what do its tests miss?
 	$(UV) pip install --quiet --no-deps --require-hashes --python $(PY) --target $(VENV)/mutmut -r containers/mutate.lock
 	MUTMUT=$(CURDIR)/$(VENV)/mutmut $(PY) -m tests.mutate $(ROOM) --sample $(or $(SAMPLE),80) --seed $(or $(SEED),0)
 
 lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for building, for the image
-	$(COMPILE) --extra train --extra imagenot --extra ocr --extra s3 --extra dev --overrides containers/overrides.txt pyproject.toml \
+	$(COMPILE) --extra train --extra imagenot --extra ocr --extra s3 --extra tensorboard --extra dev --overrides containers/overrides.txt pyproject.toml \
 	  -o containers/requirements.lock
 	$(COMPILE) --extra ffcv --constraints containers/requirements.lock --overrides containers/overrides.txt \
 	  pyproject.toml -o containers/ffcv.lock
@@ -79,13 +85,14 @@ lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for b
 	echo setuptools | $(COMPILE) --constraints containers/requirements.lock - -o containers/build.lock
 	echo uv | $(COMPILE) - -o containers/uv.lock
 	printf 'cyclonedx-bom\npip-audit\n' | $(COMPILE) - -o containers/tools.lock
+	printf 'mkdocs-material\nmkdocstrings[python]\n' | $(COMPILE) - -o containers/docs.lock
 	echo mutmut | $(COMPILE) --constraints containers/requirements.lock - -o containers/mutate.lock
 
 audit: setup    ## known weaknesses of what setup and the image install (asks the package index for its advisories)
 	$(UV) venv --quiet --clear --python $(PY) $(VENV)/tools
 	$(UV) pip install --quiet --require-hashes --python $(VENV)/tools -r containers/tools.lock
-	for lock in requirements ffcv image build uv tools mutate; do \
+	for lock in requirements ffcv image build uv tools docs mutate; do \
 	  $(VENV)/tools/bin/pip-audit --disable-pip --require-hashes -r containers/$$lock.lock || status=1; done; exit $${status:-0}
 
 clean:          ## remove what setup and demo made
-	rm -rf $(VENV) data/demo-* runs/demo
+	rm -rf $(VENV) data/demo-* runs/demo report/demo

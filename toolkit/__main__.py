@@ -24,6 +24,7 @@ VERBS = {
     },
     "answer": {
         "report": "rankings and correlations of a study, or of anybody's table",
+        "curves": "learning curves, as a CSV or as TensorBoard's event files",
         "plan": "how many nets a verdict needs; what stopping early saves",
     },
     "look at the machine": {

@@ -63,6 +63,14 @@ def test_an_empty_budget_ends_with_advice() -> None:
         sample(3, flops=(1e6, 2e6))
 
 
+def test_shallow_nets_are_those_of_the_same_draws_that_are_no_deeper() -> None:
+    nets = sample(20, flops=(12e6, 60e6), seed=2, depth=8)
+    assert max(net.cumulative_depth for net in nets) <= 8
+    every = [net for net in sample(600, flops=(12e6, 60e6), seed=2) if net.cumulative_depth <= 8]
+    shared = min(len(every), 20)
+    assert shared > 5 and nets[:shared] == every[:shared]
+
+
 def test_the_benchmark_times_both_samplers() -> None:
     document = measure(nets=20, repeats=2)
     assert len(document["batches_s"]) == len(document["one_by_one_s"]) == 2

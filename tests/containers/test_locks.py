@@ -60,6 +60,7 @@ def test_everything_that_setup_installs_is_hashed():
     """The installer itself and what builds source packages included."""
     assert LOCKS == [
         "build.lock",
+        "docs.lock",
         "ffcv.lock",
         "image.lock",
         "mutate.lock",

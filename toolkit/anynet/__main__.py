@@ -25,7 +25,7 @@ from toolkit.anynet.architectures import Architecture, architecture
 from toolkit.anynet.config import AnyNetConfig, Complexity
 from toolkit.anynet.frozen import Freezer
 from toolkit.anynet.population import POPULATIONS, Population, load_population
-from toolkit.anynet.sampler import BUDGET, sample
+from toolkit.anynet.sampler import BUDGET, MAX_DEPTH, sample
 from toolkit.cli import parser, positive, print_json, run, say
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import write_atomic
@@ -82,15 +82,17 @@ def _sample(argv: Sequence[str]) -> int:
         metavar=("LOW", "HIGH"),
         help="multiply-adds at 224 pixels and 1000 classes (360e6 400e6)",
     )
+    arguments.add_argument("--depth", type=positive, default=4 * MAX_DEPTH, help="most blocks of a net (%(default)s)")
     arguments.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     arguments.add_argument("--out", type=Path, required=True, metavar="FILE", help="the population, a .json file")
     given = arguments.parse_args(argv)
     if given.out.suffix != ".json":
         raise UsageError(f"--out {given.out}: a population is a .json file")
     low, high = given.flops
-    nets = sample(given.nets, (low, high), given.seed)
+    nets = sample(given.nets, (low, high), given.seed, given.depth)
+    shallow = f", at most {given.depth} blocks" if given.depth < 4 * MAX_DEPTH else ""
     document = {
-        "title": f"{given.nets} nets of AnyNetX with {low / 1e6:g} to {high / 1e6:g} MF",
+        "title": f"{given.nets} nets of AnyNetX with {low / 1e6:g} to {high / 1e6:g} MF{shallow}",
         "seed": given.seed,
         "nets": [[getattr(net, field) for field in FIELDS] for net in nets],
     }

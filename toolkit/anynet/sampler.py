@@ -17,8 +17,12 @@ Ints = NDArray[np.int64]
 Nets = tuple[Ints, Ints, Ints, Ints]  # depths, widths, bottlenecks, group widths: (4 stages, nets) each
 
 
-def sample(n: int, flops: tuple[float, float] = BUDGET, seed: int = 0) -> list[AnyNetConfig]:
+def sample(
+    n: int, flops: tuple[float, float] = BUDGET, seed: int = 0, depth: int = 4 * MAX_DEPTH
+) -> list[AnyNetConfig]:
     """``n`` different compatible nets with multiply-adds (224 px, 1000 classes) in ``flops``, both ends included.
+
+    None has more than ``depth`` blocks in all; by default that leaves none out.
 
     Draws are log-uniform as in Tuggener et al. 2022 (the AnyNetX space of pycls). The first k of n nets are those
     that ``sample(k)`` gives for the same seed. Raises `UsageError` when so few nets are within the budget that
@@ -29,12 +33,13 @@ def sample(n: int, flops: tuple[float, float] = BUDGET, seed: int = 0) -> list[A
     idle = 0
     while len(found) < n and idle < PATIENCE:
         before = len(found)
-        found.update(dict.fromkeys(map(tuple, _kept(draw(generator, BATCH), flops).tolist())))
+        found.update(dict.fromkeys(map(tuple, _kept(draw(generator, BATCH), flops, depth).tolist())))
         idle = 0 if len(found) > before else idle + 1
     if len(found) < n:
         low, high = flops
         raise UsageError(
             f"only {len(found)} of {n} nets found with {low / 1e6:g} to {high / 1e6:g} MF: widen the range"
+            + (f", or allow more than {depth} blocks" if depth < 4 * MAX_DEPTH else "")
         )
     return [_config(row) for row in list(found)[:n]]
 
@@ -58,10 +63,10 @@ def _log_uniform(generator: np.random.Generator, low: float, high: int, step: in
     return np.ceil(exact / step).astype(np.int64) * step
 
 
-def _kept(nets: Nets, flops: tuple[float, float]) -> Ints:
+def _kept(nets: Nets, flops: tuple[float, float], depth: int) -> Ints:
     """The nets within the budget as rows of 16 numbers."""
     counted = complexity(*nets, 224, 1000)[0]
-    within = np.flatnonzero((counted >= flops[0]) & (counted <= flops[1]))
+    within = np.flatnonzero((counted >= flops[0]) & (counted <= flops[1]) & (nets[0].sum(0) <= depth))
     return np.concatenate([field[:, within] for field in nets]).T
 
 

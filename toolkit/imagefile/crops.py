@@ -9,8 +9,9 @@ import numpy as np
 
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.format import JPG, Pixels
+from toolkit.imagefile.jpeg.bundled import jpeg_decoder
 from toolkit.imagefile.jpeg.headers import BASELINE, Bytes, DamagedImage, frame_header, sides
-from toolkit.imagefile.jpeg.turbo import FAST_DCT, Turbo
+from toolkit.imagefile.jpeg.turbo import FAST_DCT
 from toolkit.imagefile.reader import Beton
 
 ROWS = 16
@@ -32,7 +33,7 @@ class Decoder:
 
     def __init__(self) -> None:
         cv2.setNumThreads(0)
-        self._turbo = Turbo()
+        self._turbo = jpeg_decoder()
         self._file = np.empty(0, np.uint8)
         self._pixels = np.empty(0, np.uint8)
 

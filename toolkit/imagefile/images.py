@@ -17,8 +17,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from toolkit.imagefile.format import JPG, PAGE_SIZE, RAW, BadImage, Encoded, Pixels
 from toolkit.imagefile.grey import bits_used, range_of, to_rgb
+from toolkit.imagefile.jpeg.bundled import jpeg_decoder
 from toolkit.imagefile.jpeg.headers import DamagedImage, frame_header, has_end, image_end, sides
-from toolkit.imagefile.jpeg.turbo import DECODABLE, EXACT, Turbo
+from toolkit.imagefile.jpeg.turbo import DECODABLE, EXACT
 from toolkit.study.dataset import Encoding
 
 MAX_PIXELS = 178_956_970
@@ -39,7 +40,7 @@ class _Own(threading.local):
     """The decoder of a thread."""
 
     def __init__(self) -> None:
-        self.turbo = Turbo()
+        self.turbo = jpeg_decoder()
 
 
 _own = _Own()

@@ -8,7 +8,6 @@ import ctypes.util
 from functools import cache
 from typing import Any, NamedTuple
 
-from toolkit.errors import ToolkitError
 from toolkit.imagefile.format import Pixels
 from toolkit.imagefile.jpeg.headers import Bytes, DamagedImage, is_harmless
 
@@ -28,12 +27,12 @@ class Header(NamedTuple):
 
 
 @cache
-def _library() -> Any:
-    name = ctypes.util.find_library("turbojpeg") or "libturbojpeg.so.0"
+def library() -> Any:
+    """The system's libturbojpeg, or None where there is none."""
     try:
-        library = ctypes.CDLL(name)
-    except OSError as error:
-        raise ToolkitError(f"{name} is not there: install libturbojpeg0 (make setup does)") from error
+        library = ctypes.CDLL(ctypes.util.find_library("turbojpeg") or "libturbojpeg.so.0")
+    except OSError:
+        return None
     pointer, number, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_ulong
     library.tjInitDecompress.restype = pointer
     library.tjDestroy.argtypes = [pointer]
@@ -49,7 +48,7 @@ class Turbo:
     """A handle of the library, for one thread at a time. Every return code is looked at."""
 
     def __init__(self) -> None:
-        self._library = _library()
+        self._library: Any = library()
         self._handle = self._library.tjInitDecompress()
 
     def __del__(self) -> None:
