@@ -211,7 +211,9 @@ def _when(when: argparse._ArgumentGroup) -> None:
 def _how(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--executor", choices=get_args(ExecutorName), help="slurm where sbatch is, else local")
     how.add_argument("--jobs", type=positive, metavar="N", help="local: workers (one a GPU, else one a core)")
-    how.add_argument("--per-job", type=positive, metavar="N", help="tasks of one array element or worker (1, or K)")
+    how.add_argument(
+        "--per-job", type=positive, metavar="N", help="tasks of an array element or worker (1, or K, a GPU)"
+    )
     how.add_argument(
         "--pack", type=pack_size, metavar="K", help="tasks trained side by side on one loader (1), or auto"
     )

@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -6,7 +8,8 @@ import pytest
 
 from toolkit import bench
 from toolkit.bench import main
-from toolkit.benchmarks import _turns
+from toolkit.benchmarks import _turns, gpu
+from toolkit.benchmarks._part import Part
 from toolkit.errors import UsageError
 
 
@@ -15,8 +18,8 @@ def test_what_is_installed_without_the_tests_measures_the_machine_and_says_where
 ) -> None:
     assert {"loader", "sweep", "writer", "coverage"} <= bench.find_benchmarks().keys()
     monkeypatch.setattr(bench, "TREE", tmp_path)
-    assert list(bench.find_benchmarks()) == ["loader", "sweep"]
-    with pytest.raises(UsageError, match=r"'writer'.*known: loader, sweep.*source tree, in tests/benchmarks"):
+    assert list(bench.find_benchmarks()) == ["gpu", "loader", "sweep"]
+    with pytest.raises(UsageError, match=r"'writer'.*known: gpu, loader, sweep.*source tree, in tests/benchmarks"):
         main(["writer"])
 
 
@@ -39,6 +42,40 @@ def test_the_sweep_benchmark_measures_packs(capsys: pytest.CaptureFixture[str]) 
     whole = document["whole"]["seconds"]
     assert list(whole) == ["arithmetic", "pack", "one by one"] and whole["pack"] > whole["arithmetic"] > 0
     assert document["whole"]["cpu_s"]["pack"] > document["whole"]["cpu_s"]["arithmetic"] > 0
+
+
+WITHOUT = """
+import sys
+for name in ("polars", "submitit", "ffcv"):
+    sys.modules[name] = None
+from toolkit.bench import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_the_gpu_benchmark_runs_small_on_a_processor_and_needs_no_more_than_training_does(tmp_path: Path) -> None:
+    out = tmp_path / "it's out"
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, "gpu", "--minutes", "60", "--out", str(out)],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(bench.TREE)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    documents = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+    assert documents.keys() == gpu.SHARES.keys()
+    assert all(d["rows"] and "error" not in d and "cut" not in d for d in documents.values())
+    assert len(documents["correctness"]["rows"]) == 6 and all(row["right"] for row in documents["correctness"]["rows"])
+    assert (out / "gpu.md").read_text() in done.stdout and "| pack equals alone | yes |" in done.stdout
+
+
+def test_a_part_without_time_or_with_an_error_is_told(tmp_path: Path) -> None:
+    part = Part("steps", tmp_path, seconds=0, about={"device": "a|card"})
+    assert not part
+    part.add(net=1, right=False)
+    part.close("RuntimeError: no luck")
+    told = gpu.markdown([json.loads((tmp_path / "steps.json").read_text())])
+    assert all(text in told for text in ("over before all rows", "Broken off: RuntimeError: no luck", "| 1 | **no** |"))
 
 
 LATE = """

@@ -2,19 +2,23 @@
 
 import gc
 import os
+import socket
 import weakref
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from toolkit.cluster import checks
+from toolkit.cluster.kernels import Kernels, try_kernels
 from toolkit.errors import ToolkitError
 from toolkit.executors import gpus as gpus_module
 from toolkit.launching.reconcile import make_plan
 from toolkit.launching.request import LaunchRequest
 from toolkit.train import exit_status, train
-from toolkit.training import device
+from toolkit.training import device, kernels
 from toolkit.training.device import DeviceTransfer, promised
+from toolkit.training.kernels import try_devices
 from toolkit.training.trainer import ErrorCounter, Trainer
 
 NETS = ("anynetx-500/17", "anynetx-500/3", "anynetx-500/1")
@@ -90,6 +94,30 @@ def test_a_gpu_that_was_asked_for_and_is_not_seen_is_an_error(monkeypatch, tmp_p
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(ToolkitError, match=r"driver 470\.57\.02; torch"):
         device.choose()
+
+
+def test_a_device_that_computes_is_told_from_one_that_does_not():
+    """The meta device computes nothing, and a product on it has no values to compare."""
+    found = try_devices([torch.device("meta"), torch.device("cpu")])
+    assert len(found.right) == 1 and found.right[0].startswith("cpu (")
+    [line] = found.trouble
+    assert line.startswith(socket.gethostname()) and "meta" in line and "driver" in line and "torch 2" in line
+
+
+def test_a_wrong_product_is_trouble(monkeypatch):
+    monkeypatch.setattr(kernels, "TOLERANCE", -1.0)
+    assert "from the CPU's" in try_devices([torch.device("cpu")]).trouble[0]
+
+
+def test_what_was_promised_is_tried_in_a_process_of_its_own_and_nothing_else_is(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert try_kernels() == Kernels([], [])
+    assert "nothing was tried" in checks.gpu_finding(try_kernels()).text
+    assert not checks.gpu_finding(try_kernels(), asked=True).good
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    found = try_kernels()
+    assert "CUDA_VISIBLE_DEVICES=0" in found.trouble[0] and "driver" in found.trouble[0]
+    assert not checks.gpu_finding(found).good
 
 
 @pytest.mark.parametrize("script", ["echo no driver >&2; exit 9", "exec sleep 5"])

@@ -11,7 +11,8 @@ from typing import Any
 
 from toolkit.cluster.accounting import submit_limit
 from toolkit.cluster.container import HOST, Container, check, contain
-from toolkit.cluster.profile import Profile
+from toolkit.cluster.kernels import Kernels, try_kernels
+from toolkit.cluster.profile import GPU_OPTIONS, Profile
 from toolkit.cluster.queue import config, slurm, slurm_environment
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import MANIFEST
@@ -32,14 +33,15 @@ class Finding:
 
 
 def examine(profile: Profile, data: Path, wait_s: float) -> Iterator[Finding]:
-    """All checks, the cheap ones first; a job is tried only when everything before it is good.
+    """All checks, the cheap ones first; a job is tried only when all that it needs is good.
 
     ``wait_s``: how long the job may wait for a node, seconds; 0: no job.
     """
     findings = [*_slurm(profile), *_folders(profile, data), *_image(profile, data)]
     yield from findings
+    yield gpu_finding(try_kernels())
     if wait_s and all(finding.good for finding in findings):
-        container = contain(profile.image, [data], profile, gpu=bool(profile.gpus)) if profile.image else HOST
+        container = contain(profile.image, [data], profile, gpu=profile.asks_for_gpus) if profile.image else HOST
         yield from _job(profile, container, data, wait_s)
 
 
@@ -117,15 +119,27 @@ def _job(profile: Profile, container: Container, data: Path, wait_s: float) -> I
     if done.returncode:
         yield Finding("job", False, f"it failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}")
         return
-    yield from _seen(json.loads(done.stdout.splitlines()[-1]), data)
+    yield from _seen(json.loads(done.stdout.splitlines()[-1]), data, profile.asks_for_gpus)
 
 
-def _seen(seen: Mapping[str, Any], data: Path) -> Iterator[Finding]:
+def _seen(seen: Mapping[str, Any], data: Path, gpu_asked: bool) -> Iterator[Finding]:
     """What `toolkit.cluster.node_check` told."""
     host, count, trouble = seen["host"], len(seen["datasets"]), seen["round_trip"]
     yield Finding("job", True, f"ran on {host} with {seen['cores']} cores, GPUs: {seen['gpus'] or 'none'}")
     yield Finding("data on node", count > 0, f"{count} datasets in {data}, seen from {host}")
+    yield gpu_finding(Kernels(**seen["kernels"]), gpu_asked, "GPU on node")
     yield Finding("training", not trouble, trouble or "wrote a dataset, read it by FFCV and trained on it")
+
+
+def gpu_finding(found: Kernels, asked: bool = False, part: str = "GPU") -> Finding:
+    """``asked``: whether a GPU must be there."""
+    if found.trouble:
+        return Finding(part, False, "; ".join(found.trouble))
+    if found.right:
+        return Finding(part, True, f"a product equals the CPU's on {', '.join(found.right)}")
+    if asked:
+        return Finding(part, False, "the profile asks for a GPU, and the node shows none: see gpus, gres, constraint")
+    return Finding(part, True, "none was promised here, or no PyTorch to ask: nothing was tried")
 
 
 def _options(profile: Profile) -> list[str]:
@@ -142,5 +156,6 @@ def _options(profile: Profile) -> list[str]:
         "ntasks": 1,
         "time": 5,
         "job-name": "toolkit-doctor",
+        **{key: value for key, value in profile.sbatch.items() if key in (*GPU_OPTIONS, "gres", "tres-per-task")},
     }
     return [f"--{key}={value}" for key, value in wanted.items() if value is not None]

@@ -13,18 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.cli import run, say
+from toolkit.cluster.kernels import try_kernels
 from toolkit.study.dataset import MANIFEST
 
 READ = "import sys; from ffcv.reader import Reader; assert Reader(sys.argv[1]).num_samples == 64"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print one JSON document: host, cores, datasets, GPUs, and whether a tiny dataset can be trained on."""
+    """Print one JSON document: host, cores, datasets, GPUs and which compute, whether a tiny dataset trains a net."""
     document = {
         "host": socket.gethostname(),
         "cores": len(os.sched_getaffinity(0)),
         "datasets": sorted(path.parent.name for path in Path(argv[0]).glob(f"*/{MANIFEST}")),
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "kernels": try_kernels()._asdict(),
         "round_trip": round_trip(),
     }
     say(json.dumps(document))

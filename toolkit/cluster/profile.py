@@ -12,6 +12,10 @@ from toolkit.study.model import FrozenModel, first_problem
 from toolkit.texts import read_text
 
 GPU_OPTIONS = ("gpus", "gpus-per-task", "gpus-per-node", "gpus-per-socket")
+COUNT = re.compile(r"(?:^|:)(\d+)$")
+"""The number in a value of `GPU_OPTIONS`: ``4``, ``a100:4``."""
+GPUS = re.compile(r"gpu(?:[:/][^:=,\s]+)?[:=](\d+)(?![^,(\s])")
+"""The number in a list of generic resources: ``gpu:4``, ``gpu:a100:4``, ``gres/gpu=4``."""
 OWN_OPTIONS = (
     "array", "job-name", "signal", "requeue", "no-requeue", "output", "error", "open-mode", "dependency", "parsable",
     "wrap", "test-only", "wait", "export", "export-file", "nodes", "ntasks",
@@ -54,7 +58,7 @@ class Profile(FrozenModel):
     time_min: int = Field(240, ge=1, description="time limit of one array element, minutes")
     memory_gb: float | None = Field(None, gt=0, description="memory of one array element, GB")
     cpus: int = Field(4, ge=1, description="CPU cores of one array element: loader threads and CPU training")
-    gpus: int = Field(0, ge=0, le=16, description="GPUs of one array element")
+    gpus: int = Field(0, ge=0, le=16, description="GPUs of one array element; a process for each shares out its tasks")
     gres: OneLine | None = Field(None, description="generic resources, for sites that name GPUs so (gpu:a100:1)")
     throttle: int = Field(256, ge=1, description="array elements of one launch that run at the same time")
     submit_limit: int | None = Field(
@@ -84,18 +88,20 @@ class Profile(FrozenModel):
     )
 
     @property
-    def gpu_count(self) -> int:
-        """GPUs of an element, by whichever of Slurm's options; a part of one counts as one."""
-        options = [self.gres, *(self.sbatch.get(key) for key in (*GPU_OPTIONS, "gres", "tres-per-task"))]
-        named = [int(n) for option in options for n in re.findall(r"(?:^|[:=])(\d+)$", str(option or ""))]
-        return self.gpus or max(named, default=1) if self.asks_for_gpus else 0
-
-    @property
     def asks_for_gpus(self) -> bool:
         """Whether an element gets GPUs, by whichever of Slurm's options."""
-        named = f"{self.gres or ''} {self.sbatch.get('gres', '')} {self.sbatch.get('tres-per-task', '')}"
         counted = any(self.sbatch.get(key) for key in GPU_OPTIONS)
-        return self.gpus > 0 or counted or any(word in named for word in ("gpu", "shard", "mps"))
+        return self.gpus > 0 or counted or any(word in self._resources for word in ("gpu", "shard", "mps"))
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs of an element, by whichever of Slurm's options; a part, or an unknown number, counts as one."""
+        asked = [COUNT.search(str(self.sbatch.get(key, ""))) for key in GPU_OPTIONS] + [GPUS.search(self._resources)]
+        return self.gpus or max((int(found[1]) for found in asked if found), default=int(self.asks_for_gpus))
+
+    @property
+    def _resources(self) -> str:
+        return f"{self.gres or ''} {self.sbatch.get('gres', '')} {self.sbatch.get('tres-per-task', '')}"
 
     @model_validator(mode="after")
     def _has_no_option_twice(self) -> Self:

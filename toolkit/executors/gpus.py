@@ -14,7 +14,7 @@ CPU = "to train on the CPU, set CUDA_VISIBLE_DEVICES to nothing"
 
 
 def gpus() -> list[str]:
-    """Names that CUDA_VISIBLE_DEVICES may list: those it lists already, else every GPU of the machine.
+    """Names that CUDA_VISIBLE_DEVICES may list: those it lists already, else what Slurm gave, else all of the machine.
 
     A card that is cut up (MIG) is named by its slices. Raises `ToolkitError` when nvidia-smi is there and fails.
     """
@@ -31,7 +31,7 @@ def gpus() -> list[str]:
         raise ToolkitError(
             f"on {socket.gethostname()}: nvidia-smi -L failed with status {told.returncode} ({said}); {CPU}"
         )
-    return listed(told.stdout)
+    return granted(listed(told.stdout), os.environ.get("SLURM_JOB_GPUS"))
 
 
 def listed(listing: str) -> list[str]:
@@ -43,3 +43,12 @@ def listed(listing: str) -> list[str]:
         elif cards and (slice_ := SLICE.match(line)):
             cards[-1][1].append(slice_[1])
     return [name for number, slices in cards for name in slices or [number]]
+
+
+def granted(seen: list[str], job: str | None) -> list[str]:
+    """Those of the GPUs ``seen`` that are the job's own; ``job``: the machine's numbers for them, as Slurm lists them.
+
+    Where Slurm hides the GPUs of other jobs, what is seen is the job's, numbered anew.
+    """
+    given = job.split(",") if job else seen
+    return [name for name in seen if name in given] if len(given) < len(seen) else seen

@@ -30,7 +30,7 @@ from toolkit.launching.priorities import Budget
 from toolkit.launching.request import LaunchRequest
 from toolkit.launching.rises import RiseRules
 from toolkit.launching.selection import select
-from toolkit.launching.tasks import make_elements
+from toolkit.launching.tasks import element_size, make_elements
 from toolkit.launching.work import Work, find_work
 from toolkit.study import Study, Task, data_root, find_dataset
 from toolkit.study.declared import DeclaredTasks, Label
@@ -94,7 +94,12 @@ class Plan:
 
     def elements(self, tasks: Mapping[str, Task]) -> list[tuple[str, ...]]:
         """What one array element or worker takes at a time."""
-        return make_elements(tasks, self.per_job, self.pack)
+        return make_elements(tasks, self.per_job, self.pack, self.gpus)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of an element; a worker here has one at most."""
+        return max(1, self.profile.gpu_count) if self.executor == "slurm" else 1
 
     def backend(self, display: Display, rises: Rises = NONE_YET) -> Executor:
         """The executor of tasks that have had these rises of memory and time; ``display`` shows a local run."""
@@ -145,15 +150,20 @@ def _budget(request: LaunchRequest, profile: Profile, executor: ExecutorName) ->
     """Raises `UsageError` where no GPU is asked for, or none is here."""
     if request.max_gpu_hours is None:
         return None
-    if not (profile.gpu_count if executor == "slurm" else len(gpus())):
+    count = profile.gpu_count if executor == "slurm" else len(gpus())
+    if not count:
         raise UsageError("--max-gpu-hours: these tasks get no GPU (gpus or gres in the profile asks for them)")
-    return Budget(request.max_gpu_hours, profile, max(request.per_job or 1, request.pack or 1))
+    pack = 1 if request.pack is None else request.pack
+    return Budget(
+        request.max_gpu_hours, profile, element_size(request.per_job, pack, count if executor == "slurm" else 1)
+    )
 
 
 def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
     work = _work(plan, _states(plan), plan.study.labels() if plan.study.room("tasks").is_dir() else {})
     stages, elements = work.stages, plan.elements(work.stages.first) + plan.elements(work.stages.second)
+    _tell_of_idle_gpus(plan, elements)
     arrays = plan.backend(no_display).describe(elements)
     waiting = {"waiting": f"{len(stages.second)} tasks, for what they start from"} if stages.second else {}
     return {**_summary(plan, elements), **waiting, **_cost(plan, work.tasks), **arrays}
@@ -301,6 +311,7 @@ def _submit(plan: Plan, display: Display, work: Work) -> list[Submission]:
         return [s for rises, group in groups for s in plan.backend(display, rises).submit(group, after)]
 
     first, second = plan.elements(work.stages.first), plan.elements(work.stages.second)
+    _tell_of_idle_gpus(plan, first + second)
     room = _room(plan.profile) if plan.executor == "slurm" and first + second else None
     if room is not None and 1 < room < len(first + second):
         room -= 1  # for the job that launches the rest
@@ -311,6 +322,19 @@ def _submit(plan: Plan, display: Display, work: Work) -> list[Submission]:
             log.info("%d tasks wait for what they start from: jobs %s", sum(map(len, second)), ", ".join(after))
         submitted += hand_over(second, after)
     return submitted
+
+
+def _tell_of_idle_gpus(plan: Plan, elements: Sequence[Sequence[str]]) -> None:
+    few = [len(element) for element in elements if len(element) < plan.gpus]
+    if few:
+        log.info(
+            "note: %d of %d elements have fewer tasks (%d) than GPUs (%d), and the other GPUs nothing to do: "
+            "a larger --per-job, or fewer gpus in the profile",
+            len(few),
+            len(elements),
+            min(few),
+            plan.gpus,
+        )
 
 
 def _awaited(plan: Plan, submitted: Sequence[Submission], sources: Collection[str]) -> list[str]:

@@ -44,14 +44,21 @@ PER_JOB_WHEN_MEASURED = 8
 """Tasks of an element that sizes its packs itself: what packs can be made of (our choice)."""
 
 
-def make_elements(tasks: Mapping[str, Task], per_job: int | None = None, pack: int = 1) -> list[tuple[str, ...]]:
+def element_size(per_job: int | None, pack: int, gpus: int = 1) -> int:
+    """Tasks of an element, see `make_elements`."""
+    return max(per_job, pack) if per_job else gpus * (pack or PER_JOB_WHEN_MEASURED)
+
+
+def make_elements(
+    tasks: Mapping[str, Task], per_job: int | None = None, pack: int = 1, gpus: int = 1
+) -> list[tuple[str, ...]]:
     """Task ids by array index: at most ``max(per_job, pack)`` in an element, all of one dataset, recipe and seed.
 
     An element's tasks share one loader, so that start-up is paid once and packs can be formed. ``pack`` 0: their
-    size is measured where they run. ``per_job`` None: one pack, or `PER_JOB_WHEN_MEASURED`.
+    size is measured where they run. ``per_job`` None: one pack, or `PER_JOB_WHEN_MEASURED`, for each of its ``gpus``.
     """
     groups: dict[tuple[str, str, int], list[str]] = defaultdict(list)
     for task_id, task in tasks.items():
         groups[task.dataset_hash, task.recipe.model_dump_json(), task.seed].append(task_id)
-    size = max(per_job or 1, pack) if per_job or pack else PER_JOB_WHEN_MEASURED
+    size = element_size(per_job, pack, gpus)
     return [tuple(ids[i : i + size]) for ids in groups.values() for i in range(0, len(ids), size)]

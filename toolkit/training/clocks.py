@@ -1,31 +1,35 @@
-"""Where the seconds of a pack go: each wait for a batch and each block of work is booked to the nets that shared it."""
+"""Where the seconds of a pack go: each wait for a batch and each block of work is booked to the nets that shared it.
 
-import time
+A GPU's are its own seconds: a wait for a batch during which it still had work to do cost nothing.
+"""
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
 from toolkit.training.loader import Batch
+from toolkit.training.moments import moment
 from toolkit.training.roster import Roster
 from toolkit.training.trial import PackedTrial
 
 
 def booked_waits(batches: Iterator[Batch], roster: Roster, trials: Sequence[PackedTrial]) -> Iterator[Batch]:
     """The same batches; the wait for each is booked, that for a net's first as its start-up."""
-    began = time.perf_counter()
+    device = roster.place.device
+    began = moment(device)
     for batch in batches:
-        now = time.perf_counter()
+        now = moment(device)
         for trial in roster.still(trials):
             trial.book_wait(began, now)
         yield batch
-        began = time.perf_counter()
+        began = moment(device)
 
 
 @contextmanager
 def clocked(roster: Roster, trials: Sequence[PackedTrial], what: Literal["compute", "evaluate"]) -> Iterator[None]:
-    """Book the block's seconds to those who are left; a GPU's are those until it is next waited for."""
-    began = time.perf_counter()
+    """Book the block's seconds to those who are left."""
+    began = moment(roster.place.device)
     yield
+    ended = moment(roster.place.device)
     for trial in roster.still(trials):
-        clock = trial.trainer.clock
-        setattr(clock, what, getattr(clock, what) + time.perf_counter() - began)
+        trial.book(what, began, ended)

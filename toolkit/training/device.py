@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from toolkit.cluster.kernels import DRIVER, promised
 from toolkit.errors import ToolkitError
 from toolkit.study.dataset import Manifest
 from toolkit.training.loader import Batch
-
-DRIVER = Path("/proc/driver/nvidia/version")
-"""There when the kernel has loaded NVIDIA's driver."""
-NONE = ("", "-1", "none", "void", "NoDevFiles")
-"""Values of CUDA_VISIBLE_DEVICES that name no device."""
 
 
 def choose(rank: int = 0) -> torch.device:
@@ -29,7 +24,7 @@ def choose(rank: int = 0) -> torch.device:
     """
     if not torch.cuda.is_available():
         if promise := promised(os.environ, DRIVER.is_file()):
-            raise _no_gpu(promise)
+            raise no_gpu(promise)
         return torch.device("cpu")
     if rank >= torch.cuda.device_count():
         seen = torch.cuda.device_count()
@@ -45,17 +40,8 @@ def choose(rank: int = 0) -> torch.device:
 CPU = "to train on the CPU, set CUDA_VISIBLE_DEVICES to nothing"
 
 
-def promised(environment: Mapping[str, str], driver: bool) -> str | None:
-    """What says that this process computes on a GPU; None where nothing does, or the CPU was asked for."""
-    node = socket.gethostname()
-    if (visible := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return None if visible in NONE else f"{node} has CUDA_VISIBLE_DEVICES={visible}"
-    if granted := environment.get("SLURM_JOB_GPUS"):
-        return f"Slurm gave this job the GPUs {granted} of {node}"
-    return f"{node} has NVIDIA's driver" if driver else None
-
-
-def _driver() -> str:
+def driver() -> str:
+    """The loaded NVIDIA driver, in words."""
     if not DRIVER.is_file():
         return "no NVIDIA driver is loaded"
     found = re.search(r"\s(\d+\.[\d.]+)\s", DRIVER.read_text())
@@ -73,11 +59,17 @@ def check_gpu() -> None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         asked = f"the profile asks for a GPU, and no GPU is visible on node {socket.gethostname()}"
         advice = "leave that node out (exclude), or mend its driver (toolkit.doctor looks)"
-        raise _no_gpu(f"{asked} (CUDA_VISIBLE_DEVICES {visible!r}): {advice}")
+        raise no_gpu(f"{asked} (CUDA_VISIBLE_DEVICES {visible!r}): {advice}")
 
 
-def _no_gpu(promise: str) -> ToolkitError:
-    return ToolkitError(f"{promise}, but PyTorch sees no GPU ({_driver()}; {_wheel()}); {CPU}")
+def no_gpu(promise: str) -> ToolkitError:
+    """The error of a GPU that was promised and that PyTorch does not see; it names node, driver and wheel."""
+    return ToolkitError(f"{promise}, but PyTorch sees no GPU ({driver()}; {_wheel()}); {CPU}")
+
+
+def not_computing(device: torch.device, why: str) -> str:
+    """One line of a GPU that is seen and does not compute, with node, driver and wheel."""
+    return f"{socket.gethostname()}, {device}: {why} ({driver()}; {_wheel()})"
 
 
 def describe(device: torch.device) -> str:

@@ -82,6 +82,7 @@ class Pack:
         self._evaluate(here)
         for trial in here:
             with self.roster.isolate_failures(trial):
+                trial.settle()  # what follows looks at the counts, and waits as well
                 trial.trainer.finish_epoch(time.perf_counter() - began)
                 trial.report_epoch()
                 if trial.trainer.finished:

@@ -3,6 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass, field
+from typing import Literal
 
 from toolkit.cli import complain, say
 from toolkit.errors import ToolkitError
@@ -10,6 +11,7 @@ from toolkit.study.study import Study
 from toolkit.study.task import Task
 from toolkit.training import checkpoint
 from toolkit.training.heartbeat import ProgressState
+from toolkit.training.moments import Moment, Spans
 from toolkit.training.trainer import Trainer
 
 
@@ -23,6 +25,7 @@ class PackedTrial:
     began: float = field(default_factory=time.perf_counter)
     """When this run of the task began; moved on by `tick`."""
     _waited: bool = False
+    _spans: Spans = field(default_factory=Spans)
 
     def __post_init__(self) -> None:
         self.task = self.trainer.task
@@ -37,17 +40,26 @@ class PackedTrial:
         self.trainer.clock.total += now - self.began
         self.began = now
 
-    def book_wait(self, began: float, now: float) -> None:
+    def book_wait(self, began: Moment, now: Moment) -> None:
         """Book the wait for a batch: the first one's, from the task's beginning, is the start-up."""
-        clock = self.trainer.clock
         if self._waited:
-            clock.data_wait += now - began
+            self.book("data_wait", began, now)
         else:
-            clock.startup += now - self.began
+            self.trainer.clock.startup += time.perf_counter() - self.began
             self._waited = True
+
+    def book(self, what: Literal["data_wait", "compute", "evaluate"], began: Moment, ended: Moment) -> None:
+        """Book a block to a clock, when its seconds are known."""
+        clock = self.trainer.clock
+        self._spans.add(began, ended, lambda seconds: setattr(clock, what, getattr(clock, what) + seconds))
+
+    def settle(self) -> None:
+        """Wait until all that was asked of the device is done and booked."""
+        self._spans.settle()
 
     def save(self) -> None:
         """Write a checkpoint. Raises `ToolkitError`."""
+        self.settle()
         self.tick()
         if self.trainer.team.is_main:
             checkpoint.save(self.study, self.trainer)

@@ -1,0 +1,323 @@
+"""How fast a GPU trains the population's nets, against what, and where its time goes: parts of `toolkit.bench gpu`."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from toolkit.benchmarks._nets import Bench
+from toolkit.benchmarks._part import Part
+from toolkit.imagefile.reader import Beton
+from toolkit.study import Recipe, Task, find_dataset
+from toolkit.training import device as devices
+from toolkit.training.loader import Loader, Pool
+from toolkit.training.process_group import ProcessGroup
+from toolkit.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured, for a GPU or, to see that everything runs, for a processor."""
+
+    device: torch.device
+    pictures: Path
+    """Folder of `write_beton`."""
+    sides: tuple[int, ...]
+    """Of crops, pixels."""
+    batch: int
+    nets: tuple[int, ...]
+    """Of the population, where nets are measured one by one."""
+    packs: tuple[int, ...]
+    repeats: int
+    """Updates of a timing."""
+    product: int
+    """Side of the matrices."""
+    copied: int
+    """Bytes."""
+    workers: tuple[int, ...]
+    """Decoding threads."""
+
+    @property
+    def cuda(self) -> bool:
+        """Whether the device is a GPU."""
+        return self.device.type == "cuda"
+
+    def task(self, net: int, side: int, precision: str = "bfloat16") -> Task:
+        """A task of the population on the pictures."""
+        recipe = Recipe(batch=self.batch, epochs=10, resolution=side, lr=0.01, crop_scale=(0.08, 1.0))
+        recipe = Recipe.model_validate(recipe.model_dump() | {"precision": precision})
+        content = find_dataset("dataset", self.pictures).manifest.content_hash
+        return Task(architecture=f"anynetx-500/{net}", dataset="dataset", dataset_hash=content, recipe=recipe)
+
+    def held(self, net: int, side: int, precision: str = "bfloat16") -> tuple[Trainer, Callable[[], None]]:
+        """A net, and its update on one batch that lies on the device."""
+        manifest = find_dataset("dataset", self.pictures).manifest
+        trainer = Trainer(self.task(net, side, precision), manifest, 1_000_000, ProcessGroup(self.device))
+        images, labels = self.random_batch(side)
+        return trainer, lambda: trainer.train_batch(images, labels)
+
+    def random_batch(self, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noise (batch, 3, side, side), channels last in memory, and labels (batch,)."""
+        images = torch.randn(self.batch, 3, side, side, device=self.device)
+        labels = torch.randint(0, 8, (self.batch,), device=self.device)
+        return images.contiguous(memory_format=torch.channels_last), labels
+
+    def wait(self) -> None:
+        """To the end of the device's work."""
+        if self.cuda:
+            torch.cuda.synchronize()
+
+    def timed(self, call: Callable[[], Any], count: int = 0) -> tuple[float, float]:
+        """Seconds of a call when ``count`` follow each other, and of those the host's until the last is handed over."""
+        count = count or self.repeats
+        self.wait()
+        began = time.perf_counter()
+        for _ in range(count):
+            call()
+        handed = time.perf_counter() - began
+        self.wait()
+        return (time.perf_counter() - began) / count, handed / count
+
+
+def ceilings(part: Part, scale: Scale) -> None:
+    """What the device, and whoever launches its kernels, can do at best."""
+    a = torch.empty(scale.copied, dtype=torch.uint8, device=scale.device)
+    b = torch.empty_like(a)
+    m = scale.product
+    x, y = (torch.randn(m, m, device=scale.device, dtype=torch.bfloat16) for _ in range(2))
+    one = torch.zeros(1, device=scale.device)
+    calls: list[tuple[str, Callable[[], Any], float, str]] = [
+        ("memory, read and written", lambda: b.copy_(a), 2 * scale.copied / 1e9, "GB/s"),
+        ("bfloat16 product", lambda: x @ y, 2 * m**3 / 1e12, "TFLOP/s"),
+        ("smallest kernels in a row", lambda: one.add_(1), 1e-6, "million/s"),
+    ]
+    for what, call, work, unit in calls:
+        call()
+        each, _ = scale.timed(call, 10 * scale.repeats)
+        part.add(what=what, value=work / each, unit=unit)
+
+
+def steps(part: Part, scale: Scale) -> None:
+    """One net at a time on a batch in memory."""
+    for side in scale.sides:
+        for precision in ("bfloat16", "float32"):
+            for net in scale.nets:
+                if not part:
+                    return
+                part.add(net=net, side=side, **_step(scale, net, side, precision))
+
+
+def _step(scale: Scale, net: int, side: int, precision: str) -> dict[str, Any]:
+    if scale.cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    trainer, step = scale.held(net, side, precision)
+    first, _ = scale.timed(step, 1)
+    each, host = scale.timed(step)
+    peak = torch.cuda.max_memory_allocated() / 2**30 if scale.cuda else 0.0
+    rates = {"step_ms": each * 1e3, "host_ms": host * 1e3, "images_s": scale.batch / each, "peak_gib": peak}
+    return {"arithmetic": trainer.arithmetic, "first_s": first, **rates}
+
+
+def graphs(part: Part, scale: Scale) -> None:
+    """The same update eagerly, and recorded once as a CUDA graph; one net a graph, one graph at a time."""
+    if not scale.cuda:
+        part.add(skipped="CUDA graphs are a GPU's alone")
+        return
+    for side in reversed(scale.sides):
+        for net in scale.nets:
+            if part:
+                part.add(net=net, side=side, **_graph(scale, net, side))
+
+
+def _graph(scale: Scale, net: int, side: int) -> dict[str, Any]:
+    trainer, _ = scale.held(net, side)
+    images, labels = scale.random_batch(side)
+    optimizer = torch.optim.SGD(trainer.net.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+    step = _plain_step(trainer.net, optimizer, images, labels, autocast=True)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    eager, _ = scale.timed(step)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        step()
+    replayed, _ = scale.timed(graph.replay)
+    return {"eager_ms": eager * 1e3, "graph_ms": replayed * 1e3, "gain": eager / replayed}
+
+
+def _plain_step(
+    net: Any, optimizer: Any, images: torch.Tensor, labels: torch.Tensor, autocast: bool
+) -> Callable[[], None]:
+    net.train()
+
+    def step() -> None:
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=autocast, cache_enabled=False):
+            loss = cross_entropy(net(images).float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def packs(part: Part, scale: Scale) -> None:
+    """K nets on the toolkit's loader: arithmetic alone, a pack, one by one; images a second, counted once a net."""
+    dataset = find_dataset("dataset", scale.pictures)
+    for k in scale.packs:
+        for side in scale.sides:
+            if part:
+                bench = Bench(dataset, [scale.task(net, side) for net in range(k)], scale.workers[-1])
+                ways = bench.rates(max(scale.repeats // 2, 1), 2 if scale.cuda else 1, None)
+                bench.loader.pool.close()
+                part.add(k=k, side=side, **{name: way["rate"] for name, way in ways.items()})
+
+
+def peer(part: Part, scale: Scale) -> None:
+    """Plain PyTorch as a good engineer writes it: torchvision's DataLoader, pinned memory, autocast, channels last."""
+    for side in scale.sides:
+        batches = _torchvision_batches(scale, side)
+        for net in scale.nets[:2]:
+            if part:
+                part.add(net=net, side=side, images_s=_peer_rate(scale, net, side, batches))
+        batches.close()
+
+
+def _peer_rate(scale: Scale, net: int, side: int, batches: Iterator[Any]) -> float:
+    model = scale.held(net, side)[0].architecture.build(8, side)
+    model = model.to(scale.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-5)
+
+    def step() -> None:
+        images, labels = next(batches)
+        images = images.to(scale.device, non_blocking=True, memory_format=torch.channels_last)
+        labels = labels.to(scale.device, non_blocking=True)
+        _plain_step(model, optimizer, images, labels, autocast=scale.cuda)()
+
+    scale.timed(step, 8 if scale.cuda else 1)  # the workers' queues are empty at first
+    return scale.batch / scale.timed(step, 3 * scale.repeats)[0]
+
+
+def _torchvision_batches(scale: Scale, side: int) -> Any:
+    from torchvision import datasets, transforms
+
+    chain = [transforms.RandomResizedCrop(side), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+    chain.append(transforms.Normalize((0.5,) * 3, (0.25,) * 3))
+    files = datasets.ImageFolder(scale.pictures / "tree", transforms.Compose(chain))
+    kept = {"persistent_workers": True, "prefetch_factor": 4} if scale.cuda else {}
+    loader = torch.utils.data.DataLoader(
+        files,
+        scale.batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=scale.workers[-1] if scale.cuda else 0,
+        pin_memory=scale.cuda,
+        **kept,
+    )
+    while True:
+        yield from loader
+
+
+def threads(part: Part, scale: Scale) -> None:
+    """What decoding threads take from the thread that launches kernels by Python's lock: alone, then beside them."""
+    side = scale.sides[0]
+    _, step = scale.held(scale.nets[0], side)
+    scale.timed(step, 2)
+    alone, _ = scale.timed(step)
+    for workers in scale.workers:
+        if part:
+            quiet, busy, beside = _beside_decoding(scale, side, workers, step)
+            rows = {"step_ms": alone * 1e3, "step_beside_ms": beside * 1e3, "slower": beside / alone}
+            part.add(workers=workers, side=side, **rows, loader_alone=quiet, loader_beside=busy)
+
+
+def _beside_decoding(scale: Scale, side: int, workers: int, step: Callable[[], None]) -> tuple[float, float, float]:
+    """The loader's images a second alone and beside the updates, and the seconds of an update."""
+    stop, count, pool = threading.Event(), [0], Pool(workers)
+    loader = Loader(Beton.open(scale.pictures / "dataset" / "train.beton"), pool)
+    recipe = scale.task(0, side).recipe
+
+    def load() -> None:
+        epoch = 0
+        while not stop.is_set():
+            for batch in loader.train(recipe, 0, epoch, side):
+                count[0] += len(batch.images)
+                if stop.is_set():
+                    break
+            epoch += 1
+
+    def loaded_while(work: Callable[[], Any]) -> float:
+        before, began = count[0], time.perf_counter()
+        work()
+        return (count[0] - before) / (time.perf_counter() - began)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        quiet = loaded_while(lambda: stop.wait(1.5 if scale.cuda else 0.1))
+        timing: list[float] = []
+        busy = loaded_while(lambda: timing.append(scale.timed(step, 2 * scale.repeats)[0]))
+    finally:
+        stop.set()
+        thread.join()
+        pool.close()
+    return quiet, busy, timing[0]
+
+
+KINDS = {
+    "batch norm": ("batch_norm", "batchnorm", "bn_fw", "bn_bw"),
+    "convolution": ("conv", "cudnn", "gemm", "xmma", "cutlass", "dgrad", "wgrad", "fprop", "implicit", "mkldnn"),
+    "optimizer": ("multi_tensor", "foreach", "sgd"),
+    "copies and casts": ("memcpy", "memset", "copy", "fill"),
+    "element by element": ("elementwise", "clamp", "add", "relu", "threshold", "mul"),
+}
+"""Kinds of kernels by a part of their names; the first kind that fits counts."""
+
+
+def kind_of(kernel: str) -> str:
+    """The kind of a kernel, by its name."""
+    name = kernel.lower()
+    return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), "other")
+
+
+def profile(part: Part, scale: Scale) -> None:
+    """Where a step's time goes: kernels by kind, and how many there are."""
+    for side in scale.sides:
+        for net in scale.nets[:2]:
+            if part:
+                part.add(net=net, side=side, **_profiled(scale, net, side))
+
+
+def _profiled(scale: Scale, net: int, side: int) -> dict[str, Any]:
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiler
+
+    _, step = scale.held(net, side)
+    scale.timed(step, 2)
+    with profiler(activities=[ProfilerActivity.CUDA if scale.cuda else ProfilerActivity.CPU]) as traced:
+        each, _ = scale.timed(step, 1)
+    name = "self_device_time_total" if scale.cuda else "self_cpu_time_total"
+    kinds: dict[str, float] = {}
+    kernels = 0
+    for event in traced.key_averages():
+        if spent := getattr(event, name):
+            kinds[kind_of(event.key)] = kinds.get(kind_of(event.key), 0.0) + spent / 1e3
+            kernels += event.count
+    return {"step_ms": each * 1e3, "busy_ms": sum(kinds.values()), "kernels": kernels, **kinds}
+
+
+def about(device: torch.device, workers: int) -> dict[str, Any]:
+    """What was measured on."""
+    versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    return {"device": devices.describe(device), "driver": devices.driver(), **versions, "cores": workers}
+
+
+RATES = {each.__name__: each for each in (ceilings, steps, graphs, packs, peer, threads, profile)}
+"""The parts in the order of their worth, by name."""
