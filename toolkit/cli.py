@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn, TextIO, TypeVar
 
-import orjson
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.visible import visible, visible_json, visible_lines
@@ -75,6 +74,8 @@ def complain(message: object) -> None:
 
 def print_json(document: Any) -> None:
     """Print the one JSON document of a ``--json`` call on stdout (NaN and infinity become null)."""
+    import orjson  # here: `toolkit.cluster.versions` runs in images that may lack it, to say so
+
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     sys.stdout.write(visible_json(orjson.dumps(document, default=str, option=options).decode()) + "\n")
 
