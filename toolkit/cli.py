@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn, TextIO, TypeVar
 
-
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.visible import visible, visible_json, visible_lines
 
