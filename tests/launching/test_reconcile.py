@@ -22,7 +22,15 @@ from toolkit.launching.reconcile import RETRIES, Plan, cancel, carry_out, make_p
 from toolkit.launching.request import LaunchRequest
 from toolkit.study import Progress, Study, find_dataset
 from toolkit.study.states import STATES, UNFINISHED, State, TaskState
-from toolkit.study.submission import Submission, new_submission, process_began, record_path, submissions
+from toolkit.study.submission import (
+    NONE_YET,
+    Rises,
+    Submission,
+    new_submission,
+    process_began,
+    record_path,
+    submissions,
+)
 
 
 @pytest.fixture
@@ -170,7 +178,7 @@ class Told(Plan):
     calls: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     """Elements and awaited jobs of each submission."""
 
-    def backend(self, display: Display) -> Executor:
+    def backend(self, display: Display, rises: Rises = NONE_YET) -> Executor:
         return _Tells(self)
 
 
