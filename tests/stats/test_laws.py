@@ -36,7 +36,7 @@ from toolkit.stats.ranking import (
     top_overlap,
 )
 from toolkit.stats.reliability import bootstrap_reliability, noiseless_spearman, reliability, spearman_ceiling
-from toolkit.stats.resampling import NO_INTERVAL, Draws, blocks, percentile_interval
+from toolkit.stats.resampling import NO_INTERVAL, Draws, blocks, percentile_interval, spread_interval
 from toolkit.stats.scales import logit, probit, pull_in
 from toolkit.stats.sequential import Estimate, interval_at, spearman_estimate, spent
 from toolkit.stats.top import rank_biased_overlap, regret_of_best
@@ -139,10 +139,11 @@ def test_exact_intervals_end_where_the_tails_are_equal(images, data):
 
 
 @pytest.mark.parametrize(("statistic", "n"), [("spearman", 20), ("kendall", 10), ("pearson", 100)])
-def test_percentiles_begin_where_they_hold(statistic, n):
+def test_resamples_decide_from_where_they_hold(statistic, n):
     samples = RNG.uniform(0.2, 0.6, 200)
+    by_resamples = spread_interval(0.4, samples, n) if statistic == "pearson" else percentile_interval(samples)
     assert BOOTSTRAP_FROM[statistic] == n
-    assert correlation_interval(statistic, 0.4, samples, n, ONES) == percentile_interval(samples)
+    assert correlation_interval(statistic, 0.4, samples, n, ONES) == by_resamples
     below = correlation_interval(statistic, 0.4, samples, n - 1, ONES)
     assert is_none(below) if statistic == "kendall" else below == fisher_interval(statistic, 0.4, n - 1)
     assert correlation_interval(statistic, 1.0, samples, n, ONES) == pytest.approx(
