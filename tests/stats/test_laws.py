@@ -23,6 +23,7 @@ from toolkit.stats.intervals import (
     interval_from,
     p_of,
     share_interval,
+    spread_interval,
 )
 from toolkit.stats.ranking import (
     Noise,
@@ -36,7 +37,7 @@ from toolkit.stats.ranking import (
     top_overlap,
 )
 from toolkit.stats.reliability import bootstrap_reliability, noiseless_spearman, reliability, spearman_ceiling
-from toolkit.stats.resampling import NO_INTERVAL, Draws, blocks, percentile_interval, spread_interval
+from toolkit.stats.resampling import NO_INTERVAL, Draws, blocks, percentile_interval
 from toolkit.stats.scales import logit, probit, pull_in
 from toolkit.stats.sequential import Estimate, interval_at, spearman_estimate, spent
 from toolkit.stats.top import rank_biased_overlap, regret_of_best
