@@ -42,9 +42,10 @@ demo: setup     ## two small datasets, forty small nets on each, a verdict: minu
 demo-data: setup
 	$(PY) -m data_prep.synthetic --classes 8 --train 768 --size 20
 
+# Three workers on two cores: tests of a cluster mostly wait.
 test: setup-ffcv ## all tests but the long ones (what CI runs), fast ones first
 	containers/install-system.sh tests/apt-packages.txt
-	$(PY) -m pytest -m "not long" -n 2 --dist loadgroup --no-loadscope-reorder --durations 40
+	$(PY) -m pytest -m "not long" -n 3 --dist loadgroup --no-loadscope-reorder --durations 40
 
 test-fast: setup ## the tests that need neither Slurm nor a container
 	$(PY) -m pytest -m "not long and not cluster" -x -q -n 2 --dist loadgroup --no-loadscope-reorder

@@ -21,14 +21,14 @@ SLOW_ROOMS = ("training", "containers", "imagenot", "executors", "security")
 """Folders whose tests run last, in this order: a slip in a noun need not wait for a cluster."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups: else every test is a group of its own
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast folders first. With several workers (`-n`) a file stays with one, and so do all tests of the one cluster."""
+    """Fast folders first. With several workers (`-n`) a file stays with one: each has a cluster of its own."""
+    tests = Path(__file__).parent
     rank = {room: number for number, room in enumerate(SLOW_ROOMS)}
-    items.sort(key=lambda item: rank.get(item.path.relative_to(Path(__file__).parent).parts[0], -1))
+    items.sort(key=lambda item: rank.get(item.path.relative_to(tests).parts[0], -1))
     for item in items:
-        group = "cluster" if item.get_closest_marker("cluster") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(tests))))
 
 
 def real_part(missing: str, remedy: str = "containers/install-system.sh tests/apt-packages.txt") -> NoReturn:
