@@ -117,10 +117,10 @@ def test_hf_is_read_with_the_environments_token_which_stays_there(tmp_path: Path
     assert main(["classes", str(place)]) == 0
     said = ""
     for token, status in (("hf_another", 2), (TOKEN, 0)):
-        environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": token}
+        hub = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": token, "HF_HUB_OFFLINE": "0"}
         done = subprocess.run(
             command("match", place, "--source", "hf://datasets/lab/laion"),
-            env=environment, capture_output=True, text=True,
+            env=os.environ | hub, capture_output=True, text=True,
         )  # fmt: skip
         said += done.stdout + done.stderr
         assert done.returncode == status and "Traceback" not in done.stderr, done.stderr

@@ -26,6 +26,7 @@ STILL = ["epochs=1", "batch=16", "lr=1e-12", "resolution=32"]
 def caches(tmp_path, monkeypatch):
     """The libraries' caches, with weights that were drawn here; returns them by net."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the verb sets it for its process, which here is the tests'
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))  # read at its import
