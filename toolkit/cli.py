@@ -8,13 +8,16 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.visible import visible, visible_json, visible_lines
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Main = Callable[[Sequence[str]], int]
-Request = TypeVar("Request")
+Request = TypeVar("Request", bound="DataclassInstance")
 
 
 def run(main: Main) -> NoReturn:
@@ -149,6 +152,6 @@ def filled(request: type[Request], given: argparse.Namespace) -> Request:
 
     A field that the command has no option for keeps its default.
     """
-    names = [field.name for field in fields(request) if field.name in given]  # type: ignore[arg-type]
+    names = [field.name for field in fields(request) if field.name in given]
     options = {name: getattr(given, name) for name in names}
     return request(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})

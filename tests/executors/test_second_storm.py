@@ -19,6 +19,7 @@ import orjson
 import pytest
 
 from slurm.cluster import Cluster
+from tests.conftest import real_part
 from tests.executors.conftest import errors, launch, start, verb, wait_for
 from tests.executors.test_faults import Storm, completions, environment_of
 from tests.executors.test_queue import as_nobody
@@ -230,7 +231,7 @@ def full(folder: Path) -> Iterator[None]:
 def shared(tmp_path: Path, data: Path) -> Iterator[Path]:
     """A group's folder that two users can write, results and logs on small disks of their own."""
     if os.geteuid():
-        pytest.skip("mounts need root")
+        real_part("a disk of its own for a folder (mount)", "run as root")
     folder = Path(tempfile.mkdtemp(prefix="second-storm-"))
     shutil.copytree(data, folder / "data")
     study = folder / 'it\'s "rougher"'

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from sys import stderr
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -85,11 +86,8 @@ def interposed(update: Update) -> Iterator[None]:
     def train_batch(trainer: Trainer, images: torch.Tensor, labels: torch.Tensor) -> None:
         update(lambda: original(trainer, images, labels), trainer)
 
-    setattr(Trainer, "train_batch", train_batch)  # noqa: B010 - mypy refuses an assignment
-    try:
+    with patch.object(Trainer, "train_batch", train_batch):
         yield
-    finally:
-        setattr(Trainer, "train_batch", original)  # noqa: B010
 
 
 def pack_equals_alone(place: Place) -> tuple[bool, str]:

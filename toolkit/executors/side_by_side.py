@@ -1,16 +1,12 @@
 """Several GPUs in one array element: a process for each, with one GPU and every n-th of the element's tasks."""
 
 import os
-import signal
 import subprocess
-import time
 from collections.abc import Collection, Sequence
 
 from toolkit.cluster.brake import SOME_FAILED
+from toolkit.training.processes import join
 from toolkit.training.stop import StopFlag
-
-LOOK_S = 0.1
-"""Seconds between looks at the processes: none of them tells when it ends, and the flag may be up at any time."""
 
 
 def run_side_by_side(command: Sequence[str], devices: Sequence[str], stop: StopFlag) -> int:
@@ -18,31 +14,12 @@ def run_side_by_side(command: Sequence[str], devices: Sequence[str], stop: StopF
 
     A request to stop is handed on. A process that breaks does not end the others: their tasks are their own.
     """
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for i, name in enumerate(devices):
-            own = {**os.environ, "CUDA_VISIBLE_DEVICES": name}
-            processes.append(subprocess.Popen([*command, str(i), str(len(devices))], env=own))
-        return joined(_wait(processes, stop))
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
 
+    def start(i: int, name: str) -> "subprocess.Popen[bytes]":
+        own = {**os.environ, "CUDA_VISIBLE_DEVICES": name}
+        return subprocess.Popen([*command, str(i), str(len(devices))], env=own)
 
-def _wait(processes: Sequence["subprocess.Popen[bytes]"], stop: StopFlag) -> set[int]:
-    """Exit statuses, once all have ended. One that was asked to stop before it could listen has saved all it had."""
-    asked = False
-    while True:
-        statuses = [process.poll() for process in processes]
-        ended = {status for status in statuses if status is not None}
-        if None not in statuses:
-            return {os.EX_TEMPFAIL if asked and status == -signal.SIGTERM else status for status in ended}
-        if stop and not asked:
-            asked = True
-            for process in processes:
-                process.send_signal(signal.SIGTERM)
-        time.sleep(LOOK_S)
+    return joined(join((start(i, name) for i, name in enumerate(devices)), stop))
 
 
 def joined(statuses: Collection[int]) -> int:

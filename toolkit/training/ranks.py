@@ -8,8 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +15,11 @@ from pydantic import BaseModel
 
 from toolkit.errors import ToolkitError
 from toolkit.study.study import Study
+from toolkit.training.processes import join
 from toolkit.training.stop import StopFlag
 from toolkit.training.threads import allocation
 
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
-LOOK_S = 0.1
-"""Seconds between looks at the ranks: none of them tells when it ends, and the flag may be up at any time."""
 
 
 class Order(BaseModel, frozen=True):
@@ -69,30 +66,9 @@ def _run_ranks(order: Order, stop: StopFlag) -> set[int]:
     """Exit statuses of the ranks that ended by themselves."""
     with tempfile.TemporaryDirectory(prefix="ranks-") as folder:  # mode 0700
         orders = [order.model_copy(update={"rank": rank, "folder": Path(folder)}) for rank in range(order.size)]
-        ranks = [_start(one) for one in orders]
-        try:
-            return _watch(ranks, stop)
-        finally:
-            for rank in ranks:
-                rank.kill()
-                rank.communicate()
+        return join(map(_start, orders), stop, together=True)
 
 
 def _start(order: Order) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "toolkit.training.rank", order.model_dump_json()]
     return subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **LOOPBACK})
-
-
-def _watch(ranks: Sequence["subprocess.Popen[bytes]"], stop: StopFlag) -> set[int]:
-    """Wait for all; hand on a request to stop; as soon as one breaks, kill the rest, which may be in a collective."""
-    asked = False
-    while True:
-        statuses = [rank.poll() for rank in ranks]
-        ended = {status for status in statuses if status is not None}
-        if ended - {0, os.EX_TEMPFAIL} or None not in statuses:
-            return ended
-        if stop and not asked:
-            asked = True
-            for rank in ranks:
-                rank.terminate()
-        time.sleep(LOOK_S)
