@@ -6,12 +6,14 @@ under other names. What a column is called says what it is taken for; an unknown
 
 import csv
 import io
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from data_prep.imagenot import options
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import open_regular
 
 if TYPE_CHECKING:
     import polars as pl
@@ -77,6 +79,7 @@ def find_sources(patterns: Iterable[str]) -> list[str]:
 
 def _find(pattern: str) -> list[str]:
     from fsspec.core import url_to_fs
+    from fsspec.implementations.local import LocalFileSystem
 
     scheme, mark, rest = pattern.partition("://")
     if mark and scheme in ("hf", "s3") and "@" in rest.partition("/")[0]:
@@ -85,6 +88,8 @@ def _find(pattern: str) -> list[str]:
         system, path = url_to_fs(pattern)
         found = _glob(system, path)
         system.info(found[0])  # says why there is nothing, where `exists` would say so alone
+        for name in found if isinstance(system, LocalFileSystem) else ():
+            os.close(open_regular(name))  # a pipe would be waited for
         return [str(system.unstrip_protocol(name)) for name in found]
     except (FileNotFoundError, IndexError) as error:
         kinds = ", ".join(TABLES)

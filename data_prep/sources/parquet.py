@@ -12,6 +12,7 @@ the file's description. A worker holds one row group of images in memory at a ti
 """
 
 import json
+import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
 from data_prep.storage.samples import Sample, Samples, check_bytes
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.files import open_regular
 from toolkit.imagefile.format import BadImage
 
 SOURCE = Source(name="the folder's", title="", origin="")
@@ -213,6 +215,6 @@ def _open(path: Path) -> Any:
     from pyarrow import parquet
 
     try:
-        return parquet.ParquetFile(path)
+        return parquet.ParquetFile(os.fdopen(open_regular(path), "rb"))  # by its name Arrow would wait for a pipe
     except (pa.ArrowException, OSError) as error:
         raise ToolkitError(f"{path} is no whole parquet file ({error}); fetch it again") from error

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import polars as pl
@@ -132,6 +133,12 @@ def test_remote_sources_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch,
         with pytest.raises(UsageError, match="credentials come from the environment alone") as caught:
             find_sources([url])
         assert "secret" not in str(caught.value)
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match=r"cannot be looked up .*it is no regular file"):
+        find_sources([str(tmp_path)])
 
 
 def test_the_columns_that_were_gone_by_are_kept(tmp_path: Path) -> None:

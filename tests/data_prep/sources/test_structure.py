@@ -1,11 +1,13 @@
 """Folders whose structure nobody meant: names, columns, members and encodings, each a dataset or one line."""
 
+import contextlib
 import importlib
 import json
 import os
 import shutil
 import tarfile
 import tempfile
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -163,6 +165,39 @@ def test_any_structure_ends_in_a_dataset_or_one_line(layout, data):
         else:
             [made] = Path(folder, "data").iterdir()
             assert verify(made, workers=1) == []
+
+
+def test_no_source_waits_for_a_pipe(layout, tmp_path):
+    """One in the place of the first file of each ending: a line or a dataset, and no reader that waits for a writer."""
+    main, arguments, original = layout
+    firsts = {path.suffix: path for path in sorted(original.rglob("*"), reverse=True) if path.is_file()}
+    for number, path in enumerate(firsts.values()):
+        root = tmp_path / str(number)
+        shutil.copytree(original, root)
+        (place := root / path.relative_to(original)).unlink()
+        os.mkfifo(place)
+        with writer_after(20, place) as waited, contextlib.suppress(ToolkitError):
+            main([str(root), "--data", str(tmp_path / f"{number} data"), "--workers", "1", *arguments])
+        assert not waited, path.name
+
+
+@contextlib.contextmanager
+def writer_after(seconds, pipe):
+    """Ends, late, the wait of whoever opened the pipe; yields a list that then is not empty."""
+    waited = []
+
+    def write():
+        with contextlib.suppress(OSError):  # nobody reads
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+            waited.append(True)
+
+    timer = threading.Timer(seconds, write)
+    timer.start()
+    try:
+        yield waited
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def test_a_tree_deeper_than_python_recurses_is_read_or_refused(tmp_path):
