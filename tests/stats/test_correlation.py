@@ -13,7 +13,7 @@ from toolkit.stats.correlation import (
     correlations,
     holm,
     midranks,
-    p_value,
+    p_values,
     sparse_kendall,
 )
 from toolkit.stats.resampling import Draws, blocks, percentile_interval
@@ -58,22 +58,24 @@ def test_resamples_equal_scipy_on_the_drawn_rows(statistic, levels):
 @pytest.mark.parametrize("statistic", SCIPY)
 @pytest.mark.parametrize("levels", [None, 6])
 def test_p_of_many_rows_equals_scipys(statistic, levels):
-    x, y, _ = sample(11, 90, levels).T
-    y = y - 0.8 * x
-    estimate, expected = SCIPY[statistic](x, y)
-    assert p_value(statistic, x, y, estimate) == pytest.approx(expected, rel=1e-6)
+    values = sample(11, 90, levels)
+    values[:, 1] -= 0.8 * values[:, 0]
+    estimates, expected = np.array([SCIPY[statistic](values[:, i], values[:, j]) for i, j in PAIRS]).T
+    np.testing.assert_allclose(p_values(statistic, values, PAIRS, estimates), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("statistic", SCIPY)
 def test_p_of_few_rows_is_a_permutation_p(statistic):
-    x, y, _ = sample(2, 6, None).T
-    estimate = SCIPY[statistic](x, y)[0]
-    of_all_orders = scipy_stats.permutation_test(
-        (x,), lambda x: SCIPY[statistic](x, y)[0], permutation_type="pairings"
-    ).null_distribution
-    assert len(of_all_orders) == 720
-    exact = np.mean(np.abs(of_all_orders) >= abs(estimate) - 1e-9)
-    assert p_value(statistic, x, y, estimate) == pytest.approx(exact, abs=0.02)
+    values = sample(2, 6, 4)
+    estimates = np.array([SCIPY[statistic](values[:, i], values[:, j])[0] for i, j in PAIRS])
+    exact = []
+    for (i, j), estimate in zip(PAIRS, estimates, strict=True):
+        of_all_orders = scipy_stats.permutation_test(
+            (values[:, i],), lambda x, j=j: SCIPY[statistic](x, values[:, j])[0], permutation_type="pairings"
+        ).null_distribution
+        assert len(of_all_orders) == 720
+        exact.append(np.mean(np.abs(of_all_orders) >= abs(estimate) - 1e-9))
+    np.testing.assert_allclose(p_values(statistic, values, PAIRS, estimates), exact, atol=0.02)
 
 
 finite = st.floats(-1e3, 1e3, width=32)

@@ -47,6 +47,7 @@ def _correlate(
     pairs = np.array([(0, i + 1) for i in range(len(columns))])
     found = correlations(values, pairs)
     samples = {name: bootstrap(values, pairs, drawn) for name, bootstrap in BOOTSTRAPS.items()}
+    p = p_of("spearman", values, pairs, found.spearman, samples["spearman"], drawn)
     rows = []
     for i, column in enumerate(columns):
         row: dict[str, Any] = {"dataset": dataset, "column": column, "n": len(values)}
@@ -54,8 +55,7 @@ def _correlate(
             estimate = getattr(found, name)[i]
             low, high = correlation_interval(name, estimate, samples[name][i], len(values), drawn)
             row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
-        x, y = values[:, 0], values[:, i + 1]
-        row["p"] = p_of("spearman", x, y, found.spearman[i], samples["spearman"][i], drawn)
+        row["p"] = p[i]
         rows.append(row)
     return rows
 

@@ -59,7 +59,7 @@ def fits(data: Measurements, roles: Roles, settings: Settings) -> Table:
     what = {"ratio": f"{word(data)} over {baseline(data, roles, settings)}'s"}.get(settings.scale, word(data))
     note = (
         f"{settings.scale} scale: {what}, {_unit(data, settings)}; least squares with t intervals; "
-        f"Deming allows for noise in both, bootstrap intervals (B = {settings.resamples}, seed {settings.seed}) from "
+        "Deming allows for noise in both, intervals by the jackknife (of families: by drawing them) from "
         f"{DEMING_FROM} architectures on; no interval where all lie on the line"
     )
     return table(

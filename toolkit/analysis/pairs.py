@@ -102,20 +102,22 @@ def _correlate(data: Measurements, mask: np.ndarray, members: list[Pair], settin
     estimates = correlations(values, local)
     drawn = draws(data, settings, mask)
     samples = bootstrap_correlations(values, local, drawn)
+    p_all = [
+        p_of(name, values, local, *found, drawn) for name, *found in zip(STATISTICS, estimates, samples, strict=True)
+    ]
     on_logit = _on_logit(data, values, local, drawn)
     rows = {}
     for i, (a, b) in enumerate(members):
         x, y = values[:, local[i]].T
         row: Row = {"a": data.datasets[a], "b": data.datasets[b], "n": len(x)}
         row["missing"] = len(data.architectures) - len(x)
-        for statistic, estimate, sample in zip(STATISTICS, estimates, samples, strict=True):
+        for statistic, estimate, sample, p in zip(STATISTICS, estimates, samples, p_all, strict=True):
             low, high = correlation_interval(statistic, estimate[i], sample[i], len(x), drawn)
-            p = p_of(statistic, x, y, estimate[i], sample[i], drawn)
             row |= {
                 statistic: estimate[i],
                 f"{statistic}_low": low,
                 f"{statistic}_high": high,
-                f"{statistic}_p": p,
+                f"{statistic}_p": p[i],
             }
         row |= on_logit[i]
         row["note"] = _why_not(x, y, drawn.family_count)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import special
 
-from toolkit.stats.kernels import rank_correlations
+from toolkit.stats.kernels import rank_correlations, rows_below_and_tied
 from toolkit.stats.resampling import Draws, Floats, Ints, over_blocks
 
 Statistic = Literal["spearman", "kendall", "pearson"]
@@ -88,12 +88,13 @@ def _weighted_ranks(values: Floats, pairs: Ints, kendall: bool) -> Callable[[Int
     order = np.ascontiguousarray(np.argsort(values, axis=0, kind="stable").T)
     group = np.ascontiguousarray(dense_ranks(values).T)
     pairs = np.ascontiguousarray(pairs, np.int64)
+    below, same = rows_below_and_tied(group if kendall else group[:0])
 
     def of(weights: Ints) -> tuple[Floats, Floats]:
         rho = np.full((len(pairs), len(weights)), np.nan)
         tau = np.full((len(pairs) if kendall else 0, len(weights)), np.nan)
         if len(values) >= MINIMUM:
-            rank_correlations(order, group, pairs, weights, rho, tau)
+            rank_correlations(order, group, below, same, pairs, weights, rho, tau)
         return rho, tau
 
     return of
@@ -133,20 +134,22 @@ def midranks(values: Floats) -> Floats:
     return (last - (size - 1) / 2)[group]
 
 
-def p_value(statistic: Statistic, x: Floats, y: Floats, estimate: float, seed: int = 0) -> float:
-    """Two-sided p of no association between ``x`` and ``y`` (n,), finite.
+def p_values(statistic: Statistic, values: Floats, pairs: Ints, estimates: Floats, seed: int = 0) -> Floats:
+    """Two-sided p of no association for ``pairs`` (p, 2) of columns of ``values`` (n, k) with ``estimates`` (p,); (p,).
 
     From `PERMUTATIONS` seeded permutations below `PERMUTE_BELOW` rows; from Student's t with n - 2 degrees of freedom
-    for rho and r, from the tie-corrected normal limit for tau-b (Kendall 1970, ch. 4) otherwise.
+    for rho and r, from the tie-corrected normal limit for tau-b (Kendall 1970, ch. 4) otherwise. NaN without estimate.
     """
-    n = len(x)
-    if not np.isfinite(estimate):
-        return float("nan")
+    n, known = len(values), np.isfinite(estimates)
+    found = np.full(len(pairs), np.nan)
     if n < PERMUTE_BELOW:
-        return _permutation_p(statistic, x, y, seed)
-    if statistic == "kendall":
-        return _kendall_limit_p(x, y, estimate)
-    return t_p(estimate, n - 2)
+        found[known] = _permutation_p(statistic, values, pairs[known], seed)
+    elif statistic == "kendall":
+        rows = zip(pairs[known], estimates[known], strict=True)
+        found[known] = [_kendall_limit_p(values[:, x], values[:, y], tau) for (x, y), tau in rows]
+    else:
+        found[known] = [t_p(r, n - 2) for r in estimates[known]]
+    return found
 
 
 def t_p(r: float, df: float) -> float:
@@ -175,18 +178,27 @@ def _kendall_limit_p(x: Floats, y: Floats, tau: float) -> float:
     return normal_p(score / np.sqrt(variance))
 
 
-def _permutation_p(statistic: Statistic, x: Floats, y: Floats, seed: int) -> float:
-    shuffled = _shuffled(len(x), seed)
+def _permutation_p(statistic: Statistic, values: Floats, pairs: Ints, seed: int) -> Floats:
+    """p of each pair; the first column is permuted, once for all of its partners."""
+    marks, found = _marks(statistic, values), np.empty(len(pairs))
+    shuffled = _shuffled(len(values), seed).T
+    for column in np.unique(pairs[:, 0]):
+        of_column = pairs[:, 0] == column
+        partners = marks[:, pairs[of_column, 1]]
+        moved = values[:, column][shuffled] if statistic == "kendall" else marks[:, column][shuffled]
+        null = (_marks(statistic, moved) if statistic == "kendall" else moved).T @ partners
+        at_least = np.abs(null) >= np.abs(marks[:, column] @ partners) * (1 - 1e-9)
+        found[of_column] = (1 + at_least.sum(axis=0)) / (1 + PERMUTATIONS)
+    return found
+
+
+def _marks(statistic: Statistic, values: Floats) -> Floats:
+    """Of columns (n, k) that by which the product of two is their statistic, but for a factor that no order changes."""
     if statistic == "kendall":
-        i, j = np.triu_indices(len(x), 1)
-        left = np.sign(x[i] - x[j])
-        observed, null = left @ np.sign(y[i] - y[j]), np.sign(y[shuffled[:, i]] - y[shuffled[:, j]]) @ left
-    else:
-        left, right = (midranks(x), midranks(y)) if statistic == "spearman" else (x, y)
-        left, right = left - left.mean(), right - right.mean()
-        observed, null = left @ right, right[shuffled] @ left
-    at_least = np.abs(null) >= abs(observed) * (1 - 1e-9)
-    return float((1 + at_least.sum()) / (1 + PERMUTATIONS))
+        i, j = np.triu_indices(len(values), 1)
+        return np.sign(values[i] - values[j])
+    ranks = np.stack([midranks(column) for column in values.T], axis=1) if statistic == "spearman" else values
+    return np.asarray(ranks - ranks.mean(axis=0))
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import special
 
 from toolkit.stats.correlation import ROUNDING
-from toolkit.stats.intervals import DEMING_FROM, family_interval, interval_from
+from toolkit.stats.intervals import DEMING_FROM, family_interval
 from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Draws, Floats, Interval, over_blocks
 
 
@@ -54,12 +54,12 @@ def ols(x: Floats, y: Floats, draws: Draws | None = None) -> OLS:
         NO_INTERVAL if on_line else Interval(float(intercept - half_intercept), float(intercept + half_intercept)),
     )
     if draws and draws.family_count is not None:
-        line = _with_families(line, x, y, draws)
+        line = _with_families(line, x, y, np.inf, draws)
     return OLS(line, float(r2), float(1 - (1 - r2) * (n - 1) / (n - 2)), float(np.sqrt(variance)))
 
 
-def _with_families(line: Line, x: Floats, y: Floats, draws: Draws) -> Line:
-    of_slope, of_intercept = _resampled(x, y, np.inf, draws)
+def _with_families(line: Line, x: Floats, y: Floats, noise_ratio: float, draws: Draws) -> Line:
+    of_slope, of_intercept = _resampled(x, y, noise_ratio, draws)
     families = draws.family_count or 0
     return line._replace(
         slope_interval=family_interval(line.slope, of_slope, families),
@@ -70,17 +70,27 @@ def _with_families(line: Line, x: Floats, y: Floats, draws: Draws) -> Line:
 def deming(x: Floats, y: Floats, noise_ratio: float, draws: Draws) -> Line:
     """The line through ``x`` and ``y`` (n,) when both are measured with noise (Deming 1943).
 
-    ``noise_ratio`` is the variance of y's noise over that of x's; 1 gives orthogonal regression. Intervals by
-    bootstrap over rows, from `DEMING_FROM` of them on.
+    ``noise_ratio`` is the variance of y's noise over that of x's; 1 gives orthogonal regression. Intervals from
+    `DEMING_FROM` rows on, by the jackknife and Student's t with n - 2 (Linnet 1993, Clin. Chem. 39:424); where
+    ``draws`` are of families, by `family_interval`. None where all points lie on the line.
     """
-    slope, intercept = (float(v[0]) for v in _line(_columns(x, y).mean(axis=0)[:, None], noise_ratio))
-    of_slope, of_intercept = _resampled(x, y, noise_ratio, draws)
-    return Line(
-        slope,
-        interval_from(DEMING_FROM, slope, of_slope, len(x), draws),
-        intercept,
-        interval_from(DEMING_FROM, intercept, of_intercept, len(x), draws),
-    )
+    columns = _columns(x, y)
+    slope, intercept = (float(v[0]) for v in _line(columns.mean(axis=0)[:, None], noise_ratio))
+    line = Line(slope, NO_INTERVAL, intercept, NO_INTERVAL)
+    if draws.family_count is not None:
+        return _with_families(line, x, y, noise_ratio, draws)
+    if len(x) < DEMING_FROM:
+        return line
+    of_slope, of_intercept = _line(((columns.sum(axis=0) - columns) / (len(x) - 1)).T, noise_ratio)
+    return Line(slope, _jackknife(slope, of_slope), intercept, _jackknife(intercept, of_intercept))
+
+
+def _jackknife(estimate: float, without_one: Floats) -> Interval:
+    """`LEVEL` interval from the estimates without each row (n,): their spread, Student's t with n - 2."""
+    n = len(without_one)
+    error = np.sqrt((n - 1) * without_one.var())
+    half = float(special.stdtrit(n - 2, (1 + LEVEL) / 2) * error)
+    return Interval(estimate - half, estimate + half) if half > ROUNDING * abs(estimate) else NO_INTERVAL
 
 
 def _columns(x: Floats, y: Floats) -> Floats:

@@ -3,14 +3,25 @@
 import numpy as np
 from scipy import special
 
-from toolkit.stats.correlation import MINIMUM, ROUNDING, Statistic, p_value
-from toolkit.stats.resampling import LEVEL, NO_INTERVAL, UNDEFINED_ALLOWED, Draws, Floats, Interval, percentile_interval
+from toolkit.stats.correlation import MINIMUM, ROUNDING, Statistic, p_values
+from toolkit.stats.resampling import (
+    LEVEL,
+    NO_INTERVAL,
+    UNDEFINED_ALLOWED,
+    Draws,
+    Floats,
+    Interval,
+    Ints,
+    percentile_interval,
+)
 
 BOOTSTRAP_FROM: dict[Statistic, int] = {"spearman": 20, "kendall": 10, "pearson": 100}
 """Rows from which the bootstrap holds what it says; fewer take Fisher's z (docs/statistics.md)."""
-GAIN_FROM, DEMING_FROM, CORRECTED_FROM = 10, 50, 500
-"""Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, for a Deming line and for a
-Pearson's r freed of noise; with fewer, no interval is given (docs/statistics.md)."""
+GAIN_FROM, CORRECTED_FROM = 10, 500
+"""Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, and for a Pearson's r freed
+of noise; with fewer, no interval is given (docs/statistics.md)."""
+DEMING_FROM = 20
+"""The same for the jackknife of a Deming line."""
 NOISELESS_FROM, SPLIT_FROM, BAND_FROM = 30, 20, 8
 """The same for a Spearman's rho freed of noise, for components of variance, and for the band about a line."""
 FAMILIES_FROM = 8
@@ -55,11 +66,15 @@ def spread_interval(estimate: float, samples: Floats, units: int) -> Interval:
     return Interval(float(low), float(high)) if low < high else NO_INTERVAL
 
 
-def p_of(statistic: Statistic, x: Floats, y: Floats, estimate: float, samples: Floats, draws: Draws) -> float:
-    """Two-sided p of no association: `p_value`, or of families by the same error as `correlation_interval`."""
-    if draws.family_count is None:
-        return p_value(statistic, x, y, estimate, draws.seed)
-    return family_p(estimate, samples, draws.family_count)
+def p_of(statistic: Statistic, values: Floats, pairs: Ints, estimates: Floats, samples: Floats, draws: Draws) -> Floats:
+    """Two-sided p of no association: `p_values`, or of families by the same error as `correlation_interval`; (p,).
+
+    ``samples`` (p, B) are of ``estimates`` (p,) for ``pairs`` (p, 2) of columns of ``values`` (n, k).
+    """
+    count = draws.family_count
+    if count is None:
+        return p_values(statistic, values, pairs, estimates, draws.seed)
+    return np.array([family_p(*row, count) for row in zip(estimates, samples, strict=True)])
 
 
 def family_p(estimate: float, samples: Floats, families: int) -> float:
