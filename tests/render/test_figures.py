@@ -14,9 +14,10 @@ from toolkit.analysis.document import Report, analyse
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.sources import load
 from toolkit.analysis.table_source import Reading
-from toolkit.render.diagram import critical_difference, joined
+from toolkit.render.diagram import critical_difference
 from toolkit.render.figures import figures, scatter_pair
 from toolkit.render.sheets import lay_out, save
+from toolkit.render.standing import joined, standing
 
 
 def make_report(folder, nets, datasets):
@@ -58,7 +59,7 @@ def test_no_text_of_any_figure_leaves_its_sheet_or_is_larger_than_one(wide, tmp_
             assert box.x0 >= -1 and box.x1 <= figure.bbox.width + 1, (name, text)
             assert box.y0 >= -1 and box.y1 <= figure.bbox.height + 1, (name, text)
     assert seen == {"scatter", "matrix", "correlations", "distribution", "critical-difference"}
-    (png, svg) = save(critical_difference(wide), tmp_path, "cd")
+    (png, svg) = save(critical_difference(standing(wide)), tmp_path, "cd")
     assert png.read_bytes()[:4] == b"\x89PNG" and b"Who is best over all 15 datasets?" in svg.read_bytes()
 
 

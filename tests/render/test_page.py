@@ -22,6 +22,7 @@ def folder(tmp_path_factory):
             ("imagenet", 200 + 10 * i),
             ("imagenet-10", 300 + (i * 70) % 160),
             ("cifar", 400 + 7 * i),
+            ("pets", 500 - 6 * i),
         ):
             rows.append(f"{quoted},{dataset},{wrong / 10},{wrong},1000,{i + 1}e8")
     (place / "study.csv").write_text("\n".join(rows))
@@ -49,7 +50,7 @@ def middle(browser, selector):
 
 
 def test_every_figure_is_drawn_and_labelled(browser):
-    for figure in ("verdict", "scatter", "flow", "gains", "attributes"):
+    for figure in ("verdict", "scatter", "flow", "standing", "gains", "attributes"):
         assert browser.eval(f"document.querySelector('#{figure} svg[aria-label]')?.ariaLabel.length > 10"), figure
     assert browser.eval("document.querySelector('#scatter svg').parentNode.textContent.includes('imagenet')")
 
@@ -64,7 +65,26 @@ def test_pointing_at_a_point_says_which_net_and_a_click_shows_it_everywhere(brow
     net = browser.eval("[...state.picked][0]")
     assert net in tip
     assert browser.eval("document.querySelector('#flow').textContent").count(net) >= 1
-    assert browser.eval("document.querySelectorAll('#ranking tr.picked').length") == 3
+    assert browser.eval("document.querySelectorAll('#ranking tr.picked').length") == 4
+
+
+def test_the_critical_difference_diagram_joins_names_and_picks(browser):
+    rows, apart = browser.eval("[D.standing.rows, D.standing.critical_difference]")
+    bars = browser.eval("document.querySelectorAll('#standing line[aria-label$=apart]').length")
+    assert bars == len(browser.eval("D.standing.bars")) > 0
+    assert f"critical difference {apart:.2f}" in browser.eval("document.querySelector('#standing svg').textContent")
+    svg = "document.querySelector('#standing svg').getBoundingClientRect()"
+    inside = (
+        f"[...document.querySelectorAll('#standing text')].every(t => t.getBoundingClientRect().bottom <= {svg}.bottom)"
+    )
+    assert browser.eval(inside)  # no name is cut
+    names = browser.eval("[...document.querySelectorAll('#standing g[aria-label=text] text')].map(t => t.textContent)")
+    assert {row[0] for row in rows[:-1]} <= set(names)
+    x, y = middle(browser, "#standing g[aria-label=line] path")
+    browser.mouse(x, y)
+    browser.wait("document.querySelector('#standing g[aria-label=tip]').textContent.includes('mean rank')")
+    browser.mouse(x, y, click=True)
+    browser.wait("state.picked.size === 1")
 
 
 def test_a_net_is_found_and_picked_by_keys_alone(browser):

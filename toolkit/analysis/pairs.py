@@ -46,7 +46,7 @@ def pairs(data: Measurements, who: Roles, settings: Settings) -> Table:
     """
     sparse = _sparse_tau(data, settings)
     rows: dict[Pair, Row] = {}
-    reference, others = data.datasets.index(who.reference), _of_others(len(data.datasets), settings)
+    reference, others = data.datasets.index(who.reference), of_others(len(data.datasets), settings)
     for mask, members in _by_common_rows(data.matrix):
         main = [pair for pair in members if reference in pair or others == settings.resamples]
         rest = sorted(set(members) - set(main))
@@ -65,8 +65,8 @@ def pairs(data: Measurements, who: Roles, settings: Settings) -> Table:
     return table("pairs", f"Correlation of {data.quantity} between datasets", ordered, note)
 
 
-def _of_others(datasets: int, settings: Settings) -> int:
-    """Resamples of pairs without the reference: so many that all pairs together cost what `ALIKE` pairs do."""
+def of_others(datasets: int, settings: Settings) -> int:
+    """Resamples of what is not about the reference: so many that all pairs together cost what `ALIKE` pairs do."""
     count = datasets * (datasets - 1) // 2
     return min(settings.resamples, max(FEWEST, settings.resamples * ALIKE // max(count, 1)))
 
@@ -102,9 +102,8 @@ def _correlate(data: Measurements, mask: np.ndarray, members: list[Pair], settin
     estimates = correlations(values, local)
     drawn = draws(data, settings, mask)
     samples = bootstrap_correlations(values, local, drawn)
-    p_all = [
-        p_of(name, values, local, *found, drawn) for name, *found in zip(STATISTICS, estimates, samples, strict=True)
-    ]
+    found = zip(STATISTICS, estimates, samples, strict=True)
+    p_all = [p_of(name, values, local, estimate, sample, drawn) for name, estimate, sample in found]
     on_logit = _on_logit(data, values, local, drawn)
     rows = {}
     for i, (a, b) in enumerate(members):

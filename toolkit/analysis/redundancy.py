@@ -6,6 +6,7 @@ import numpy as np
 
 from toolkit.analysis.families import draws
 from toolkit.analysis.measurements import Measurements
+from toolkit.analysis.pairs import of_others
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, midranks
@@ -35,7 +36,7 @@ def redundancy(data: Measurements, pairs: Table, settings: Settings) -> list[Tab
     note = (
         f"a group: any two of it have a Spearman of {ALIKE} or more (complete linkage); nearest: the dataset that "
         "ranks most alike; it was picked, so that its correlation has no interval; with the rest: Spearman with the "
-        "mean rank on all other datasets, over the nets that have all"
+        f"mean rank on all other datasets, over the nets that have all; B = {of_others(len(names), settings)}"
     )
     return [table("redundancy", "Which datasets say the same? Groups of datasets that rank alike", rows, note)]
 
@@ -61,7 +62,7 @@ def _with_the_rest(data: Measurements, settings: Settings) -> list[Row]:
     ranks = np.stack([midranks(column) for column in values.T], axis=1)
     rest = (ranks.sum(axis=1, keepdims=True) - ranks) / (k - 1)
     both, pairs = np.concatenate([values, rest], axis=1), np.array([(i, k + i) for i in range(k)])
-    drawn = draws(data, settings, known)
+    drawn = draws(data, settings, known)._replace(resamples=of_others(k, settings))
     found = zip(correlations(both, pairs).spearman, bootstrap_spearman(both, pairs, drawn), strict=True)
     ends = [(rho, *correlation_interval("spearman", rho, samples, len(both), drawn)) for rho, samples in found]
     return [{"with_the_rest": rho, "with_the_rest_low": low, "with_the_rest_high": high} for rho, low, high in ends]

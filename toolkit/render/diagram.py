@@ -4,32 +4,27 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from matplotlib.figure import Figure
 
-from toolkit.analysis.document import Report
 from toolkit.analysis.finding import shortened
 from toolkit.render.escape import figure as label
 from toolkit.render.sheets import ACCENT, GREY, INK, canvas
+from toolkit.render.standing import SHOWN, Standing
 from toolkit.stats.resampling import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN, LETTERS = 24, 26
-"""Nets of a diagram, half of them the best and half the worst where there are more, and letters of their names."""
+LETTERS = 26
+"""Of a net's name."""
 SIDE, WIDTH, LINE, BAR = 1.9, 7.2, 0.17, 0.08
 """Inches: of the names on either side, of the sheet, from name to name, from bar to bar."""
 
 
-def critical_difference(report: Report) -> Figure:
+def critical_difference(found: Standing) -> Figure:
     """Mean ranks over all datasets on one scale, best on the left; nets that a bar joins are not critically apart."""
-    rows = report.tables["mean-ranks"].frame
-    if len(rows) > SHOWN:
-        rows = pl.concat([rows.head(SHOWN // 2), rows.tail(SHOWN // 2)])
-    about = report.tables["concordance"].frame.row(0, named=True)
+    rows, about, bars = found
     ranks, apart = rows["mean_rank"].to_numpy(), about["critical_difference"]
-    bars = _levels(joined(ranks, apart))
     deep = BAR * (1 + max((level for *_, level in bars), default=0)) + 0.2
     figure, axis = canvas(WIDTH, 1.55 + deep + LINE * -(-len(ranks) // 2))
     top = figure.get_figheight() - 1.05
@@ -42,23 +37,6 @@ def critical_difference(report: Report) -> Figure:
     _names(axis, x, top, deep, rows["architecture"].to_list())
     _words(axis, figure, about)
     return figure
-
-
-def joined(ranks: Floats, apart: float) -> list[tuple[int, int]]:
-    """First and last of every largest group of ``ranks`` (n,), rising, of which no two are more than ``apart``."""
-    last = np.searchsorted(ranks, ranks + apart, side="right") - 1
-    return [(i, int(j)) for i, j in enumerate(last) if j > i and (i == 0 or j > last[i - 1])]
-
-
-def _levels(groups: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Each group with the highest line on which it overlaps no other: 0, 1, ..."""
-    ended: list[int] = []
-    found = []
-    for first, last in groups:
-        level = next((i for i, before in enumerate(ended) if before < first), len(ended))
-        ended[level : level + 1] = [last]
-        found.append((first, last, level))
-    return found
 
 
 def _ends(ranks: Floats) -> tuple[float, float]:

@@ -37,6 +37,7 @@ from toolkit.render.sheets import (
     sheet,
     title,
 )
+from toolkit.render.standing import standing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +68,8 @@ def figures(report: Report) -> Iterator[tuple[str, Figure]]:
         yield from _sheets("distribution", names, PANELS, lambda part: distribution(report, part))
         if "attributes" in report.tables:
             yield from _sheets("attributes", report.data.datasets, ROWS, lambda part: attributes(report, part))
-        if "mean-ranks" in report.tables:
-            yield "critical-difference", critical_difference(report)
+        if found := standing(report):
+            yield "critical-difference", critical_difference(found)
 
 
 def _overview(report: Report) -> Iterator[tuple[str, Figure]]:

@@ -6,6 +6,7 @@ const $ = id => document.getElementById(id);
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const text = value => value == null ? "" : Math.abs(value) >= 10 ? value.toFixed(2) : value.toFixed(3);
 const within = (low, high) => low == null ? "" : ` [${text(low)}, ${text(high)}]`;
+const short = name => name.length > 30 ? `${name.slice(0, 14)}\u2026${name.slice(-14)}` : name;
 const SERIES = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2"];
 const LISTED = 40, BUMPS = 40, ERROR_BARS = 150;
 
@@ -95,7 +96,42 @@ function flow() {
   $("flow-note").textContent = hidden > 0 ? `${hidden} datasets that agree least with ${D.reference} are not drawn.` : "";
 }
 
-// 4. What subsets of the reference gain.
+// 4. Who is best over all datasets: a critical-difference diagram. Names hang from the scale, the bars lie between.
+function standing() {
+  const { rows, bars, critical_difference: apart } = D.standing, half = Math.ceil(rows.length / 2);
+  const low = Math.floor(rows[0][1]), high = Math.max(low + 1, Math.ceil(rows.at(-1)[1]));
+  const deep = 1 + 0.5 * d3.max(bars, bar => bar[2] + 1) || 1;
+  const nets = rows.map(([net, rank, first, last], i) => {
+    const left = i < half;
+    return { net, rank, first, last, left, edge: left ? low : high, y: deep + (left ? i : rows.length - 1 - i) };
+  });
+  const path = net => [[net.rank, 0], [net.rank, net.y], [net.edge, net.y]].map(([x, y]) => ({ net: net.net, x, y }));
+  const picked = nets.filter(net => state.picked.has(net.net)), line = { x: "x", y: "y", z: "net" };
+  const name = (side, more) => Plot.text(nets.filter(net => net.left === side), { x: "edge", y: "y", text: net => short(net.net), ...more });
+  const ruler = Math.min(apart, high - low);
+  const chart = plot(`Mean ranks over ${D.standing.datasets} datasets; critical difference ${text(apart)}`, {
+    width: 900, height: 90 + 18 * (deep + half), marginLeft: 230, marginRight: 230, marginTop: 56, marginBottom: 16,
+    x: { domain: [low, high], axis: "top", label: null, nice: false }, y: { domain: [deep + half - 1, 0], axis: null },
+    marks: [
+      Plot.ruleY([0], { x1: low, x2: high }),
+      Plot.line(nets.flatMap(path), { ...line, stroke: css("--grey"), strokeOpacity: .7 }),
+      Plot.line(picked.flatMap(path), { ...line, stroke: css("--strong"), strokeWidth: 3 }),
+      Plot.ruleY(bars, { x1: ([first]) => nets[first].rank, x2: ([, last]) => nets[last].rank, y: bar => 0.6 + 0.5 * bar[2],
+        stroke: css("--accent"), strokeWidth: 5,
+        ariaLabel: ([first, last]) => `${nets[first].net} to ${nets[last].net}: not critically apart` }),
+      Plot.ruleY([0], { x1: low, x2: low + ruler, dy: -34, stroke: css("--accent"), strokeWidth: 3 }),
+      Plot.text([`critical difference ${text(apart)}${apart > high - low ? " (more than all of the scale)" : ""}`],
+        { x: low, y: 0, dy: -44, textAnchor: "start" }),
+      name(true, { textAnchor: "end", dx: -6 }), name(false, { textAnchor: "start", dx: 6 }),
+      Plot.tip(nets, Plot.pointer({ x: "rank", y: "y", maxRadius: 60, title:
+        net => `${net.net}: mean rank ${text(net.rank)}, place ${net.first} to ${net.last}` })),
+    ],
+  });
+  chart.addEventListener("click", () => chart.value && pick(chart.value.net));
+  put("standing", chart);
+}
+
+// 5. What subsets of the reference gain.
 function gains() {
   const targets = [...d3.group(D.gains, row => row.target).keys()], subsets = [...new Set(D.gains.map(row => row.subset))];
   put("gains", plot(`Gain in Spearman's rho with each target, by subset of ${D.reference}`, {
@@ -113,7 +149,7 @@ function gains() {
   }));
 }
 
-// 5. What makes a net good, as a coloured grid with numbers.
+// 6. What makes a net good, as a coloured grid with numbers.
 function attributes() {
   const names = [...new Set(D.attributes.map(row => row.dataset))], wide = [...new Set(D.attributes.map(row => row.column))];
   const cells = D.attributes.filter(row => row.rho != null);
@@ -128,7 +164,7 @@ function attributes() {
   }));
 }
 
-// 6. How values are spread, a small multiple a dataset, drawn when it comes into sight.
+// 7. How values are spread, a small multiple a dataset, drawn when it comes into sight.
 function distributions() {
   const draw = place => {
     const name = place.dataset.name, rows = D.distribution.filter(row => row.dataset === name);
@@ -177,6 +213,7 @@ function drawNets() {
   search();
   document.querySelectorAll("tbody tr").forEach(row => row.classList.toggle("picked", [...row.cells].some(c => state.picked.has(c.textContent))));
   if (others.length) { scatter(); flow(); }
+  if (D.standing) standing();
 }
 
 // Tables: sorted by their headings, filtered by words.

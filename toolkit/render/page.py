@@ -16,6 +16,7 @@ from toolkit.analysis.finding import TRANSFERS
 from toolkit.analysis.table import Table
 from toolkit.render import escape
 from toolkit.render.cells import cells, heading, numeric_columns
+from toolkit.render.standing import SHOWN, standing
 
 ROWS_SHOWN = 500
 """Rows of a table on the page; the files have all."""
@@ -39,6 +40,8 @@ def page(report: Report) -> str:
         datasets=report.data.datasets,
         others=data["pairs"],
         has_gains=bool(data["gains"]),
+        standing=data["standing"],
+        shown=SHOWN,
         has_attributes=bool(data["attributes"]),
         tables=[_table(item) for item in report.tables.values()],
         data=escape.script(data),
@@ -77,6 +80,7 @@ def page_data(report: Report) -> dict[str, Any]:
         "pairs": _with_reference(report),
         "gains": _rows(report, "gains", ("target", "subset"), "gain", only=("kind", "subset")),
         "attributes": _rows(report, "attributes", ("dataset", "column"), "spearman", name="rho"),
+        "standing": _standing(report),
         "distribution": _rows(report, "distribution", ("dataset", "at"), "share"),
     }
 
@@ -101,6 +105,16 @@ def _kind(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return "open"
     return "transfers" if low > TRANSFERS else "reversed" if high < 0 else "open"
+
+
+def _standing(report: Report) -> dict[str, Any] | None:
+    """The critical-difference diagram: mean ranks with intervals of places, the best first, and the bars."""
+    if not (found := standing(report)):
+        return None
+    columns = ("architecture", "mean_rank", "place_low", "place_high")
+    rows = [[_short(row[c]) for c in columns] for row in found.rows.iter_rows(named=True)]
+    told = {c: _short(found.about[c]) for c in ("nets", "datasets", "critical_difference", "kendall_w", "p")}
+    return told | {"rows": rows, "bars": found.bars}
 
 
 def _rows(
