@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from toolkit.analysis.document import analyse
@@ -95,3 +96,41 @@ def test_one_missing_count_costs_that_cell_alone() -> None:
     ranking = analyse(read("one_without_counts.csv", None), FAST).tables["ranking"].frame.to_dicts()
     known = [row["value_low"] is not None for row in ranking if row["dataset"] == "imagenet"]
     assert sorted(known) == [False, True, True, True, True]
+
+
+def written(folder: Path, columns: dict[str, list[object]]) -> Measurements:
+    path = folder / "t.csv"
+    pl.DataFrame(columns, strict=False).write_csv(path)
+    return load([str(path)])[0]
+
+
+NETS: list[object] = [f"net-{i}" for i in range(10)]
+RISING: list[object] = [60.0 + i for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    "heading", ["cifar_std", "cifar_acc_sd", "imagenet_acc_low", "delta_acc", "acc_gap", "imagenet_rank"]
+)
+def test_what_is_told_beside_values_is_no_dataset(tmp_path: Path, heading: str) -> None:
+    columns = {"model": NETS, "imagenet_acc": RISING, "cifar_acc": RISING[::-1]}
+    ends = {"imagenet_acc_high": RISING} if heading == "imagenet_acc_low" else {}
+    data = written(tmp_path, columns | {heading: [0.5] * 10} | ends)
+    assert data.datasets == ["imagenet_acc", "cifar_acc"]
+    noise = data.errors
+    if heading.startswith("cifar"):
+        assert noise is not None and noise.rows() == [(net, "cifar_acc", 0.5) for net in NETS]
+    else:
+        assert noise is None and any(f"'{heading}'" in line for line in data.problems)
+
+
+def test_a_row_that_sums_up_others_is_no_net(tmp_path: Path) -> None:
+    data = written(tmp_path, {"model": [*NETS, "Mean"], "imagenet_acc": [*RISING, 64.5], "cifar_acc": [*RISING, 64.5]})
+    assert len(data.architectures) == 10 and "left out: Mean" in data.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"), [(0.0, "0 of net-3 on cifar_acc"), (-1.0, "-1 of net-3"), (404.0, "404 of net-3")]
+)
+def test_a_number_that_may_stand_for_none_is_named(tmp_path: Path, odd: float, words: str) -> None:
+    columns = {"model": NETS, "imagenet_acc": RISING, "cifar_acc": [*RISING[:3], odd, *RISING[4:]]}
+    assert any(f"{odd:g} of net-3" in line for line in written(tmp_path, columns).problems)

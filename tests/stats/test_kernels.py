@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from numba.core.caching import CacheImpl
+from scipy import stats
 
-from toolkit.stats.kernels import compiled, count_inversions
+from toolkit.stats.correlation import dense_ranks
+from toolkit.stats.kernels import BITS_UP_TO, compiled, count_inversions, rank_correlations, rows_below_and_tied
 
 
 def double(values, out):
@@ -28,3 +30,18 @@ def test_inversions_equal_a_count_by_hand():
     count_inversions(ranks, counts)
     expected = [sum(row[i] > row[j] for j in range(12) for i in range(j)) for row in ranks]
     assert counts.tolist() == expected
+
+
+@pytest.mark.parametrize("n", [70, BITS_UP_TO + 1])
+@pytest.mark.parametrize("levels", [5, 10_000])
+def test_rows_drawn_many_times_count_as_often(n, levels):
+    rng = np.random.default_rng(n)
+    values = rng.integers(levels, size=(n, 2))
+    weights = rng.integers(0, 70, size=(2, n)) * (rng.random((2, n)) < 0.2)
+    group, order = dense_ranks(values).T.copy(), values.argsort(axis=0).T.copy()
+    rho, tau = np.empty((1, 2)), np.empty((1, 2))
+    rank_correlations(order, group, *rows_below_and_tied(group), np.array([[0, 1]]), weights, rho, tau)
+    for b, drawn in enumerate(weights):
+        x, y = np.repeat(values, drawn, axis=0).T
+        assert rho[0, b] == pytest.approx(stats.spearmanr(x, y).statistic)
+        assert tau[0, b] == pytest.approx(stats.kendalltau(x, y).statistic)

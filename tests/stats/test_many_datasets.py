@@ -1,6 +1,6 @@
 """Statistics of many datasets at once, against other packages and against counting by hand."""
 
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from toolkit.stats.concordance import concordance, mean_rank_bounds
+from toolkit.stats.correlation import PERMUTATIONS
 from toolkit.stats.fits import left_out
 from toolkit.stats.grouping import groups
 from toolkit.stats.ranking import regret
@@ -17,6 +18,7 @@ from toolkit.stats.resampling import Draws, blocks
 from toolkit.stats.top import rank_biased_overlap, regret_of_best, weighted_tau
 from toolkit.stats.variance import bootstrap_split, split
 
+ALL_OF_4 = list(permutations([1.0, 2.0, 3.0, 4.0]))
 few = st.integers(0, 4)
 rankings = st.lists(st.tuples(few, few), min_size=4, max_size=6)
 
@@ -39,7 +41,14 @@ def test_the_critical_difference_is_demsars():
     """Four classifiers on fourteen datasets: 1.25 (Demsar 2006, section 3.2.4)."""
     assert concordance(np.random.default_rng(0).random((4, 14))).critical_difference == pytest.approx(1.25, abs=0.005)
     same = concordance(np.tile(np.arange(6.0)[:, None], 5))
-    assert same.w == 1 and same.p == 0
+    assert same.w == 1 and same.p == 1 / (1 + PERMUTATIONS)
+
+
+def test_the_p_of_few_nets_is_that_of_all_their_orders():
+    values = np.array([[1, 1, 2], [2, 3, 1], [3, 2, 3], [4, 4, 4.0]])
+    orders = [values[:, 0] + np.add(second, third) for second, third in product(ALL_OF_4, repeat=2)]
+    at_least = np.var(orders, axis=1) >= values.sum(axis=1).var() - 1e-9
+    assert concordance(values).p == pytest.approx(at_least.mean(), abs=0.005)
 
 
 def test_components_are_means_of_covariances_and_resamples_are_rows_repeated():

@@ -56,6 +56,11 @@ ATTRIBUTE_WORDS = {
 ATTRIBUTE_PREFIX = "attr_"
 """Marks any further column of a wide table as an architecture's."""
 SUMMARY = {"average", "avg", "mean", "median", "overall"}
+SUMMARY_ROWS = SUMMARY | {"total", "sum", "std", "min", "max", "count"}
+DERIVED = {"delta", "diff", "difference", "gap", "drop", "rank"}
+_ENDS = (("low", "high"), ("lower", "upper"), ("lo", "hi"), ("min", "max"))
+OTHER_END = dict(_ENDS) | {high: low for low, high in _ENDS}
+"""What the other end of an interval is called."""
 ERROR_WORDS = {"err", "error", "errors", "loss", "err1", "err5", "error1", "error5", "nll"}
 ACCURACY_WORDS = {
     "acc", "acc1", "acc5", "accuracy", "accuracies", "accs", "top1", "top5", "prec1", "prec5", "precision",
@@ -99,8 +104,9 @@ def is_attribute(heading: str) -> bool:
 
 
 def is_summary(heading: str) -> bool:
-    """Whether a heading is an average over datasets, which is no dataset itself."""
-    return plain(heading).split("_")[0] in SUMMARY
+    """Whether a heading is an average over datasets, or what datasets differ by, which is no dataset itself."""
+    words = plain(heading).split("_")
+    return words[0] in SUMMARY or bool({words[0], words[-1]} & DERIVED)
 
 
 def is_index(heading: str) -> bool:

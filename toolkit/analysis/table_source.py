@@ -13,8 +13,11 @@ from toolkit.analysis.headings import (
     ATTRIBUTE_PREFIX,
     KEYS,
     NAMES,
+    OTHER_END,
     ROLES,
+    SUMMARY_ROWS,
     Role,
+    bare,
     direction,
     is_attribute,
     is_index,
@@ -213,7 +216,11 @@ class _Table:
         parts = [pl.col(c).cast(pl.String).str.strip_chars() for c in (name, *keys)]
         joined = self.frame.select(pl.concat_str(parts, separator=" ", ignore_nulls=True).alias("architecture"))
         found = joined["architecture"].replace("", None)
-        if lost := found.is_null().sum():
+        summaries = [row for row in found.drop_nulls().unique(maintain_order=True) if plain(row) in SUMMARY_ROWS]
+        if summaries:
+            self.notes.append(f"{self.path}: rows that sum up others are left out: {', '.join(summaries)}")
+            found = found.replace(summaries, None)
+        if lost := joined["architecture"].replace("", None).is_null().sum():
             self.notes.append(f"{self.path}: {lost} rows without architecture are left out")
         return found
 
@@ -280,7 +287,10 @@ class _Table:
 
     def _is_beside(self, column: str) -> bool:
         """Whether a numeric column of a wide table is no dataset."""
-        return is_attribute(column) or is_summary(column) or is_index(column) or self._is_noise(column)
+        stem, _, last = plain(column).rpartition("_")
+        an_end = f"{stem}_{OTHER_END.get(last)}" in map(plain, self.frame.columns)
+        noise = bool(stem) and last in NAMES["noise"]
+        return is_attribute(column) or is_summary(column) or is_index(column) or noise or an_end
 
     def _says(self, column: str) -> str | None:
         """ "error" or "accuracy", as a column's role or heading says; None when both are silent."""
@@ -319,12 +329,18 @@ class _Table:
             counts["status"] = self.frame[known["status"]].cast(pl.String)
         return counts
 
-    def _is_noise(self, column: str) -> bool:
+    def _noise_of(self, column: str) -> list[str]:
+        """The columns whose noise one has by its heading: ``cifar_acc`` of ``cifar_acc_std`` or ``cifar_std``."""
         stem, _, last = plain(column).rpartition("_")
-        return last in NAMES["noise"] and any(plain(c) == stem for c in self.frame.columns)
+        if last not in NAMES["noise"] or not stem:
+            return []
+        others = [c for c in self.frame.columns if c != column]
+        return [c for c in others if plain(c) == stem] or [
+            c for c in others if bare(c) == bare(stem) and (direction(c) or plain(c) == bare(c))
+        ]
 
     def _noise(self, value: str) -> pl.Series | None:
-        beside = [c for c in self.frame.columns if self._is_noise(c) and plain(c).rpartition("_")[0] == plain(value)]
+        beside = [c for c in self.frame.columns if self._noise_of(c) == [value]]
         alone = [c for c in (self.find("noise"),) if c]
         for column in beside or alone:
             self.roles[column] = "noise"
@@ -435,9 +451,12 @@ def _in_percent(
         return _times_100(tidy, shares), "" if reading.unit == "none" else "%", []
     odd = [name for name, (low, high) in spans.items() if low < 0 or high > 100]
     if odd:
-        return tidy, "", [f"{place}: {', '.join(odd[:5])} has values outside 0..100: no dataset is read as percent"]
+        cell = tidy.filter((pl.col("value") < 0) | (pl.col("value") > 100)).row(0, named=True)
+        where = f"{', '.join(odd[:5])} has values outside 0..100 ({cell['value']:g} of {cell['architecture']})"
+        return tidy, "", [f"{place}: {where}: no dataset is read as percent; if it stands for no value, empty the cell"]
     shares = {name for name, (_, high) in spans.items() if high <= 1 and name not in percents}
-    return _times_100(tidy, shares), "%", _said_of_shares(shares, spans, quantity, place)
+    said = _said_of_shares(shares, spans, quantity, place) + _said_of_small(tidy, shares, quantity, place)
+    return _times_100(tidy, shares), "%", said
 
 
 def _spans(tidy: pl.DataFrame) -> dict[str, tuple[float, float]]:
@@ -460,6 +479,18 @@ def _said_of_shares(shares: set[str], spans: Mapping[str, Any], quantity: str, p
             f"percent: say --unit percent, or write all in one unit"
         )
     return [f"{place}: {', '.join(sorted(shares)[:5])} read as shares, others as percent (--unit)"]
+
+
+def _said_of_small(tidy: pl.DataFrame, shares: set[str], quantity: str, place: str) -> list[str]:
+    """A line on accuracies of at most 1 % where half of the nets have over 20: shares, or signs for no value?"""
+    usual = pl.col("value").filter(pl.col("value").is_finite()).median().over("dataset")
+    small = tidy.filter(~pl.col("dataset").is_in(list(shares)) & (pl.col("value") <= 1) & (usual > 20))
+    if quantity != "accuracy" or small.is_empty():
+        return []
+    row = small.row(0, named=True)
+    first = f"{row['value']:g} of {row['architecture']} on {row['dataset']}"
+    said = f"{len(small)} accuracies of at most 1 % are taken as they are, though most are far higher ({first})"
+    return [f"{place}: {said}"]
 
 
 def _times_100(tidy: pl.DataFrame, shares: set[str]) -> pl.DataFrame:

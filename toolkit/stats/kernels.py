@@ -14,6 +14,9 @@ Ints = NDArray[np.int64]
 Bits = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
 
+BITS_UP_TO = 768
+"""Rows up to which pairs are counted as bits, 64 at once; of more, a tree is faster and needs less memory."""
+
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba has no types
 def count_ones(_context: Any, _word: Any) -> Any:
@@ -40,6 +43,8 @@ def rank_correlations(
     rank = np.empty((k, n), np.float64)  # twice the centred midrank: an integer, so sums are exact
     spread = np.empty(k, np.float64)  # sum of squares of rank
     tied = np.empty(k, np.float64)  # pairs of draws with equal value
+    lower = np.empty(n + 1, np.int64)
+    at = np.empty(n, np.int64)
     ties = np.empty((k, n), np.bool_)
     for c in range(k):
         ties[c] = np.bincount(group[c])[group[c]] > 1
@@ -54,20 +59,25 @@ def rank_correlations(
             count, spread[c], tied[c] = _midranks(order[c], group[c], w, total, drawn[c], rank[c])
         for p in range(pairs.shape[0]):
             x, y = pairs[p]
-            product = 0.0
-            for position in range(count):
-                row = drawn[x, position]
-                product += w[row] * rank[x, row] * rank[y, row]
             scale = spread[x] * spread[y]
-            spearman[p, r] = product / np.sqrt(scale) if scale > 0 else np.nan
+            spearman[p, r] = _product(drawn[x, :count], w, rank[x], rank[y]) / np.sqrt(scale) if scale > 0 else np.nan
             if kendall.shape[0]:
-                ordered = 0
-                for first in range(0, len(digits), 3):
-                    three = digits[first : first + 3]
-                    ordered += _ordered(below[x], below[y], same[y], ties[y], rows, w, three) << first
-                score = ordered - (all_pairs - tied[x])  # less all that are apart in x: concordant minus discordant
+                if below.shape[2]:
+                    apart = all_pairs - tied[x]
+                    score = _ordered(below[x], below[y], same[y], ties[y], rows, w, digits) - apart
+                else:
+                    score = _concordance(group[x], group[y], drawn[x, :count], w, lower, at)
                 untied = (all_pairs - tied[x]) * (all_pairs - tied[y])
                 kendall[p, r] = score / np.sqrt(untied) if untied > 0 else np.nan
+
+
+@compiled
+def _product(drawn: Ints, w: Ints, x: Floats, y: Floats) -> float:
+    """Sum over the rows ``drawn`` of the product of ``x`` and ``y`` (n,), each as often as it was drawn."""
+    product = 0.0
+    for row in drawn:
+        product += w[row] * x[row] * y[row]
+    return product
 
 
 @compiled
@@ -98,9 +108,11 @@ def _midranks(order: Ints, group: Ints, w: Ints, total: int, drawn: Ints, rank: 
 def rows_below_and_tied(group: Ints) -> tuple[Bits, Bits]:
     """The rows whose dense rank in ``group`` (k, n) is below that of each row, and those that share it, as bits.
 
-    Both are (k, n, words): row j is bit j % 64 of word j // 64.
+    Both are (k, n, words): row j is bit j % 64 of word j // 64. Of more than `BITS_UP_TO` rows there are none.
     """
     k, n = group.shape
+    if n > BITS_UP_TO:
+        return np.empty((k, n, 0), np.uint64), np.empty((k, n, 0), np.uint64)
     room = np.zeros((2, k, n, -(-n // 64) * 8), np.uint8)
     for c, ranks in enumerate(group):
         for bits, chosen in zip(room[:, c], (ranks < ranks[:, None], ranks == ranks[:, None]), strict=True):
@@ -127,11 +139,17 @@ def _binary_digits(w: Ints) -> Bits:
 
 
 @compiled
-def _ordered(below_x: Bits, below_y: Bits, same_y: Bits, ties_y: Bools, rows: Bits, w: Ints, three: Bits) -> int:
-    """Pairs of draws that are apart in x: those in the same order in y count twice, those equal in y once.
+def _ordered(below_x: Bits, below_y: Bits, same_y: Bits, ties_y: Bools, rows: Bits, w: Ints, digits: Bits) -> int:
+    """Pairs of draws that are apart in x: those in the same order in y count twice, those equal in y once."""
+    ordered = 0
+    for first in range(0, len(digits), 3):
+        ordered += _ordered_by(below_x, below_y, same_y, ties_y, rows, w, digits[first : first + 3]) << first
+    return ordered
 
-    The weight of the second of a pair is what its ``three`` digits (3, words) say.
-    """
+
+@compiled
+def _ordered_by(below_x: Bits, below_y: Bits, same_y: Bits, ties_y: Bools, rows: Bits, w: Ints, three: Bits) -> int:
+    """The same where the weight of the second of a pair is what its ``three`` digits (3, words) say."""
     ordered = 0
     for row in rows:
         ones, twos, fours = 0, 0, 0
@@ -149,6 +167,39 @@ def _ordered(below_x: Bits, below_y: Bits, same_y: Bits, ties_y: Bools, rows: Bi
                 found += 4 * count_ones(both & three[2, word])
         ordered += w[row] * found
     return ordered
+
+
+@compiled
+def _concordance(group_x: Ints, group_y: Ints, drawn: Ints, w: Ints, below: Ints, at: Ints) -> int:
+    """Concordant minus discordant pairs of draws: rows are visited by x, and those below by y are counted.
+
+    ``below`` is a Fenwick tree over y's groups (Fenwick 1994), ``at`` the weight in each of them: O(n log n).
+    """
+    score, seen, start = 0, 0, 0
+    below[:] = 0
+    at[:] = 0
+    while start < len(drawn):
+        here = group_x[drawn[start]]
+        stop = start
+        while stop < len(drawn) and group_x[drawn[stop]] == here:
+            row = drawn[stop]
+            less = 0
+            node = group_y[row]
+            while node > 0:
+                less += below[node]
+                node &= node - 1
+            score += w[row] * (2 * less + at[group_y[row]] - seen)
+            stop += 1
+        for position in range(start, stop):
+            row = drawn[position]
+            at[group_y[row]] += w[row]
+            seen += w[row]
+            node = group_y[row] + 1
+            while node < len(below):
+                below[node] += w[row]
+                node += node & -node
+        start = stop
+    return score
 
 
 @compiled
