@@ -3,6 +3,7 @@
 What took quadratic time or worse would not end here: these texts are a hundred thousand letters long and more.
 """
 
+import functools
 import io
 import struct
 import tarfile
@@ -64,6 +65,38 @@ def test_a_table_of_synsets_that_unpacks_without_end_is_refused(tmp_path: Path, 
     (tmp_path / "meta.mat").write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
     (tmp_path / imagenet.TRUTH).write_text("1\n")
     with pytest.raises(ToolkitError, match="unpacks to more than 1,048,576 bytes"):
+        imagenet.find(tmp_path)
+
+
+def element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def matrix(kind: int, columns: int, *rest: bytes, name: bytes = b"synsets") -> bytes:
+    shape = element(5, struct.pack("<ii", 1, columns))
+    return element(14, element(6, struct.pack("<II", kind, 0)) + shape + element(1, name) + b"".join(rest))
+
+
+CELLS_CLASS, STRUCT_CLASS, CHAR_CLASS = 1, 2, 4
+BOMBS = {
+    "a text of a billion letters": matrix(CHAR_CLASS, 10**9, element(16, b"")),
+    "400 million cells": matrix(CELLS_CLASS, 4 * 10**8),
+    "400 million rows": matrix(STRUCT_CLASS, 4 * 10**8, element(5, b"\5\0\0\0"), element(1, b"WNID\0")),
+    "a depth of 20,000": matrix(
+        CELLS_CLASS, 1, functools.reduce(lambda inner, _: matrix(1, 1, inner), range(20_000), b"")
+    ),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
+def test_a_table_of_synsets_is_not_believed_in_what_it_says_of_its_size(tmp_path: Path, bomb: bytes) -> None:
+    """scipy's reader fills the memory, takes hours, or ends the process."""
+    imagenet_tars(tmp_path)
+    for kit in tmp_path.glob("*devkit*"):
+        kit.unlink()
+    (tmp_path / "meta.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM" + bomb)
+    (tmp_path / imagenet.TRUTH).write_text("1\n")
+    with pytest.raises((ToolkitError, UsageError), match=r"meta\.mat"):
         imagenet.find(tmp_path)
 
 
