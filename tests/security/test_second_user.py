@@ -177,3 +177,20 @@ def test_a_strangers_repository_puts_no_file_of_the_users_into_a_result(attacker
     shutil.rmtree(git)
     attacker("mkfifo", git)
     assert revision_of(shared / "code") is None
+
+
+@pytest.mark.parametrize("action", ["start", "status", "stop"])
+def test_no_cluster_lives_in_a_folder_of_another_users(attacker, shared: Path, action: str) -> None:
+    """Whoever wrote the folder would know the key, name the processes that root ends, and the plugins that it loads."""
+    state = shared / "slurm"
+    attacker("mkdir", state)
+    attacker("touch", state / "munge.key")
+    victim = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    attacker("tee", state / "munged.pid", stdin=str(victim.pid))
+    if action != "start":
+        attacker("touch", state / "slurm.conf")
+    command = [sys.executable, "slurm/cluster.py", action, "--state", state]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "is not a folder that you alone can write to" in done.stderr
+    assert (state / "munge.key").stat().st_size == 0 and victim.poll() is None
+    victim.communicate(b"\n")
