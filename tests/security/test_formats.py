@@ -29,6 +29,7 @@ from toolkit.imagefile.digests import as_recorded
 from toolkit.imagefile.format import CONTENT
 from toolkit.imagefile.images import opened
 from toolkit.imagefile.reader import Beton
+from toolkit.launching.efficiency import Efficiency
 from toolkit.launching.memory import LaunchMemory
 from toolkit.planning.halving import HalvingRule, Rung
 from toolkit.planning.request import WaveRequest
@@ -78,6 +79,7 @@ FORGIVING: dict[str, Callable[[Path], object]] = {
     ".git/HEAD": lambda path: revision_of(path.parents[1]),
     "outcomes.json": lambda path: outcomes(path.parent),
     "results/0123456789abcdef.json": lambda path: (scan(Study(path.parents[1])), outcomes(path.parents[1])),
+    "results/0123456789abcde0.json": lambda path: Efficiency.of(Study(path.parents[1])),
     "progress/0123456789abcdef.json": lambda path: Study(path.parents[1]).progress(path.stem),
 }
 """Readers that go on without the file, or tell of it beside the rest."""
