@@ -65,7 +65,7 @@ def test_numbers_that_no_event_holds_are_one_line(study: Study, tmp_path: Path, 
 
 
 NUMBERS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-USAGES = st.fixed_dictionaries({name: NUMBERS for name in Usage.model_fields})
+USAGES = st.fixed_dictionaries(dict.fromkeys(Usage.model_fields, NUMBERS))
 
 
 @settings(max_examples=30, deadline=None)
