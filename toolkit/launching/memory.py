@@ -13,7 +13,7 @@ from pydantic import Field
 
 from toolkit.cluster.profile import Profile, load_profile
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import read_private, write_private
+from toolkit.files import of_another, read_private, write_private
 from toolkit.launching.request import LaunchRequest
 from toolkit.study import Study
 from toolkit.study.model import FrozenModel
@@ -84,7 +84,10 @@ def recalled(request: LaunchRequest, memory: LaunchMemory) -> LaunchRequest:
 def recalled_profile(request: LaunchRequest, memory: LaunchMemory) -> Profile:
     """The profile that the request names, else the remembered one. A remembered file that has changed is told."""
     if request.profile is not None or memory.profile is None:
-        return load_profile(request.profile)
+        profile = load_profile(request.profile)
+        if request.profile is not None and (whose := of_another(Path(request.profile))):
+            log.info("note: profile %s %s: its shell lines are run as you", request.profile, whose)
+        return profile
     kept = Profile.model_validate(memory.profile_keys)
     changes = "; ".join(_changes(kept, memory.profile))
     log.info("profile as in the launch before: %s%s", memory.profile, f" ({changes})" if changes else "")
