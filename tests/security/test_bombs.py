@@ -5,6 +5,7 @@ What took quadratic time or worse would not end here: these texts are a hundred 
 
 import functools
 import io
+import random
 import struct
 import tarfile
 import zipfile
@@ -12,9 +13,11 @@ import zlib
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
-from data_prep.sources import imagenet, webdataset
+from data_prep.sources import imagenet, parquet, webdataset
 from tests.data_prep.pictures import jpeg
 from tests.data_prep.sources.layouts import imagenet_tars
 from toolkit.analysis import opening
@@ -85,6 +88,23 @@ def test_a_parquet_table_that_unpacks_without_end_is_refused(tmp_path: Path, mon
     assert (tmp_path / "t.parquet").stat().st_size < 20_000
     with pytest.raises(UsageError, match="more than 32 MiB"):
         opening.open_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("column", ["image", "label"])
+def test_equal_values_in_a_parquet_file_of_images_fill_no_memory(tmp_path: Path, monkeypatch, column: str) -> None:
+    """What is equal costs a file nothing, and its own size of memory in each row."""
+    monkeypatch.setattr(parquet, "LARGEST_GROUP", 8 * MB)
+    long = (
+        {"image": random.Random(0).randbytes(MB), "label": b"a"}
+        if column == "image"
+        else {"image": b"a", "label": b"a" * MB}
+    )
+    rows = {name: pa.DictionaryArray.from_arrays([0] * 500, [value]) for name, value in long.items()}
+    rows["label"] = rows["label"].cast(pa.dictionary(pa.int32(), pa.string()))
+    pa.parquet.write_table(pa.table(rows), tmp_path / "train.parquet", store_schema=False)
+    assert (tmp_path / "train.parquet").stat().st_size < 1.2 * MB
+    with pytest.raises(UsageError, match=f"column {column} unpacks to more than"):
+        parquet.find(tmp_path).splits["train"].sample(0).content.read()
 
 
 def test_a_table_of_synsets_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch) -> None:
