@@ -214,8 +214,8 @@ def _read(file: Path, table: Any, group: int, column: str) -> Any:
             size += batch.nbytes
             if size > LARGEST_GROUP:
                 raise UsageError(
-                    f"{file}: row group {group}, column {column} unpacks to more than {LARGEST_GROUP:,} bytes: write it "
-                    "in smaller groups"
+                    f"{file}: row group {group}, column {column} unpacks to more than {LARGEST_GROUP:,} bytes: "
+                    "write it in smaller groups"
                 )
         return pa.chunked_array(parts, parts[0].type if parts else pa.null())
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
