@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--label", metavar="COLUMN", help="the column of classes")
     args = options.parse_args(argv)
     source = sources.of_folder(args.root, "Parquet files", args.metric)
-    return sources.write(args, source, lambda: find(args.root, args.image, args.label))
+    return sources.run(args, source, lambda: find(args.root, args.image, args.label))
 
 
 def find(root: Path, image: str | None = None, label: str | None = None) -> Found:
