@@ -15,9 +15,9 @@ STAMP := $(VENV)/.ready
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# No root, no compiler: wheels, every one of them pinned by its hash. A source package is built by what it names itself, which
-# no lock pins: so only those few are taken that have no wheel, and are built by the setuptools of build.lock. Bytecode is made now, not in the first process
-# that may write it: an import of torch takes 1.5 s with it and 3.1 s without.
+# No root, no compiler: wheels, every one of them pinned by its hash. A source package is built by what it names itself,
+# which no lock pins: so only those few are taken that have no wheel, and are built by the setuptools of build.lock.
+# Bytecode is made now, not in the first process that may write it: an import of torch takes 1.5 s with it and 3.1 s without.
 setup: $(STAMP) ## .venv and dependencies, without root (done once; the other targets call it)
 
 $(STAMP): containers/requirements.lock containers/uv.lock containers/build.lock pyproject.toml

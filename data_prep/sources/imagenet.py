@@ -165,8 +165,8 @@ def _synsets(root: Path) -> list[tuple[int, str, str]]:
         return []
     try:
         rows = read_struct(meta, "synsets", LARGEST_META)
-        return [(int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"])) for row in rows]  # type: ignore[arg-type]
-    except (ValueError, TypeError, LookupError, struct.error, zlib.error, OverflowError) as error:
+        return [(int(float(str(row["ILSVRC2012_ID"]))), str(row["WNID"]), str(row["words"])) for row in rows]
+    except (ValueError, LookupError, struct.error, zlib.error, OverflowError) as error:
         raise ToolkitError(f"{root}: meta.mat has no table of synsets ({error}); fetch it again") from error
 
 
