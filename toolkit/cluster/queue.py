@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from toolkit.errors import ToolkitError
 from toolkit.study import Study
@@ -151,7 +150,7 @@ class _Job:
         self.id, index, state, reason, self.owner, self.name, command = line.split("|", 6)
         self.index = int(index) if index.isdigit() else 0
         self.state = f"{state} ({reason})" if state == "PENDING" and reason in STUCK else state
-        self.script = Path(command).stem
+        self.script = command.rpartition("/")[2].removesuffix(".sbatch")
 
 
 STUCK = (

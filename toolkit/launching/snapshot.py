@@ -129,15 +129,16 @@ class StudySnapshot:
             members[task.column, self.states[task_id].state, group].append(member)
         return [(*key, format_names(names)) for key, names in members.items()]
 
-    def ranges_by_seed(self) -> list[tuple[str, State, str, str, str]]:
+    def ranges_by_seed(self, but: State | None = None) -> list[tuple[str, State, str, str, str]]:
         """Rows (dataset column, state, group, members, seeds); members and seeds as ranges, such as ``0-7,12``.
 
-        Members of a group that stand alike with the same seeds are one row.
+        Members of a group that stand alike with the same seeds are one row. ``but``: a state that is left out.
         """
         seeds: dict[tuple[str, State, str], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         for task_id, task in self.tasks.items():
-            group, _, member = task.architecture.partition("/")
-            seeds[task.column, self.states[task_id].state, group][member].add(task.seed)
+            if (state := self.states[task_id].state) != but:
+                group, _, member = task.architecture.partition("/")
+                seeds[task.column, state, group][member].add(task.seed)
         rows: list[tuple[str, State, str, str, str]] = []
         for key, members in seeds.items():
             alike: dict[str, list[str]] = defaultdict(list)
