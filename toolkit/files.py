@@ -68,10 +68,10 @@ def read_regular(path: str | Path, limit: int = LARGEST_RECORD) -> bytes:
         os.close(descriptor)
 
 
-def stamp(path: str | Path) -> tuple[int, int, int] | None:
+def stamp(path: Path) -> tuple[int, int, int] | None:
     """What tells a file that was read from one that came later: inode, size, time of change; None: it is not there."""
     try:
-        seen = os.stat(path)
+        seen = path.stat()
     except OSError:
         return None
     return seen.st_ino, seen.st_size, seen.st_mtime_ns
@@ -79,7 +79,7 @@ def stamp(path: str | Path) -> tuple[int, int, int] | None:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no reference cycles meanwhile: where 100,000 records are made that all stay, that is a third of the time."""
+    """Look for no reference cycles meanwhile: of 100,000 records that all stay, that would take a third of the time."""
     was = gc.isenabled()
     gc.disable()
     try:

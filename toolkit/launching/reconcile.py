@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.cluster import brake
 from toolkit.cluster.accounting import submit_limit
 from toolkit.cluster.array import Refused
 from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
@@ -21,7 +22,7 @@ from toolkit.executors.base import Elements, Executor
 from toolkit.executors.debug import DebugExecutor
 from toolkit.executors.gpus import gpus
 from toolkit.executors.local import Display, LocalExecutor, default_jobs
-from toolkit.executors.slurm import SlurmExecutor
+from toolkit.executors.slurm import SlurmExecutor, try_nodes_again
 from toolkit.files import of_another
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
@@ -54,6 +55,7 @@ RETRIES: Mapping[str, frozenset[State]] = {
     "diverged": frozenset({"diverged"}),
     "lost": frozenset({"lost"}),  # runs again without being asked, too
     "all": frozenset({"failed", "damaged", "diverged", "lost"}),
+    "nodes": frozenset(),
 }
 
 
@@ -81,6 +83,8 @@ class Plan:
     """What the study's next launch is to know of this one."""
     rules: RiseRules
     budget: Budget | None
+    nodes_again: bool = False
+    """Whether nodes that were left out are tried again."""
     pause: int | None = None
     """Epochs after which tasks are saved and left; None: they are trained to the end."""
 
@@ -127,6 +131,8 @@ def make_plan(request: LaunchRequest) -> Plan:
     tasks, texts, weights = select(request, study, data)
     executor = _executor(request.executor)
     pack = 1 if request.pack is None else request.pack
+    if "nodes" in request.retry and executor != "slurm":
+        raise UsageError("--retry nodes: nodes are left out by Slurm alone; this launch does not use it")
     return Plan(
         study=study,
         tasks=tasks,
@@ -143,6 +149,7 @@ def make_plan(request: LaunchRequest) -> Plan:
         memory=memory,
         rules=RiseRules.parse(request.on_oom, request.on_timeout, profile),
         budget=_budget(request, profile, executor),
+        nodes_again="nodes" in request.retry,
     )
 
 
@@ -181,8 +188,11 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     """
     Study.create(plan.study.path)
     with launch_lock(plan.study):
+        if plan.nodes_again:
+            try_nodes_again(plan.study, plan.profile)
         known, fresh = plan.study.labels(), () if isinstance(plan.tasks, DeclaredTasks) else plan.tasks.values()
         states = _states(plan, known)
+        _tell_of_braked(plan.study, states)
         work = _work(plan, states, known)
         tasks = work.tasks
         plan.study.keep(plan.texts)
@@ -334,6 +344,18 @@ def _tell_of_idle_gpus(plan: Plan, elements: Sequence[Sequence[str]]) -> None:
             len(elements),
             min(few),
             plan.gpus,
+        )
+
+
+def _tell_of_braked(study: Study, states: Mapping[str, TaskState]) -> None:
+    """An array whose last node was left out waits for ever: Slurm has no node that it may use."""
+    waiting = sum(state.held and "BadConstraints" in state.reason for state in states.values())
+    if waiting and (nodes := brake.described(study.path / brake.FOLDER)):
+        log.info(
+            "note: %d tasks wait in the queue and no node is left for them: %s; mend what the logs say, then launch "
+            "with --retry nodes",
+            waiting,
+            nodes,
         )
 
 

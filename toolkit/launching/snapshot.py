@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from toolkit.cluster.accounting import Endings
-from toolkit.cluster.brake import strikes
+from toolkit.cluster.brake import FOLDER, strikes
 from toolkit.cluster.queue import queue_of
 from toolkit.errors import ToolkitError
 from toolkit.launching.endings import ending, how_ended
@@ -89,7 +89,7 @@ class StudySnapshot:
 
     def by_node(self) -> dict[str, int]:
         """Tasks that failed or got lost by the node they ran on, where that is known; the worst first."""
-        ended = {end: node for node, ends in strikes(self.study.path / "nodes").items() for end in ends}
+        ended = {end: node for node, ends in strikes(self.study.path / FOLDER).items() for end in ends}
         jobs = {s.name: s.job for s in submissions(self.study) if s.job} if ended else {}
         hosts = (
             state.host or ended.get((jobs.get(state.submission or "", ""), state.element or 0), "")
