@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ class Plan:
     """Epochs after which tasks are saved and left; None: they are trained to the end."""
 
     def to_run(self, states: Mapping[str, TaskState]) -> dict[str, Task]:
-        """The tasks in a wanted state (or not declared before) that no executor holds."""
+        """The tasks in a wanted state that no executor holds; all of them in a study that is not there yet."""
         return {
             task_id: self.tasks[task_id]
             for task_id in self.tasks
@@ -168,7 +168,8 @@ def _budget(request: LaunchRequest, profile: Profile, executor: ExecutorName) ->
 
 def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
-    work = _work(plan, _states(plan), plan.study.labels() if plan.study.room("tasks").is_dir() else {})
+    known = plan.study.labels() if plan.study.room("tasks").is_dir() else {}
+    work = _work(plan, _states(plan, known), known)
     stages, elements = work.stages, plan.elements(work.stages.first) + plan.elements(work.stages.second)
     _tell_of_idle_gpus(plan, elements)
     arrays = plan.backend(no_display).describe(elements)
@@ -215,7 +216,7 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
             plan.backend(display).run(submission)
     except KeyboardInterrupt:
         raise Interrupted(_progress_made(plan, tasks)) from None
-    document = _outcome(plan, submitted, _states(plan) if submitted else states)
+    document = _outcome(plan, submitted, _states(plan, known) if submitted else states)
     looks = plan.executor == "slurm" and submitted and (plan.rules or plan.profile.notify or work.beyond_budget)
     return document | {"beyond_limit": beyond, "follows": bool(beyond or looks)}
 
@@ -281,9 +282,13 @@ def _container(profile: Profile, executor: ExecutorName, study: Study, data: Pat
     return contain(profile.image, [data, study.path], profile, gpu)
 
 
-def _states(plan: Plan, ids: Collection[str] | None = None) -> dict[str, TaskState]:
-    """The states of ``ids``; None: of all that the study has declared."""
-    return task_states(plan.study, queue_of(plan.study), ids) if plan.study.room("tasks").is_dir() else {}
+def _states(plan: Plan, known: Iterable[str]) -> dict[str, TaskState]:
+    """The states of the ``known`` tasks and of those that this call is about, of which some may not be declared yet.
+
+    A result counts whoever declared its task, and a result of what nobody declared any more: nothing is done twice.
+    """
+    there = plan.study.room("tasks").is_dir()
+    return task_states(plan.study, queue_of(plan.study), dict.fromkeys((*known, *plan.tasks))) if there else {}
 
 
 def _work(plan: Plan, states: Mapping[str, TaskState], declared: Mapping[str, Label]) -> Work:
