@@ -231,11 +231,21 @@ def _progress_made(plan: Plan, tasks: Mapping[str, Task]) -> str:
 
 
 def cancel(path: str) -> dict[str, Any]:
-    """Take a study's jobs out of the queue and end its local runs; running tasks save what they have."""
-    study = Study.open(path)
+    """Take a study's jobs out of the queue and end its local runs; running tasks save what they have.
+
+    Raises `ToolkitError` that says what could not be ended, when the rest was.
+    """
+    study, ended, refused = Study.open(path), list[Submission](), list[str]()
     with launch_lock(study):
         queue = queue_of(study) or {}
-        ended = [s for s in submissions(study) if not s.cancelled and _cancel(study, s, queue)]
+        for submission in submissions(study):
+            try:
+                ended += [submission] if not submission.cancelled and _cancel(study, submission, queue) else []
+            except ToolkitError as error:
+                refused.append(str(error))
+    if refused:
+        others = f"; cancelled: {', '.join(s.job or s.name for s in ended)}" if ended else ""
+        raise ToolkitError("; ".join(dict.fromkeys(refused)) + others)
     return {"study": str(study.path), "cancelled": [s.name for s in ended], "jobs": [s.job for s in ended if s.job]}
 
 
