@@ -98,6 +98,10 @@ class StudySnapshot:
         )
         return dict(Counter(filter(None, hosts)).most_common())
 
+    def undeclared(self) -> int:
+        """Results of tasks that the study does not declare: the declarations were lost, or the results are copies."""
+        return len(self.study.finished() - self.tasks.keys())
+
     def stuck(self) -> dict[str, int]:
         """Tasks whose jobs wait for more than their turn, counted by Slurm's state and reason."""
         return dict(Counter(s.reason for s in self.states.values() if s.state == "queued" and "(" in s.reason))
@@ -169,6 +173,7 @@ class StudySnapshot:
             ],
             "trouble_by_node": self.by_node(),
             "stuck": self.stuck(),
+            "undeclared": self.undeclared(),
             "seconds_left": self.seconds_left(),
             "warning": self.warning or None,
         }

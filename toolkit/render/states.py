@@ -75,6 +75,9 @@ def overview(look: StudySnapshot) -> Group:
     if nodes := look.by_node():
         named = ", ".join(f"{count} on {node}" for node, count in list(nodes.items())[:NODES_SHOWN])
         parts.append(Text(terminal(f"failed or lost: {named}"), style="yellow"))
+    if count := look.undeclared():
+        said = f"{count} results of tasks that are not declared here: a launch that names them takes them over"
+        parts.append(Text(said, style="yellow"))
     if look.warning:
         parts.append(Text(f"warning: {terminal(look.warning)}", style="yellow"))
     return Group(*parts)
