@@ -7,12 +7,15 @@ python -m toolkit.curves NAME --out curves         # then: tensorboard --logdir 
 import argparse
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.cli import parser, run, say
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.visible import csv as csv_cell
+from toolkit.visible import visible
 
 if TYPE_CHECKING:
     from toolkit.study import Evaluation, Result
@@ -53,6 +56,11 @@ def _values(result: "Result", evaluation: "Evaluation") -> dict[str, float | Non
     }
 
 
+def _folder_name(text: str) -> str:
+    """A name in a stranger's result leads to no other folder than one of its own."""
+    return re.sub(r"^\.+|[/\0]", "-", visible(text))[:60] or "-"
+
+
 def _as_csv(results: Iterable["Result"], path: Path) -> None:
     from toolkit.files import write_atomic
 
@@ -61,9 +69,9 @@ def _as_csv(results: Iterable["Result"], path: Path) -> None:
     rows.writerow([*KEYS, "epoch", *VALUES, "seconds"])
     for result in results:
         task = result.task
-        run = (result.id, task.architecture, task.dataset, task.recipe_name, task.seed, result.status)
+        run = (result.id, task.architecture, task.dataset, task.recipe_name, str(task.seed), result.status)
         for epoch in result.evaluations:
-            rows.writerow([*run, epoch.epoch, *_values(result, epoch).values(), epoch.seconds])
+            rows.writerow([*map(csv_cell, run), epoch.epoch, *_values(result, epoch).values(), epoch.seconds])
     try:
         write_atomic(path, text.getvalue().encode())
     except OSError as error:
@@ -79,7 +87,8 @@ def _as_events(results: Iterable["Result"], folder: Path) -> None:
     if folder.exists():
         raise UsageError(f"{folder} is there already: TensorBoard would draw its runs twice; name a new folder")
     for result in results:
-        run = folder / result.task.dataset / result.task.architecture.replace("/", "-") / result.id
+        task = result.task
+        run = folder.joinpath(*map(_folder_name, (task.dataset, task.architecture, result.id)))
         when = result.provenance.started
         with SummaryWriter(str(run)) as writer:
             for epoch in result.evaluations:
