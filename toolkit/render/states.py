@@ -149,8 +149,8 @@ def _failure(look: StudySnapshot, task_id: str) -> list[Text]:
 def _state_table(look: StudySnapshot) -> Table:
     cells = Counter((task.column, look.states[task_id].state) for task_id, task in look.tasks.items())
     counts = {column: Counter[State]() for column, _ in cells}
-    for (column, state), count in cells.items():
-        counts[column][state] = count
+    for (column, state), tasks in cells.items():
+        counts[column][state] = tasks
     total = sum(counts.values(), Counter[State]())
     shown = [state for state in STATES if total[state]]
     table = Table("dataset", *(Column(name, justify="right") for name in ("tasks", *shown)))
