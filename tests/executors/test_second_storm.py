@@ -305,6 +305,7 @@ def test_a_storm_of_nodes_clocks_disks_and_files(rough_cluster: Cluster, shared:
     assert max(ends.values()) == 1  # a line that found the disk of the logs full is missing, none is there twice
     calm = tmp_path / "undisturbed"
     for call in storm.launches:
-        launch(calm, storm.data, *call[: call.index("--executor")], "--executor", "local", "--jobs", 2)
+        here = [*call[: call.index("--executor")], "--executor", "local", "--jobs", 2]
+        launch(calm, storm.data, *here, within_s=3000)
     assert len(errors(calm)) == tasks
     assert errors(storm.study) == errors(calm)
