@@ -33,6 +33,11 @@ def run(main: Main) -> NoReturn:
     except ToolkitError as error:
         complain(error)
         status = error.exit_status
+    except PermissionError as error:  # of whatever file on the way: another user's folder
+        complain(
+            f"{error.filename or error} is not open to you ({error.strerror}): ask its owner, or name another place"
+        )
+        status = 1
     except KeyboardInterrupt as error:
         complain(error if error.args else "interrupted")
         status = 128 + signal.SIGINT

@@ -228,7 +228,11 @@ def _how(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--max-gpu-hours", type=hours, metavar="H", help="submit no more than the study may take in all")
     how.add_argument("--profile-help", action="store_true", help="list the keys of a profile")
     how.add_argument(
-        "--retry", nargs="+", default=[], choices=get_args(Retry), help="run finished tasks of this kind again"
+        "--retry",
+        nargs="+",
+        default=[],
+        choices=get_args(Retry),
+        help="run finished tasks of this kind again; nodes: use those again on which elements ended early",
     )
     how.add_argument("--cancel", action="store_true", help="take the study's jobs out of the queue, end its local runs")
     how.add_argument("--dry-run", action="store_true", help="show the plan and the sbatch script, do nothing")

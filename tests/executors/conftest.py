@@ -30,10 +30,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def verb(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def verb(name: str, *arguments: object, within_s: float = 300) -> subprocess.CompletedProcess[str]:
     """Run ``python -m NAME`` as a user would."""
     command = [sys.executable, "-m", name, *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=within_s, check=False)
 
 
 def start(name: str, *arguments: object) -> subprocess.Popen[str]:
@@ -42,10 +42,10 @@ def start(name: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def launch(study: Path, data: Path, *arguments: object) -> dict:
+def launch(study: Path, data: Path, *arguments: object, within_s: float = 300) -> dict:
     """``toolkit.launch`` with a tiny recipe; its JSON document, with the exit status beside it."""
     recipe = ["--recipe", "smoke"] if "--array" in arguments or "--models" in arguments else []
-    done = verb("toolkit.launch", "--study", study, "--data", data, *recipe, "--json", *arguments)
+    done = verb("toolkit.launch", "--study", study, "--data", data, *recipe, "--json", *arguments, within_s=within_s)
     assert done.stdout, done.stderr
     return {**orjson.loads(done.stdout), "exit": done.returncode, "stderr": done.stderr}
 

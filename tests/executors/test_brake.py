@@ -36,6 +36,30 @@ def test_a_broken_node_loses_three_elements_and_no_more(cluster: Cluster, data: 
     assert "#SBATCH --exclude=n1" in again.stdout, again.stderr
 
 
+@pytest.mark.cluster
+def test_where_every_node_was_left_out_it_is_said_and_settled(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+    study, profile, broken = tmp_path / "study", tmp_path / "p.toml", tmp_path / "broken"
+    broken.touch()
+    profile.write_text(f"cpus = 1\npython = 'true'\nsetup = ['[ ! -e {broken} ] || exit 9']\n")  # nothing is trained
+    call = ["--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+    first = launch(study, data, "--array", "0-11", *call)
+    wait_for(lambda: [*status(study)["stuck"]] == ["pending (BadConstraints)"], 120, "both brakes", every=0.5)
+    waiting = status(study)["stuck"]["pending (BadConstraints)"]
+    assert f"{waiting} tasks pending (BadConstraints)" in verb("toolkit.status", study).stdout
+    go_on = ["toolkit.launch", "--study", study, "--data", data, *call]
+    for done in (verb(*go_on, "--array", "20-21", "--recipe", "smoke", "--dry-run"), verb(*go_on)):
+        line = done.stderr.splitlines()[-1]
+        assert done.returncode == 1 and line.startswith("error: no node that could take these tasks is left: n1 (")
+        assert f"elements ended early: logs/{first['jobs'][0]}_" in line and ", n2 (" in line
+    assert f"note: {waiting} tasks wait in the queue" in done.stderr and "--retry nodes" in done.stderr
+    assert status(study)["states"] == {"queued": waiting, "lost": 12 - waiting}
+    broken.unlink()
+    settled = launch(study, data, *call, "--retry", "nodes")
+    assert settled["to_run"] == 12 - waiting, settled
+    wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 120, "the end of all", every=0.5)
+    assert status(study)["stuck"] == {} and not list((study / "nodes").iterdir())
+
+
 def run_script(folder: Path, status: int, *before: str, scontrol: str = "") -> str:
     """A batch script's end on node n1; what scontrol was called with, and whether the node's place was held."""
     script = "\n".join([*before, *lines(folder, "n9"), f"exit {status}"])

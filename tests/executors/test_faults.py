@@ -182,7 +182,7 @@ def weather(storm: Storm, faults: Sequence[Callable[[], None]], undisturbed: Pat
     """The same launches twice: here without, there with faults; then compare and tell."""
     local = ["--executor", "local", "--jobs", 2]
     for call in (*storm.launches, *storm.late):
-        launch(undisturbed, storm.data, *call[: call.index("--executor")], *local)
+        launch(undisturbed, storm.data, *call[: call.index("--executor")], *local, within_s=seconds)
     tasks = len(errors(undisturbed))
     began = time.monotonic()
     storm.launch()

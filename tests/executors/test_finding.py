@@ -45,7 +45,10 @@ def test_status_lists_ids_and_names_seeds(study: Study) -> None:
         (column, "waiting", "anynetx-500", "1-2", "0-1"),
         (column, "done", "anynetx-500", "0", "1"),
     ]
+    foreign = task("anynetx-500/9")
+    result(foreign).write(study.result_path(foreign.id))
     shown = verb("toolkit.status", study.path).stdout
+    assert "1 results of tasks that are not declared here" in shown
     assert f"{column} waiting: anynetx-500 1-2, seed 0-1" in shown
     assert orjson.loads(verb("toolkit.status", study.path, "--json").stdout)["ids"] == look.ids()
 

@@ -140,6 +140,9 @@ def test_the_dry_run_asks_sbatch(cluster: Cluster, data: Path, tmp_path: Path) -
     profile.write_text("cpus = 1\n")
     good = [*call, "--study", study, "--data", data, "--dry-run"]
     wait_for(lambda: verb("toolkit.launch", *good).returncode == 0, 60, "nodes that other tests' jobs have left")
+    profile.write_text("cpus = 1\ntime_min = 1441\n")
+    last = verb("toolkit.launch", *good).stderr.splitlines()[-1]
+    assert last.startswith("error: time_min 1441 is over the partition's limit of 1440 min")
     assert not study.exists() and not queued(cluster)
 
 

@@ -5,6 +5,7 @@ Beside the faults, `status` is compared with squeue again and again: no word of 
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -103,10 +104,15 @@ class SecondStorm(Storm):
 
     def results_full(self) -> None:
         """Nothing can be written to results/ until a task has tried to; meanwhile the partition starts nothing."""
+        before = self.refusals()
         self.cluster.slurm("scontrol", "update", "partitionname=main", "state=down")
         with full(self.study / "results"):
-            wait_for(lambda: "cannot be written" in self.logs(), 400, "a task that wants to write its result", every=2)
+            wait_for(lambda: self.refusals() > before, 400, "a task that wants to write its result", every=2)
         self.cluster.slurm("scontrol", "update", "partitionname=main", "state=up")
+
+    def refusals(self) -> int:
+        """Results that could not be written, by the logs."""
+        return len(re.findall(r"results/\w+\.json cannot be written", self.logs()))
 
     def logs_full(self) -> None:
         """Nobody can log for a while; a launcher that cannot write its script says so in a line."""
@@ -156,10 +162,11 @@ class SecondStorm(Storm):
             time.sleep(1)
 
     def queue(self) -> dict[tuple[str, int], str]:
-        listed = self.cluster.slurm("squeue", "--noheader", "--array", "--all", "--format=%F|%K|%T")
+        """Slurm's states by the name of a submission, which is its jobs', and array index."""
+        listed = self.cluster.slurm("squeue", "--noheader", "--array", "--all", "--format=%K|%T|%j")
         assert listed.returncode == 0, listed.stderr
         rows = (line.split("|") for line in listed.stdout.splitlines())
-        return {(job, int(index) if index.isdigit() else 0): state for job, index, state in rows}
+        return {(name, int(index) if index.isdigit() else 0): state for index, state, name in rows}
 
     def look(self) -> None:
         """One moment: what status says, beside the queue before and after it."""
@@ -168,7 +175,7 @@ class SecondStorm(Storm):
         assert done.returncode == 0, done.stderr
         told, after = orjson.loads(done.stdout)["ids"], self.queue()
         places = {
-            task_id: (submission.job, index)
+            task_id: (submission.name, index)
             for submission in submissions(Study(self.study))
             for index, element in enumerate(submission.elements)
             for task_id in element
@@ -268,7 +275,7 @@ def ride_out(storm: SecondStorm, faults: list[Callable[[], None]], tasks: int, s
             storm.strike(faults.pop(0))
         if struck or not storm.queue():
             storm.launch()
-        time.sleep(1)
+        time.sleep(1 if faults or storm.looks < MOMENTS else 10)  # a look takes processor time that the tasks wait for
     assert not faults, f"all was done before {[fault.__name__ for fault in faults]}"
 
 
@@ -298,6 +305,7 @@ def test_a_storm_of_nodes_clocks_disks_and_files(rough_cluster: Cluster, shared:
     assert max(ends.values()) == 1  # a line that found the disk of the logs full is missing, none is there twice
     calm = tmp_path / "undisturbed"
     for call in storm.launches:
-        launch(calm, storm.data, *call[: call.index("--executor")], "--executor", "local", "--jobs", 2)
+        here = [*call[: call.index("--executor")], "--executor", "local", "--jobs", 2]
+        launch(calm, storm.data, *here, within_s=3000)
     assert len(errors(calm)) == tasks
     assert errors(storm.study) == errors(calm)

@@ -1,5 +1,6 @@
 """Job arrays: the one way to hand work to Slurm. submitit writes the batch script; nothing is pickled."""
 
+import math
 import os
 import re
 import shlex
@@ -75,13 +76,22 @@ class JobArray:
         return _job_id(said)
 
     def check(self) -> None:
-        """Ask sbatch whether it would take the array; nothing is queued or written. Raises `Refused`, `NoAnswer`."""
+        """Ask sbatch whether it would take the array, and the partition whether it would ever start.
+
+        Nothing is queued or written. Raises `Refused`, `NoAnswer`.
+        """
         try:
             slurm("sbatch", "--test-only", stdin=self.script())
         except NoAnswer:
             raise
         except SlurmError as error:
             raise Refused(f"sbatch would refuse the array: {error.said}") from error
+        limit = time_limit(self.profile.partition)
+        if self.profile.time_min > limit and not self.profile.qos:  # a QOS may allow more
+            raise Refused(
+                f"time_min {self.profile.time_min} is over the partition's limit of {limit:g} min: such an array "
+                "waits for ever"
+            )
 
     def _submitit(self) -> "submitit.SlurmExecutor":
         import submitit
@@ -148,6 +158,27 @@ def array_size() -> int:
     if size < 1:
         raise ToolkitError("this cluster's MaxArraySize is 0: it takes no job arrays; use --executor local in a job")
     return size
+
+
+def time_limit(partition: str | None) -> float:
+    """Minutes that the longest of the named partitions (None: the default's) lets a job run; infinity: no limit."""
+    asked = partition or os.environ.get("SBATCH_PARTITION")
+    rows = [line.split("|") for line in slurm("sinfo", "--noheader", "--all", "--format=%P|%l").splitlines()]
+    wanted = [limit for name, limit in rows if (name.rstrip("*") in asked.split(",") if asked else name.endswith("*"))]
+    return max(map(_minutes, wanted), default=math.inf)
+
+
+def _minutes(text: str) -> float:
+    """Slurm's ``days-hours:minutes:seconds``, of which the first parts may be missing; other words are no limit.
+
+    >>> _minutes("1-00:30:00"), _minutes("30:00"), _minutes("infinite")
+    (1470.0, 30.0, inf)
+    """
+    days, _, clock = text.rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdigit() for part in (days or "0", *parts)):
+        return math.inf
+    return int(days or 0) * 1440 + sum(int(part) * 60**power for power, part in enumerate(reversed(parts), -1))
 
 
 def log_folder(path: Path) -> Path:

@@ -8,8 +8,11 @@ import os
 import shlex
 from pathlib import Path
 
+from toolkit.cluster.queue import DONE
 from toolkit.files import read_regular
 
+FOLDER = "nodes"
+"""Of the study."""
 STRIKES = 3
 """Elements that end early on a node, none between them getting through, until it counts as broken. Our choice."""
 QUICK_S = 120
@@ -18,8 +21,6 @@ PAUSE_S = 300
 """How long an element holds a broken node's place where Slurm does not let it leave the node out. Our choice."""
 REMEMBERED_S = 24 * 3600
 """How long the next submissions leave a broken node out. Our choice."""
-DONE = "No error|no longer pending|already finished"
-"""scontrol's words where it has changed what still waits of an array, or nothing waits."""
 SOME_FAILED = 3
 """Exit status of an element whose tasks have their results, some of them failures."""
 THROUGH = (0, SOME_FAILED, os.EX_TEMPFAIL)
@@ -63,6 +64,21 @@ def broken_nodes(folder: Path, now: float) -> list[str]:
     """Nodes that the next submission leaves out. ``now``: Unix time by the file system's clock."""
     found = [node for node, ends in strikes(folder).items() if len(ends) >= STRIKES]
     return [node for node in found if now - (folder / node).lstat().st_mtime < REMEMBERED_S]
+
+
+def described(folder: Path) -> str:
+    """The broken nodes, each with the log of the element that ended early there last, for people."""
+    found = {node: ends for node, ends in strikes(folder).items() if len(ends) >= STRIKES}
+    return ", ".join(
+        f"{node} ({len(ends)} elements ended early: logs/{ends[-1][0]}_{ends[-1][1]}_0_log.out)"
+        for node, ends in found.items()
+    )
+
+
+def forget(folder: Path) -> None:
+    """Take all notes away: every node is tried again."""
+    for node in strikes(folder):
+        (folder / node).unlink(missing_ok=True)
 
 
 def _text(path: Path) -> str:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from toolkit.errors import ToolkitError
 from toolkit.study import Study
@@ -21,6 +20,8 @@ CONTAINMENT = ("APPTAINER_CONTAIN", "APPTAINER_CONTAINALL", "SINGULARITY_CONTAIN
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
 """Which cluster, and who pays: a user's own defaults."""
 TIMEOUT_S = 120
+DONE = "No error|no longer pending|already finished"
+"""scontrol's words where it has changed what still waits of an array, or nothing waits."""
 NO_ANSWER = re.compile(r"timed out|unable to contact|connection|communication|temporarily|try again", re.IGNORECASE)
 """Slurm's words for a controller that was not reached: what was asked for may have been done all the same."""
 
@@ -137,6 +138,16 @@ def scancel(study: Study, submission: Submission) -> None:
         slurm("scancel", *sorted({job.id for job in found}))
 
 
+def leave_out(submitted: Sequence[Submission], nodes: str | None) -> None:
+    """Of all nodes only these are left out for what waits of these submissions. Raises `SlurmError`, as `scancel`."""
+    for job in job_ids(submitted):
+        try:
+            slurm("scontrol", "update", f"JobId={job}", f"ExcNodeList={nodes or ''}")
+        except SlurmError as error:
+            if not re.search(DONE, error.said):
+                raise
+
+
 def config(*keys: str) -> dict[str, str]:
     """Values of the cluster's configuration, such as ``MaxArraySize``."""
     pairs = (line.partition("=") for line in slurm("scontrol", "show", "config").splitlines())
@@ -150,8 +161,9 @@ class _Job:
     def __init__(self, line: str) -> None:
         self.id, index, state, reason, self.owner, self.name, command = line.split("|", 6)
         self.index = int(index) if index.isdigit() else 0
-        self.state = f"{state} ({reason})" if state == "PENDING" and reason in STUCK else state
-        self.script = Path(command).stem
+        stuck = state == "PENDING" and reason.partition(",")[0] in STUCK  # after a comma: which nodes
+        self.state = f"{state} ({reason})" if stuck else state
+        self.script = command.rpartition("/")[2].removesuffix(".sbatch")
 
 
 STUCK = (

@@ -5,15 +5,17 @@ image needs no submitit.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.cluster import brake
 from toolkit.cluster.array import ArrayChunk, JobArray, Refused, array_size, split
 from toolkit.cluster.container import CODE, HOST, Container
 from toolkit.cluster.profile import Profile
-from toolkit.cluster.queue import queue_of
+from toolkit.cluster.queue import leave_out, queue_of
+from toolkit.errors import ToolkitError
 from toolkit.executors.base import Elements
 from toolkit.executors.code import code_digest, collect, keep_code, others, why_no_snapshot, with_snapshot
 from toolkit.files import make_folder
@@ -43,18 +45,15 @@ class SlurmExecutor:
         """
         self._keep_code()
         make_folder(self._nodes)
-        if (broken := self._sound_nodes().exclude) != self.profile.exclude:
-            log.info(
-                "note: left out: nodes %s, where elements ended early (%s; remove a file to try it)",
-                broken,
-                self._nodes,
-            )
+        if self._sound_nodes() != self.profile:
+            log.info("note: nodes left out: %s; --retry nodes tries them again", brake.described(self._nodes))
         submitted: list[Submission] = []
         for chunk in split(elements, array_size(), self.profile.throttle):
             before = submitted[chunk.after].job if chunk.after is not None else None
             record = self._record(chunk)
             array = self.array(record, chunk.throttle, [*after, *([before] if before else [])])
-            submitted.append(submit_recorded(self.study, record, array))
+            with self._explained(array):
+                submitted.append(submit_recorded(self.study, record, array))
         if others(self.study):
             self._collect_code()
         return submitted
@@ -71,8 +70,26 @@ class SlurmExecutor:
             return {}
         chunks = split(elements, array_size(), self.profile.throttle)
         array = self.array(self._record(chunks[0]), chunks[0].throttle)
-        array.check()
+        with self._explained(array):
+            array.check()
         return {"arrays": len(chunks), "script": array.script()}
+
+    @contextmanager
+    def _explained(self, array: JobArray) -> Iterator[None]:
+        """Where sbatch would take the array if no node were left out, its refusal says so."""
+        try:
+            yield
+        except Refused as error:
+            if array.profile == self.profile:
+                raise
+            try:
+                replace(array, profile=self.profile).check()
+            except ToolkitError:
+                raise error from None
+            raise Refused(
+                f"no node that could take these tasks is left: {brake.described(self._nodes)}; mend what the logs "
+                "say, then launch with --retry nodes"
+            ) from error
 
     def array(self, submission: Submission, throttle: int, after: Sequence[str] = ()) -> JobArray:
         """The job array of a submission."""
@@ -101,7 +118,7 @@ class SlurmExecutor:
 
     @property
     def _nodes(self) -> Path:
-        return self.study.path / "nodes"
+        return self.study.path / brake.FOLDER
 
     def _sound_nodes(self) -> Profile:
         """The profile, without the nodes on which elements of this study have ended early."""
@@ -121,6 +138,12 @@ class SlurmExecutor:
         queue = queue_of(self.study)
         if queue is not None:
             collect(self.study, {s.code for s in submissions(self.study) if s.code and s.name in queue})
+
+
+def try_nodes_again(study: Study, profile: Profile) -> None:
+    """Forget on which nodes elements ended early; what waits in the queue may run there, too. Raises `SlurmError`."""
+    brake.forget(study.path / brake.FOLDER)
+    leave_out([s for s in submissions(study) if s.executor == "slurm"], profile.exclude)
 
 
 def submit_recorded(study: Study, submission: Submission, array: JobArray) -> Submission:

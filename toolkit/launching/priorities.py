@@ -19,7 +19,8 @@ def by_need(tasks: Mapping[str, str], declared: Mapping[str, Label], states: Map
     The reference is `USUAL_REFERENCE`, else the dataset that was declared first. Within a dataset the order stays.
     """
     of = {task_id: label.column for task_id, label in declared.items()} | dict(tasks)
-    total, done = Counter(of.values()), Counter(of[i] for i, s in states.items() if s.state in ("done", "diverged"))
+    total = Counter(of.values())
+    done = Counter(of[i] for i, s in states.items() if i in of and s.state in ("done", "diverged"))
     columns = list(dict.fromkeys(of.values()))
     reference = USUAL_REFERENCE if USUAL_REFERENCE in total else columns[0] if columns else ""
     place = {column: (column != reference, done[column] / total[column], i) for i, column in enumerate(columns)}

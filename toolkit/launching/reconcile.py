@@ -5,12 +5,13 @@ import os
 import shutil
 import socket
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.cluster import brake
 from toolkit.cluster.accounting import submit_limit
 from toolkit.cluster.array import Refused
 from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
@@ -21,7 +22,7 @@ from toolkit.executors.base import Elements, Executor
 from toolkit.executors.debug import DebugExecutor
 from toolkit.executors.gpus import gpus
 from toolkit.executors.local import Display, LocalExecutor, default_jobs
-from toolkit.executors.slurm import SlurmExecutor
+from toolkit.executors.slurm import SlurmExecutor, try_nodes_again
 from toolkit.files import of_another
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
@@ -54,6 +55,7 @@ RETRIES: Mapping[str, frozenset[State]] = {
     "diverged": frozenset({"diverged"}),
     "lost": frozenset({"lost"}),  # runs again without being asked, too
     "all": frozenset({"failed", "damaged", "diverged", "lost"}),
+    "nodes": frozenset(),
 }
 
 
@@ -81,11 +83,13 @@ class Plan:
     """What the study's next launch is to know of this one."""
     rules: RiseRules
     budget: Budget | None
+    nodes_again: bool = False
+    """Whether nodes that were left out are tried again."""
     pause: int | None = None
     """Epochs after which tasks are saved and left; None: they are trained to the end."""
 
     def to_run(self, states: Mapping[str, TaskState]) -> dict[str, Task]:
-        """The tasks in a wanted state (or not declared before) that no executor holds."""
+        """The tasks in a wanted state that no executor holds; all of them in a study that is not there yet."""
         return {
             task_id: self.tasks[task_id]
             for task_id in self.tasks
@@ -127,6 +131,8 @@ def make_plan(request: LaunchRequest) -> Plan:
     tasks, texts, weights = select(request, study, data)
     executor = _executor(request.executor)
     pack = 1 if request.pack is None else request.pack
+    if "nodes" in request.retry and executor != "slurm":
+        raise UsageError("--retry nodes: nodes are left out by Slurm alone; this launch does not use it")
     return Plan(
         study=study,
         tasks=tasks,
@@ -143,6 +149,7 @@ def make_plan(request: LaunchRequest) -> Plan:
         memory=memory,
         rules=RiseRules.parse(request.on_oom, request.on_timeout, profile),
         budget=_budget(request, profile, executor),
+        nodes_again="nodes" in request.retry,
     )
 
 
@@ -161,7 +168,8 @@ def _budget(request: LaunchRequest, profile: Profile, executor: ExecutorName) ->
 
 def preview(plan: Plan) -> dict[str, Any]:
     """What `carry_out` would do, with the sbatch script of the first array."""
-    work = _work(plan, _states(plan), plan.study.labels() if plan.study.room("tasks").is_dir() else {})
+    known = plan.study.labels() if plan.study.room("tasks").is_dir() else {}
+    work = _work(plan, _states(plan, known), known)
     stages, elements = work.stages, plan.elements(work.stages.first) + plan.elements(work.stages.second)
     _tell_of_idle_gpus(plan, elements)
     arrays = plan.backend(no_display).describe(elements)
@@ -181,8 +189,11 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     """
     Study.create(plan.study.path)
     with launch_lock(plan.study):
+        if plan.nodes_again:
+            try_nodes_again(plan.study, plan.profile)
         known, fresh = plan.study.labels(), () if isinstance(plan.tasks, DeclaredTasks) else plan.tasks.values()
         states = _states(plan, known)
+        _tell_of_braked(plan.study, states)
         work = _work(plan, states, known)
         tasks = work.tasks
         plan.study.keep(plan.texts)
@@ -205,7 +216,7 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
             plan.backend(display).run(submission)
     except KeyboardInterrupt:
         raise Interrupted(_progress_made(plan, tasks)) from None
-    document = _outcome(plan, submitted, _states(plan) if submitted else states)
+    document = _outcome(plan, submitted, _states(plan, known) if submitted else states)
     looks = plan.executor == "slurm" and submitted and (plan.rules or plan.profile.notify or work.beyond_budget)
     return document | {"beyond_limit": beyond, "follows": bool(beyond or looks)}
 
@@ -220,11 +231,21 @@ def _progress_made(plan: Plan, tasks: Mapping[str, Task]) -> str:
 
 
 def cancel(path: str) -> dict[str, Any]:
-    """Take a study's jobs out of the queue and end its local runs; running tasks save what they have."""
-    study = Study.open(path)
+    """Take a study's jobs out of the queue and end its local runs; running tasks save what they have.
+
+    Raises `ToolkitError` that says what could not be ended, when the rest was.
+    """
+    study, ended, refused = Study.open(path), list[Submission](), list[str]()
     with launch_lock(study):
         queue = queue_of(study) or {}
-        ended = [s for s in submissions(study) if not s.cancelled and _cancel(study, s, queue)]
+        for submission in submissions(study):
+            try:
+                ended += [submission] if not submission.cancelled and _cancel(study, submission, queue) else []
+            except ToolkitError as error:
+                refused.append(str(error))
+    if refused:
+        others = f"; cancelled: {', '.join(s.job or s.name for s in ended)}" if ended else ""
+        raise ToolkitError("; ".join(dict.fromkeys(refused)) + others)
     return {"study": str(study.path), "cancelled": [s.name for s in ended], "jobs": [s.job for s in ended if s.job]}
 
 
@@ -271,9 +292,13 @@ def _container(profile: Profile, executor: ExecutorName, study: Study, data: Pat
     return contain(profile.image, [data, study.path], profile, gpu)
 
 
-def _states(plan: Plan, ids: Collection[str] | None = None) -> dict[str, TaskState]:
-    """The states of ``ids``; None: of all that the study has declared."""
-    return task_states(plan.study, queue_of(plan.study), ids) if plan.study.room("tasks").is_dir() else {}
+def _states(plan: Plan, known: Iterable[str]) -> dict[str, TaskState]:
+    """The states of the ``known`` tasks and of those that this call is about, of which some may not be declared yet.
+
+    A result counts whoever declared its task, and a result of what nobody declared any more: nothing is done twice.
+    """
+    there = plan.study.room("tasks").is_dir()
+    return task_states(plan.study, queue_of(plan.study), dict.fromkeys((*known, *plan.tasks))) if there else {}
 
 
 def _work(plan: Plan, states: Mapping[str, TaskState], declared: Mapping[str, Label]) -> Work:
@@ -334,6 +359,18 @@ def _tell_of_idle_gpus(plan: Plan, elements: Sequence[Sequence[str]]) -> None:
             len(elements),
             min(few),
             plan.gpus,
+        )
+
+
+def _tell_of_braked(study: Study, states: Mapping[str, TaskState]) -> None:
+    """An array whose last node was left out waits for ever: Slurm has no node that it may use."""
+    waiting = sum(state.held and "BadConstraints" in state.reason for state in states.values())
+    if waiting and (nodes := brake.described(study.path / brake.FOLDER)):
+        log.info(
+            "note: %d tasks wait in the queue and no node is left for them: %s; mend what the logs say, then launch "
+            "with --retry nodes",
+            waiting,
+            nodes,
         )
 
 

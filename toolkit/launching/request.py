@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 ExecutorName = Literal["slurm", "local", "debug"]
-Retry = Literal["failed", "lost", "diverged", "all"]
+Retry = Literal["failed", "lost", "diverged", "all", "nodes"]
+"""Tasks in these states; or nodes on which elements ended early."""
 
 
 POPULATION = "anynetx-500"

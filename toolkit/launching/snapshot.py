@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from toolkit.cluster.accounting import Endings
-from toolkit.cluster.brake import strikes
+from toolkit.cluster.brake import FOLDER, strikes
 from toolkit.cluster.queue import queue_of
 from toolkit.errors import ToolkitError
 from toolkit.launching.endings import ending, how_ended
@@ -89,7 +89,7 @@ class StudySnapshot:
 
     def by_node(self) -> dict[str, int]:
         """Tasks that failed or got lost by the node they ran on, where that is known; the worst first."""
-        ended = {end: node for node, ends in strikes(self.study.path / "nodes").items() for end in ends}
+        ended = {end: node for node, ends in strikes(self.study.path / FOLDER).items() for end in ends}
         jobs = {s.name: s.job for s in submissions(self.study) if s.job} if ended else {}
         hosts = (
             state.host or ended.get((jobs.get(state.submission or "", ""), state.element or 0), "")
@@ -97,6 +97,10 @@ class StudySnapshot:
             if state.state in ("failed", "lost")
         )
         return dict(Counter(filter(None, hosts)).most_common())
+
+    def undeclared(self) -> int:
+        """Results of tasks that the study does not declare: the declarations were lost, or the results are copies."""
+        return len(self.study.finished() - self.tasks.keys())
 
     def stuck(self) -> dict[str, int]:
         """Tasks whose jobs wait for more than their turn, counted by Slurm's state and reason."""
@@ -129,15 +133,16 @@ class StudySnapshot:
             members[task.column, self.states[task_id].state, group].append(member)
         return [(*key, format_names(names)) for key, names in members.items()]
 
-    def ranges_by_seed(self) -> list[tuple[str, State, str, str, str]]:
+    def ranges_by_seed(self, but: State | None = None) -> list[tuple[str, State, str, str, str]]:
         """Rows (dataset column, state, group, members, seeds); members and seeds as ranges, such as ``0-7,12``.
 
-        Members of a group that stand alike with the same seeds are one row.
+        Members of a group that stand alike with the same seeds are one row. ``but``: a state that is left out.
         """
         seeds: dict[tuple[str, State, str], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         for task_id, task in self.tasks.items():
-            group, _, member = task.architecture.partition("/")
-            seeds[task.column, self.states[task_id].state, group][member].add(task.seed)
+            if (state := self.states[task_id].state) != but:
+                group, _, member = task.architecture.partition("/")
+                seeds[task.column, state, group][member].add(task.seed)
         rows: list[tuple[str, State, str, str, str]] = []
         for key, members in seeds.items():
             alike: dict[str, list[str]] = defaultdict(list)
@@ -168,6 +173,7 @@ class StudySnapshot:
             ],
             "trouble_by_node": self.by_node(),
             "stuck": self.stuck(),
+            "undeclared": self.undeclared(),
             "seconds_left": self.seconds_left(),
             "warning": self.warning or None,
         }

@@ -75,6 +75,9 @@ def overview(look: StudySnapshot) -> Group:
     if nodes := look.by_node():
         named = ", ".join(f"{count} on {node}" for node, count in list(nodes.items())[:NODES_SHOWN])
         parts.append(Text(terminal(f"failed or lost: {named}"), style="yellow"))
+    if count := look.undeclared():
+        said = f"{count} results of tasks that are not declared here: a launch that names them takes them over"
+        parts.append(Text(said, style="yellow"))
     if look.warning:
         parts.append(Text(f"warning: {terminal(look.warning)}", style="yellow"))
     return Group(*parts)
@@ -144,9 +147,10 @@ def _failure(look: StudySnapshot, task_id: str) -> list[Text]:
 
 
 def _state_table(look: StudySnapshot) -> Table:
-    counts = {column: Counter[State]() for column in dict.fromkeys(task.column for task in look.tasks.values())}
-    for task_id, task in look.tasks.items():
-        counts[task.column][look.states[task_id].state] += 1
+    cells = Counter((task.column, look.states[task_id].state) for task_id, task in look.tasks.items())
+    counts = {column: Counter[State]() for column, _ in cells}
+    for (column, state), tasks in cells.items():
+        counts[column][state] = tasks
     total = sum(counts.values(), Counter[State]())
     shown = [state for state in STATES if total[state]]
     table = Table("dataset", *(Column(name, justify="right") for name in ("tasks", *shown)))
@@ -171,8 +175,7 @@ def _range_lines(look: StudySnapshot) -> list[str]:
     said = several_seeds(look.tasks.values())
     return [
         f"{column} {state}: {group} {names}" + (f", seed {seeds}" if said else "")
-        for column, state, group, names, seeds in look.ranges_by_seed()
-        if state != "done"
+        for column, state, group, names, seeds in look.ranges_by_seed(but="done")
     ]
 
 

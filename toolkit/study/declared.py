@@ -18,7 +18,7 @@ import orjson
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError
-from toolkit.files import regular, write_atomic
+from toolkit.files import regular, stamp, uncollected, write_atomic
 from toolkit.study.model import first_problem
 from toolkit.study.recipe import Recipe
 from toolkit.study.task import ID_LENGTH, Task
@@ -26,12 +26,14 @@ from toolkit.study.task import ID_LENGTH, Task
 ENTRY = ID_LENGTH + 14
 """Bytes of an index's line: id, space, twelve digits, line break."""
 ID = re.compile(rb'\{"id": ?"([0-9a-f]+)"')
-HEAD = re.compile(
-    rb'\{"id":"([0-9a-f]{16})","task":\{"architecture":"([^"\\]+)","dataset":"([^"\\]+)","dataset_hash":"([^"\\]*)",'
-    rb'(?:"manifest_hash":"([^"\\]*)",)?'
+HEAD = re.compile(rb'\{"id":"([0-9a-f]{16})","task":')
+RECIPE = b',"recipe":'
+NAMES = re.compile(
+    rb'\{"architecture":"([^"\\]+)","dataset":"([^"\\]+)","dataset_hash":"([^"\\]*)"(?:,"manifest_hash":"([^"\\]*)")?'
 )
 TAIL = re.compile(rb'"seed":(\d+),"start":null\}\}$')
-"""How a line of `add` begins and ends, for a task without a start: what people know it by is had without its JSON."""
+"""A line of `add`: its begin, what stands before its recipe, and the end of a task without a start. So what people
+know a task by is had without its JSON; the seeds of a net on a dataset share what stands before the recipe."""
 TAIL_LENGTH = 48
 WHOLE_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 FEW = 500
@@ -85,19 +87,31 @@ def add(folder: Path, tasks: Mapping[str, Task]) -> None:
 
 
 def labels(folder: Path) -> dict[str, Label]:
-    """All declared tasks, in the order of declaration. Raises `ToolkitError` on a damaged file."""
+    """All declared tasks, in the order of declaration; this process reads a file once. Raises `ToolkitError`."""
+    return {i: label for path in _files(folder) for i, label in _labels(path, stamp(path)).items()}
+
+
+@lru_cache(maxsize=1024)
+@uncollected()
+def _labels(path: Path, _stamp: object) -> Mapping[str, Label]:
     found = {}
-    for path in _files(folder):
-        for number, line in _lines(path):
-            head, tail = HEAD.match(line), TAIL.search(line, max(0, len(line) - TAIL_LENGTH))
-            if head and tail:
-                task_id, *texts = head.groups()
-                architecture, dataset, content, manifest = (intern((text or b"").decode()) for text in texts)
-                found[task_id.decode()] = Label(architecture, dataset, int(tail[1]), content, manifest)
-            else:
-                task_id, task = _document(path, number, line)
-                found[task_id] = _label(f"{path}:{number}", task)
+    for number, line in _lines(path):
+        head, tail = HEAD.match(line), TAIL.search(line, max(0, len(line) - TAIL_LENGTH))
+        names = _names(line[head.end() : line.find(RECIPE)]) if head and tail else None
+        if head and tail and names:
+            architecture, dataset, *hashes = names
+            found[head[1].decode()] = Label(architecture, dataset, int(tail[1]), *hashes)
+        else:
+            task_id, task = _document(path, number, line)
+            found[task_id] = _label(f"{path}:{number}", task)
     return found
+
+
+@lru_cache(maxsize=1 << 16)
+def _names(text: bytes) -> tuple[str, ...] | None:
+    """Architecture, dataset and its two hashes."""
+    found = NAMES.fullmatch(text)
+    return found and tuple((part or b"").decode() for part in found.groups())
 
 
 def _label(where: str, task: dict[str, Any]) -> Label:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple, get_args
 
+from toolkit.files import uncollected
 from toolkit.study.outcomes import Outcome, outcomes
 from toolkit.study.progress import LOST_AFTER_S, Progress
 from toolkit.study.study import Study
@@ -50,6 +51,7 @@ NEVER = TaskState("waiting")
 """Of what was never submitted."""
 
 
+@uncollected()
 def task_states(study: Study, queue: Queue | None, ids: Iterable[str] | None = None) -> dict[str, TaskState]:
     """The state of each of ``ids`` (None: of all declared tasks), by id.
 

@@ -9,13 +9,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from toolkit.errors import ToolkitError
-from toolkit.files import open_own, read_regular
+from toolkit.files import open_own, read_regular, stamp
 from toolkit.study.model import FrozenModel
 from toolkit.study.progress import LOST_AFTER_S
 from toolkit.study.study import Study
@@ -112,11 +113,13 @@ def record_path(study: Study, submission: Submission) -> Path:
 
 def submissions(study: Study) -> list[Submission]:
     """All submissions of a study, oldest first. Raises `ToolkitError` on a damaged record."""
-    found = [_read_record(path) for path in study.room("submissions").glob("[!.]*.json")]
+    found = [_read_record(path, stamp(path)) for path in study.room("submissions").glob("[!.]*.json")]
     return sorted(found, key=lambda submission: submission.created)
 
 
-def _read_record(path: Path) -> Submission:
+@lru_cache(maxsize=1024)
+def _read_record(path: Path, _stamp: object) -> Submission:
+    """One is read once by a process, as long as it stays as it is."""
     submission = Submission.read(path)
     if submission.name != path.stem:
         raise ToolkitError(f"{path} is the record of {submission.name}: a copy under another name; delete it")
