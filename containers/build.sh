@@ -112,6 +112,7 @@ make_sbom() { # [LOCK...]; what the image has, by its own dpkg, and what was ins
 }
 
 apptainer=$("$here/install-apptainer.sh")
+[ -w /dev/fuse ] || export APPTAINER_UNSQUASH=true # an image that cannot be mounted is unpacked to be run
 if [ "$variant" = toolkit ] && [ "$(id -u)" -ne 0 ]; then
     base=${base:-docker://python:3.11-slim-bookworm}
     base_name=$base
