@@ -384,7 +384,7 @@ def _tell_of_small_crops(tasks: Iterable[Task], data: Path) -> None:
         longest = max(find_dataset(name[0], data).manifest.image_size)
         if recipe.resolution <= SMALL and longest >= FAR_LARGER * recipe.resolution:
             log.info(
-                "note: recipe %s trains on %d pixels, images of %s have up to %d: --set resolution=%d shows more of them",
+                "note: recipe %s trains on %d pixels, images of %s have up to %d: --set resolution=%d shows more",
                 name[1],
                 recipe.resolution,
                 name[0],
