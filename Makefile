@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
+WHEELS := --require-hashes --only-binary :all:
+FROM_SOURCE := --build-constraints containers/build.lock $(addprefix --no-binary ,ffcv assertpy fastargs pyturbojpeg)
 COMPILE := $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock'
 STAMP := $(VENV)/.ready
 
@@ -13,23 +15,24 @@ STAMP := $(VENV)/.ready
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# No root, no compiler: wheels alone, every one of them pinned by its hash. Bytecode is made now, not in the first process
-# that may write it: an import of torch takes 1.5 s with it and 3.1 s without.
+# No root, no compiler: wheels, every one of them pinned by its hash. A source package is built by what it names itself,
+# which no lock pins: so only those few are taken that have no wheel, and are built by the setuptools of build.lock.
+# Bytecode is made now, not in the first process that may write it: an import of torch takes 1.5 s with it and 3.1 s without.
 setup: $(STAMP) ## .venv and dependencies, without root (done once; the other targets call it)
 
 $(STAMP): containers/requirements.lock containers/uv.lock containers/build.lock pyproject.toml
 	@echo "setting up $(VENV): some 7 GB, most of it PyTorch with CUDA"
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --require-hashes -r containers/uv.lock
-	$(UV) pip install --compile-bytecode --no-deps --require-hashes --build-constraints containers/build.lock \
+	$(PY) -m pip install --quiet $(WHEELS) -r containers/uv.lock
+	$(UV) pip install --compile-bytecode --no-deps $(WHEELS) $(FROM_SOURCE) \
 	  --python $(PY) -r containers/requirements.lock
 	$(UV) pip install --quiet --python $(PY) --no-deps --build-constraints containers/build.lock -e .
 	touch $(STAMP)
 
 setup-ffcv: setup ## FFCV beside it, compiled from its source: needs root for Debian's headers (`make test` calls it)
 	@$(PY) -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("ffcv"))' || { \
-	  containers/install-system.sh containers/apt-packages.txt && $(UV) pip install --no-deps --require-hashes \
-	  --build-constraints containers/build.lock --python $(PY) -r containers/ffcv.lock; }
+	  containers/install-system.sh containers/apt-packages.txt && $(UV) pip install --no-deps $(WHEELS) \
+	  $(FROM_SOURCE) --python $(PY) -r containers/ffcv.lock; }
 
 demo: setup     ## two small datasets, forty small nets on each, a verdict: minutes on two cores
 	@test -f data/demo-shapes/dataset.json || $(MAKE) --no-print-directory demo-data
@@ -47,8 +50,8 @@ test: setup-ffcv ## all tests but the long ones (what CI runs), fast ones first
 	containers/install-system.sh tests/apt-packages.txt
 	$(PY) -m pytest -m "not long" -n 3 --dist loadgroup --no-loadscope-reorder --durations 40
 
-test-fast: setup ## the tests that need neither Slurm nor a container
-	$(PY) -m pytest -m "not long and not cluster" -x -q -n 2 --dist loadgroup --no-loadscope-reorder
+test-fast: setup ## the quick tests, which need neither Slurm nor a container nor FFCV: while one writes code
+	$(PY) -m pytest -m "not slow and not long and not cluster" -x -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-cluster: setup-ffcv ## the long fault run on the one-machine Slurm
 	containers/install-system.sh tests/apt-packages.txt
@@ -67,12 +70,12 @@ types: setup    ## mypy, strict
 
 docs: setup     ## the docs site, into build/site; a link that leads nowhere is an error
 	@test -x $(VENV)/docs/bin/mkdocs || { $(UV) venv --quiet --python $(PY) $(VENV)/docs && \
-	  $(UV) pip install --quiet --require-hashes --python $(VENV)/docs -r containers/docs.lock; }
+	  $(UV) pip install --quiet $(WHEELS) --python $(VENV)/docs -r containers/docs.lock; }
 	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --strict
 
 # mutmut has a folder of its own: its libraries are none of the project's.
 mutate: setup   ## ROOM=stats|study|planning|launching|imagefile: break its code here and there; what do its tests miss?
-	$(UV) pip install --quiet --no-deps --require-hashes --python $(PY) --target $(VENV)/mutmut -r containers/mutate.lock
+	$(UV) pip install --quiet --no-deps $(WHEELS) --python $(PY) --target $(VENV)/mutmut -r containers/mutate.lock
 	MUTMUT=$(CURDIR)/$(VENV)/mutmut $(PY) -m tests.mutate $(ROOM) --sample $(or $(SAMPLE),80) --seed $(or $(SEED),0)
 
 lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for building, for the image
@@ -91,7 +94,7 @@ lock:           ## pin all dependencies, with hashes: for setup, for FFCV, for b
 
 audit: setup    ## known weaknesses of what setup and the image install (asks the package index for its advisories)
 	$(UV) venv --quiet --clear --python $(PY) $(VENV)/tools
-	$(UV) pip install --quiet --require-hashes --python $(VENV)/tools -r containers/tools.lock
+	$(UV) pip install --quiet $(WHEELS) --python $(VENV)/tools -r containers/tools.lock
 	for lock in requirements ffcv image build uv tools docs mutate; do \
 	  $(VENV)/tools/bin/pip-audit --disable-pip --require-hashes -r containers/$$lock.lock || status=1; done; exit $${status:-0}
 

@@ -41,7 +41,7 @@ work=$(mktemp --directory "$(dirname "$output")/.build-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 make_base() { # prints the name of an image with a bare Debian in it
-    debootstrap --variant=minbase "$suite" "$work/base" "$mirror" >&2
+    debootstrap --force-check-gpg --variant=minbase "$suite" "$work/base" "$mirror" >&2
     tar --create --file "$work/base.tar" --directory "$work/base" .
     local container
     container=$(buildah from scratch)
@@ -105,7 +105,8 @@ build_sif() { # DEFINITION [BUILD_ARGUMENT...]; %test runs afterwards, in a user
 
 make_sbom() { # [LOCK...]; what the image has, by its own dpkg, and what was installed of the locks
     python3 -m venv "$work/tools"
-    "$work/tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$here/tools.lock"
+    "$work/tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        --requirement "$here/tools.lock"
     "$apptainer" exec --userns "$output" dpkg-query --show --showformat '${Package} ${Version} ${Architecture}\n' \
         | "$work/tools/bin/python" "$here/sbom.py" "imagenot-toolkit-$variant" "$version" "$@" >"$work/sbom"
     mv "$work/sbom" "${output%.sif}.cdx.json"

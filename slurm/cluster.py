@@ -18,6 +18,7 @@ import shlex
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -145,12 +146,14 @@ class Cluster:
         ``memory_limits`` ends jobs that use more memory than they asked for. What Slurm mails stands in ``mails``.
         Raises `ClusterError`.
         """
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.check_owner()
         if missing := missing_parts(accounting):
             raise ClusterError(f"missing {', '.join(missing)}: install the packages of slurm/apt-packages.txt as root")
         if self.config.exists():
             raise ClusterError(f"{self.state} has a cluster already: stop it first")
         for name in ("controller", *(f"n{i}" for i in range(1, nodes + 1))):
-            (self.state / name).mkdir(parents=True)
+            (self.state / name).mkdir()
         self.state.chmod(0o755)
         self.config.write_text(self._render(nodes, cpus, max_array_size, requeue_s))
         if memory_limits:
@@ -164,6 +167,14 @@ class Cluster:
         for name in self.nodes:
             self.start_node(name)
         self._wait(lambda: self.node_states().count("idle") == nodes, "idle nodes")
+
+    def check_owner(self) -> None:
+        """Raise `ClusterError` when another user can write here: they would choose the key, and what root runs."""
+        if self.state.exists():
+            seen = self.state.lstat()
+            closed = stat.S_ISDIR(seen.st_mode) and not seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if not closed or seen.st_uid != os.geteuid():
+                raise ClusterError(f"{self.state} is not a folder that you alone can write to: name another --state")
 
     def start_controller(self) -> None:
         """Start slurmctld; jobs and nodes known from before are taken over."""
@@ -347,6 +358,7 @@ def main() -> int:
     given = parser.parse_args()
     cluster = Cluster(given.state.absolute())
     try:
+        cluster.check_owner()
         if given.action == "start":
             cluster.start(given.nodes, given.cpus, given.max_array_size, given.requeue, given.accounting)
             print(f"export SLURM_CONF={cluster.config}")

@@ -17,8 +17,8 @@ from tests.containers.slim import apptainer, site_bind, slim_image
 settings.register_profile("mutate", phases=(Phase.explicit, Phase.generate), deadline=None, derandomize=True)
 """For `make mutate`: what a test finds is not made smaller, for nobody reads it."""
 
-SLOW_ROOMS = ("training", "containers", "imagenot", "executors", "security")
-"""Folders whose tests run last, in this order: a slip in a noun need not wait for a cluster."""
+SLOW_ROOMS = ("benchmarks", "training", "containers", "imagenot", "executors", "security")
+"""Folders whose tests are slow and run last, in this order: a slip in a noun need not wait for a cluster."""
 
 WORDNET = Path("/usr/share/wordnet")
 collect_ignore = [] if WORDNET.is_dir() or os.environ.get("CI") else ["imagenot"]
@@ -32,12 +32,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast folders first. With several workers (`-n`) a file stays with one: each has a cluster of its own."""
+    """Fast folders first, the others' tests marked as slow. With several workers (`-n`) a file stays with one: each has
+    a cluster of its own.
+    """
     tests = Path(__file__).parent
     rank = {room: number for number, room in enumerate(SLOW_ROOMS)}
     items.sort(key=lambda item: rank.get(item.path.relative_to(tests).parts[0], -1))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(tests))))
+        file = item.path.relative_to(tests)
+        item.add_marker(pytest.mark.xdist_group(str(file)))
+        if file.parts[0] in rank or "ffcv" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 def real_part(missing: str, remedy: str = "containers/install-system.sh tests/apt-packages.txt") -> NoReturn:

@@ -13,6 +13,7 @@ import argparse
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.cli import parser, run, say
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.visible import csv as csv_cell
+from toolkit.visible import visible
 
 if TYPE_CHECKING:
     from toolkit.study import Evaluation, Result
@@ -61,7 +64,7 @@ def _values(result: "Result", evaluation: "Evaluation") -> dict[str, float]:
 
 
 def _name(result: "Result") -> str:
-    return f"{result.task.architecture} on {result.task.dataset}, seed {result.task.seed}"
+    return visible(f"{result.task.architecture} on {result.task.dataset}, seed {result.task.seed}")
 
 
 def _run(result: "Result") -> dict[str, str | int]:
@@ -84,6 +87,11 @@ def _new(path: Path) -> None:
         raise UsageError(f"{path} is there already, and every run would be drawn twice; give another name")
 
 
+def _folder_name(text: str) -> str:
+    """A name in a stranger's result leads to no other folder than one of its own."""
+    return re.sub(r"^\.+|[/\0]", "-", visible(text))[:60] or "-"
+
+
 def _as_csv(results: Iterable["Result"], path: Path) -> None:
     from toolkit.files import write_atomic
 
@@ -91,7 +99,7 @@ def _as_csv(results: Iterable["Result"], path: Path) -> None:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([*KEYS, "epoch", *VALUES, "seconds"])
     for result in results:
-        run = _run(result).values()
+        run = [csv_cell(str(value)) for value in _run(result).values()]
         for epoch in result.evaluations:
             values = _values(result, epoch)
             rows.writerow([*run, epoch.epoch, *map(values.get, VALUES), epoch.seconds])
@@ -106,7 +114,8 @@ def _as_events(results: Iterable["Result"], folder: Path) -> None:
     writer = _library("tensorboardX", "tensorboard").SummaryWriter
     _new(folder)
     for result in results:
-        run = folder / result.task.dataset / result.task.architecture.replace("/", "-") / result.id
+        task = result.task
+        run = folder.joinpath(*map(_folder_name, (task.dataset, task.architecture, result.id)))
         when = result.provenance.started
         with writer(str(run)) as events:
             for epoch in result.evaluations:
@@ -143,7 +152,12 @@ def _as_wandb(results: Iterable["Result"], folder: Path) -> None:
     quiet = wandb.Settings(mode="offline", silent=True, console="off", disable_git=True, disable_code=True)
     for result in results:
         started = wandb.init(
-            dir=folder, project=folder.name, id=result.id, name=_name(result), config=_run(result), settings=quiet
+            dir=folder,
+            project=folder.name,
+            id=_folder_name(result.id),
+            name=_name(result),
+            config=_run(result),
+            settings=quiet,
         )
         with started as run:
             for epoch in result.evaluations:

@@ -44,9 +44,9 @@ def _opened(path: str | Path, flags: int = os.O_RDONLY) -> tuple[int, int]:
 
 
 @contextmanager
-def regular(path: str | Path) -> Iterator[tuple[int, int]]:
+def regular(path: str | Path, flags: int = os.O_RDONLY) -> Iterator[tuple[int, int]]:
     """A descriptor of a regular file, and its size in bytes. Raises `NotRegular` for anything else."""
-    descriptor, size = _opened(path)
+    descriptor, size = _opened(path, flags)
     try:
         yield descriptor, size
     finally:
@@ -125,7 +125,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """`write_atomic`, but nobody else may write the file, whatever the user's umask: so that `is_private` trusts it."""
+    """`write_atomic`, but nobody else may write the file, whatever the umask: so that `read_private` trusts it."""
     with atomic(path, shared=False) as temporary:
         temporary.touch(0o644)
         temporary.write_bytes(content)
@@ -164,9 +164,19 @@ def _name(uid: int) -> str:
         return f"user {uid}"
 
 
-def is_private(path: Path) -> bool:
-    """Whether a regular file is this user's own, and nobody else may write it: its shell lines may be run."""
-    seen = path.lstat()
-    return (
-        stat.S_ISREG(seen.st_mode) and seen.st_uid == os.geteuid() and not seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    )
+def read_private(path: Path, limit: int = LARGEST_RECORD) -> bytes | None:
+    """The bytes of a file whose shell lines and code may be run: it is this user's own, and nobody else may write it.
+
+    None for any other. What is looked at is what is read: a folder's writer can put another file under the name at any
+    moment. Raises `OSError` when it cannot be read, or has more than ``limit`` bytes.
+    """
+    if path.is_symlink():
+        return None
+    with regular(path, os.O_NOFOLLOW) as (descriptor, size):
+        seen = os.fstat(descriptor)
+        if seen.st_uid != os.geteuid() or seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return None
+        if size > limit:
+            raise OSError(errno.EFBIG, f"its {size:,} bytes are over the limit of {limit:,}", str(path))
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(size)

@@ -135,6 +135,8 @@ def _show_published(name: str, request: LaunchRequest, dry_run: bool, as_json: b
         print_json(document)
         return 0
     rows = document.pop("datasets")
+    if document["gpu_hours"] is None:
+        document["gpu_hours"] = "not told: nets of the population were measured, on up to 224 pixels"
     say("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
     say(f"\n{'dataset':14}{'images':>10}{'epochs':>8}{'images seen':>16}{'multiply-adds':>15}{'hours':>12}")
     for name, row in rows.items():

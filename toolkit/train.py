@@ -32,15 +32,17 @@ def train(
     stop: StopFlag | None = None,
     on_corrupt: Literal["fail", "skip"] = "fail",
     ranks: int = 1,
+    graphs: bool = False,
 ) -> Outcome:
     """Run tasks one after another, or ``pack`` of them side by side (0: as many as pays), and write their results.
 
     ``ranks``: processes that share each batch, on GPUs one each, where several are asked for.
+    ``graphs``: whether a GPU replays each net's update as one CUDA graph, where it can be recorded.
     ``workers``: decoding threads and torch's threads (0: the cores of the allocation). A task that fails writes a
     failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a checkpoint.
     Raises `UsageError` for an unknown task, `ToolkitError` when the study's results cannot be written.
     """
-    request = TrainRequest(study, data, pack, workers, on_corrupt, ranks=ranks)
+    request = TrainRequest(study, data, pack, workers, on_corrupt, ranks=ranks, graphs=graphs)
     with open_session(request, StopFlag() if stop is None else stop) as session:
         return session(task_ids)
 
@@ -65,6 +67,11 @@ def _arguments(argv: Sequence[str]) -> Namespace:
     arguments.add_argument(
         "--ranks", type=positive, default=1, metavar="N", help="processes that share each batch, one a GPU"
     )
+    arguments.add_argument(
+        "--cuda-graphs",
+        action="store_true",
+        help="replay each sampled net's update as one CUDA graph: for small pictures on a GPU (off: not yet measured)",
+    )
     arguments.add_argument("--workers", type=int, default=0, metavar="N", help="threads (0: the allocation's cores)")
     arguments.add_argument(
         "--corrupt",
@@ -82,6 +89,8 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--workers must be at least 0")
     if given.ranks > 1 and given.pack == 0:
         raise UsageError("--pack auto measures one process; with --ranks, give --pack a number")
+    if given.ranks > 1 and given.cuda_graphs:
+        raise UsageError("--cuda-graphs records one process's updates; leave it or --ranks out")
     study = Study.open(given.study)
     ids = [study.task(task).id for task in given.tasks]
     with on_signals() as stop:
@@ -94,6 +103,7 @@ def main(argv: Sequence[str]) -> int:
             stop=stop,
             on_corrupt=given.corrupt,
             ranks=given.ranks,
+            graphs=given.cuda_graphs,
         )
     return exit_status(outcome)
 

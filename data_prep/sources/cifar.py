@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
     options = sources.options("cifar", __doc__, SOURCES[10]._replace(name="cifar10 or cifar100"))
     options.add_argument("--classes", type=int, choices=(10, 100), default=10, help="which set (default: 10)")
     args = options.parse_args(argv)
-    return sources.write(args, SOURCES[args.classes], lambda: find(args.root, DISTRIBUTIONS[args.classes]))
+    return sources.run(args, SOURCES[args.classes], lambda: find(args.root, DISTRIBUTIONS[args.classes]))
 
 
 def find(root: Path, distribution: Distribution) -> Found:

@@ -23,4 +23,4 @@ SOURCE = Source(
 def main(argv: Sequence[str]) -> int:
     """Write the dataset."""
     args = sources.options("concrete", __doc__, SOURCE).parse_args(argv)
-    return sources.write(args, SOURCE, lambda: Found({"train": sources.classes_below(args.root, CLASSES)}, CLASSES))
+    return sources.run(args, SOURCE, lambda: Found({"train": sources.classes_below(args.root, CLASSES)}, CLASSES))

@@ -8,20 +8,16 @@ class folder is taken for an image but those whose ending says otherwise (.txt, 
 desktops and archivers leave behind (.DS_Store, __MACOSX, ...).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from data_prep.sources.source import complain_of_test, counted, one_class_option
-from data_prep.storage.image_tree import Splits, check_link, class_folders, class_tree, hold_out
+from data_prep.sources import source as sources
+from data_prep.sources.source import Found, Source, complain_of_test, one_class_option
+from data_prep.storage.image_tree import check_link, class_folders, class_tree
 from data_prep.storage.names import split_named
 from data_prep.writing import options as cli
 from toolkit.cli import parser
 from toolkit.errors import UsageError
-
-if TYPE_CHECKING:
-    from data_prep.storage.samples import Files
-    from data_prep.writing.dataset import DatasetInfo
 
 LAYOUTS = ("splits", "classes")
 
@@ -39,37 +35,11 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--follow-links", action="store_true", help="read what links out of the tree lead to")
     cli.writing_options(options)
     args = options.parse_args(argv)
-    name = args.name or args.root.resolve().name
-    request = cli.WriteRequest.of(args, name)
-
-    classes, trees = find(args.root, args.layout, args.follow_links)
-    if len(classes) == 1 and not args.one_class:
-        below = args.root / "train" / classes[0] if "val" in trees else args.root / classes[0]
-        raise UsageError(
-            f"{args.root} has one class, {classes[0]}: give {below} if its folders are meant, or --one-class"
-        )
-    splits: Splits = trees
-    rule = ""
-    if "val" not in trees:
-        splits, rule = hold_out(trees["train"], trees["train"].labels, args.seed, classes)
-    about = _about(args.root, classes, rule, counted(trees))
-    cli.announce({request.path: request.write(splits, about)}, args.json)
-    return 0
+    source = Source(args.root.resolve().name, title="", origin=f"folder {args.root}")
+    return sources.run(args, source, lambda: find(args.root, args.layout, args.follow_links))
 
 
-def _about(root: Path, classes: Sequence[str], rule: str, files: Mapping[str, Any]) -> "DatasetInfo":
-    """What the manifest says of the tree."""
-    from data_prep.writing.dataset import DatasetInfo, printable
-
-    return DatasetInfo(
-        [printable(name) for name in classes],
-        source=f"folder {printable(str(root))}",
-        split_rule=rule,
-        provenance=files,
-    )
-
-
-def find(root: Path, layout: str | None, follow: bool = False) -> "tuple[list[str], Mapping[str, Files]]":
+def find(root: Path, layout: str | None, follow: bool = False) -> Found:
     """The classes of a tree, sorted, and its images by split: ``train``, and ``val`` where there is one.
 
     Raises `UsageError` for whatever can be read in two ways, with the option that says which is meant.
@@ -85,7 +55,11 @@ def find(root: Path, layout: str | None, follow: bool = False) -> "tuple[list[st
         raise UsageError(f"{parts['train']} has no folders; expected one folder of images per class")
     if "val" in parts and (strange := sorted(set(classes) ^ set(class_folders(parts["val"])))):
         raise UsageError(f"{root}: train and val have different classes ({', '.join(strange[:5])} in one only)")
-    return classes, {split: class_tree(folder, classes, follow) for split, folder in parts.items()}
+    return Found(
+        {split: class_tree(folder, classes, follow) for split, folder in parts.items()},
+        classes,
+        if_one_class=f"give {parts['train'] / classes[0]} if its folders are meant",
+    )
 
 
 def _has_splits(root: Path, folders: Sequence[str], layout: str | None) -> bool:

@@ -19,27 +19,24 @@ size; that it is the shortest side is our choice). The error that counts is top-
 in one of these layouts will do.
 """
 
-import io
 import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from data_prep.sources import source as sources
 from data_prep.sources.source import Found, Source
 from data_prep.storage.image_tree import class_tree
+from data_prep.storage.matlab import read_struct
 from data_prep.storage.samples import Files
 from data_prep.storage.tar_entries import Spans, content_of, members, reading
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import read_regular
 from toolkit.texts import read_text
 
-LARGEST_META = 1 << 28
+LARGEST_META = 1 << 24
 """Bytes that meta.mat may unpack to (our choice: ImageNet's has half a million)."""
-PACKED = 15  # miCOMPRESSED
 WNID = re.compile(r"n\d{8}")
 NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")
 KAGGLE = "ILSVRC/Data/CLS-LOC"
@@ -58,7 +55,7 @@ SOURCE = Source(
 def main(argv: Sequence[str]) -> int:
     """Write the dataset."""
     args = sources.options("imagenet", __doc__, SOURCE).parse_args(argv)
-    return sources.write(args, SOURCE, lambda: find(args.root))
+    return sources.run(args, SOURCE, lambda: find(args.root))
 
 
 def find(root: Path) -> Found:
@@ -163,29 +160,14 @@ def _ground_truth(root: Path) -> dict[int, str]:
 
 def _synsets(root: Path) -> list[tuple[int, str, str]]:
     """Number, WordNet id and words of each synset of meta.mat; empty when it is not there."""
-    from scipy.io import loadmat
-
     meta = _kit(root, "meta.mat")
     if meta is None:
         return []
     try:
-        _check_size(meta)
-        table = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
-        return [(int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"])) for row in table]
-    except Exception as error:  # of damaged bytes scipy makes whatever error it comes to
+        rows = read_struct(meta, "synsets", LARGEST_META)
+        return [(int(float(str(row["ILSVRC2012_ID"]))), str(row["WNID"]), str(row["words"])) for row in rows]
+    except (ValueError, LookupError, struct.error, zlib.error, OverflowError) as error:
         raise ToolkitError(f"{root}: meta.mat has no table of synsets ({error}); fetch it again") from error
-
-
-def _check_size(meta: bytes) -> None:
-    """Raise ValueError when a MAT-file (version 5: elements of a type, a size, perhaps packed) unpacks to too much."""
-    order, place, left = "<II" if meta[126:128] == b"IM" else ">II", 128, LARGEST_META
-    while place + 8 <= len(meta) and left > 0:
-        kind, size = struct.unpack_from(order, meta, place)
-        if kind == PACKED:
-            left -= len(zlib.decompressobj().decompress(meta[place + 8 : place + 8 + size], left))
-        place += 8 + size
-    if left <= 0:
-        raise ValueError(f"it unpacks to more than {LARGEST_META:,} bytes")
 
 
 def _kit(root: Path, name: str) -> bytes | None:

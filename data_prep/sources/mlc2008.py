@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     if args.patches < 1:
         raise UsageError(f"--patches is at least 1, not {args.patches}")
-    return sources.write(args, SOURCE, lambda: find(args.root, args.patches, args.seed))
+    return sources.run(args, SOURCE, lambda: find(args.root, args.patches, args.seed))
 
 
 def find(root: Path, patches: int, seed: int) -> Found:

@@ -25,7 +25,7 @@ SOURCE = Source(
 def main(argv: Sequence[str]) -> int:
     """Write the dataset."""
     args = sources.options("natural", __doc__, SOURCE).parse_args(argv)
-    return sources.write(args, SOURCE, lambda: find(args.root))
+    return sources.run(args, SOURCE, lambda: find(args.root))
 
 
 def find(root: Path) -> Found:

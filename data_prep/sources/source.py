@@ -6,6 +6,7 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from data_prep.storage.samples import Sample, Samples
 from data_prep.writing import options as cli
 from toolkit.cli import parser, say
 from toolkit.errors import UsageError
-from toolkit.study.dataset import Metric
+from toolkit.study.dataset import Manifest, Metric
 from toolkit.texts import read_text
 
 LISTED = 6  # names that a message shows of what was found
@@ -48,6 +49,8 @@ class Found(NamedTuple):
     split_rule: str = ""
     """Which part of the source is ``val``."""
     provenance: Mapping[str, Any] = MappingProxyType({})
+    if_one_class: str = "see that its labels are read"
+    """What to do about a single class, where none was meant."""
 
 
 def options(module: str, doc: str | None, source: Source) -> argparse.ArgumentParser:
@@ -78,21 +81,32 @@ def of_folder(root: Path, title: str, metric: Metric) -> Source:
     return Source(name, f"{title} of {name}", f"folder {root}", metric)
 
 
-def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -> int:
+@dataclass(frozen=True)
+class SourceRequest:
+    """Which folder becomes a dataset, and how."""
+
+    root: Path
+    dataset: cli.WriteRequest
+    seed: int = 0
+    """Of what is drawn at random: the images held out where nothing is for validation."""
+    one_class: bool = False
+    """A single class is meant, not a mistake."""
+
+
+def write(request: SourceRequest, source: Source, find: Callable[[], Found]) -> Manifest:
     """Look at the user's folder and write the dataset, 10% of each class held out where nothing is for validation.
 
-    Returns the exit status. Raises `UsageError` for a wrong layout.
+    Raises `UsageError` for a wrong layout.
     """
     from data_prep.writing.dataset import DatasetInfo, printable
 
-    request = cli.WriteRequest.of(args, args.name or source.name)
-    found = _looked_at(args.root, find)
-    if len(found.classes) == 1 and not args.one_class:
-        raise UsageError(f"{args.root} has one class, {found.classes[0]}: see that its labels are read, or --one-class")
+    found = _looked_at(request.root, find)
+    if len(found.classes) == 1 and not request.one_class:
+        raise UsageError(f"{request.root} has one class, {found.classes[0]}: {found.if_one_class}, or --one-class")
     splits, rule = found.splits, found.split_rule
     if "val" not in splits:
         train = splits["train"]
-        splits, rule = hold_out(train, [train[i].label for i in range(len(train))], args.seed, found.classes)
+        splits, rule = hold_out(train, [train[i].label for i in range(len(train))], request.seed, found.classes)
     about = DatasetInfo(
         classes=[printable(name) for name in found.classes],
         class_names=[printable(name) for name in found.class_names],
@@ -102,7 +116,14 @@ def write(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -
         split_rule=rule,
         provenance={**found.provenance, **counted(found.splits)},
     )
-    cli.announce({request.path: request.write(splits, about)}, args.json)
+    return request.dataset.write(splits, about)
+
+
+def run(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -> int:
+    """The end of every source's verb: its options become a request, what was written is said; the exit status."""
+    dataset = cli.WriteRequest.of(args, args.name or source.name)
+    request = SourceRequest(args.root, dataset, args.seed, args.one_class)
+    cli.announce({dataset.path: write(request, source, find)}, args.json)
     return 0
 
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     sources.own_dataset_options(options)
     options.add_argument("--field", metavar="NAME", help="field of KEY.json that has the class (default: use KEY.cls)")
     args = options.parse_args(argv)
-    return sources.write(
+    return sources.run(
         args, sources.of_folder(args.root, "WebDataset shards", args.metric), lambda: find(args.root, args.field)
     )
 

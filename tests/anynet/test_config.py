@@ -46,6 +46,7 @@ def test_published_nets_cost_what_the_paper_prints(dataset: str) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(wild(3, 96), st.integers(1, 97), st.integers(1, 300))
+@pytest.mark.slow
 def test_formula_counts_what_the_module_does(config: AnyNetConfig, resolution: int, classes: int) -> None:
     config = config.compatible()
     with torch.device("meta"):

@@ -116,6 +116,7 @@ def test_both_ways_of_counting_agree_but_for_the_bias() -> None:
     assert hooks[1:] == operations[1:]
 
 
+@pytest.mark.slow
 def test_a_strided_shortcut_with_few_channels_learns_at_full_size() -> None:
     """In a process of its own: where a strided 1x1 convolution does this, it takes the process down."""
     code = """

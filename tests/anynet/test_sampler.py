@@ -34,6 +34,7 @@ def test_distribution_of_depth_and_width() -> None:
     assert np.all(np.abs(width / WIDTH - 1) < 0.07)
 
 
+@pytest.mark.slow
 def test_batches_and_single_draws_have_one_distribution() -> None:
     from scipy.stats import ks_2samp
 

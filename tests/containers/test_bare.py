@@ -13,7 +13,9 @@ from tests.containers.slim import CONTAINERS
 
 ROOT = CONTAINERS.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-HIDE = 'empty=$1; shift; for part in /usr/include /usr/lib/gcc; do /usr/bin/mount --bind "$empty" $part; done; exec "$@"'
+HIDE = (
+    'empty=$1; shift; for part in /usr/include /usr/lib/gcc; do /usr/bin/mount --bind "$empty" $part; done; exec "$@"'
+)
 
 
 @pytest.mark.parametrize("platform", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"])

@@ -120,6 +120,7 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.parametrize("verb", ["synthetic", "subset"])
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_leaves_no_beton_that_opens_and_can_be_run_again(tmp_path, kills, verb):
     if verb == "subset":
         parent = {"train": samples(3000), "val": samples(300, first=5000)}

@@ -194,6 +194,7 @@ def test_a_contact_sheet_says_which_classes_it_shows(tmp_path, capsys):
         assert (sheet[2504:] < 255).any() == bool(said)
 
 
+@pytest.mark.slow
 def test_what_is_overwritten_is_there_at_every_moment(tmp_path):
     """Between two renames a reader would find nothing, and a kill would leave nothing."""
     path, looks, is_over = tmp_path / "a\nset", Counter(), threading.Event()
@@ -237,6 +238,7 @@ def test_pictures_of_one_colour_deviate_by_nothing():
         assert mean == pytest.approx([value / 255] * 3, abs=1e-6) and deviation == pytest.approx([0] * 3, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_sums_of_a_large_picture_are_exact():
     picture = np.random.default_rng(0).integers(200, 256, (9_000, 11_000, 3), np.uint8)
     once, squared = sums(picture)

@@ -121,6 +121,7 @@ def test_a_crop_of_any_height_has_the_pixels_of_the_whole(beton, shrink):
             assert np.array_equal(part[:rows], whole[:rows])
 
 
+@pytest.mark.slow
 def test_ffcv_loads_the_same_pixels(dataset, beton, kept):
     read_by_ffcv([dataset.beton("train")])
     images, labels = seen_by_ffcv(dataset.beton("train"))

@@ -67,6 +67,7 @@ def test_a_stream_that_ends_early_or_late_is_not_vouched_for(cut):
 
 
 @pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=pytest.mark.long)])
+@pytest.mark.slow
 def test_whatever_was_damaged_it_never_vouches_for_what_libjpeg_complains_of(count):
     rng = random.Random(count)
     files = [

@@ -50,6 +50,7 @@ def check(study: Path, whole: Path) -> None:
     assert all(errors(whole)[i] == found for i, found in errors(study).items())
 
 
+@pytest.mark.slow
 def test_halving_leaves_the_best_by_the_errors_of_whole_runs(whole: Path, data: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
     planned = launch(study, data, *WHAT, "--executor", "local", "--dry-run")

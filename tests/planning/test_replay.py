@@ -3,6 +3,8 @@ import pytest
 
 from toolkit import plan
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def published() -> dict:

@@ -23,6 +23,7 @@ def evenly(depth: np.ndarray, width: np.ndarray, rng: np.random.Generator) -> np
     return np.array([rng.choice(cell) for cell in cells])
 
 
+@pytest.mark.slow
 def test_stratified_draws_vary_a_little_less_than_plain_ones() -> None:
     data = reference_measurements("tuggener2022")
     depth, width = (data.attributes[f"cumulative_{name}"].to_numpy() for name in ("depth", "width"))

@@ -13,6 +13,8 @@ from toolkit.planning.controller_job import controllers
 from toolkit.planning.stopping import StoppingRule, progress, rule_path
 from toolkit.study import Study
 
+pytestmark = pytest.mark.slow
+
 WHAT = ["--array", "0-7", "--dataset", "tiny", "other", "--until", "verdict=0.3", "--wave", 4, "--set", "epochs=2"]
 
 

@@ -29,6 +29,7 @@ from toolkit.imagefile.digests import as_recorded
 from toolkit.imagefile.format import CONTENT
 from toolkit.imagefile.images import opened
 from toolkit.imagefile.reader import Beton
+from toolkit.launching.efficiency import Efficiency
 from toolkit.launching.memory import LaunchMemory
 from toolkit.planning.halving import HalvingRule, Rung
 from toolkit.planning.request import WaveRequest
@@ -78,10 +79,11 @@ FORGIVING: dict[str, Callable[[Path], object]] = {
     ".git/HEAD": lambda path: revision_of(path.parents[1]),
     "outcomes.json": lambda path: outcomes(path.parent),
     "results/0123456789abcdef.json": lambda path: (scan(Study(path.parents[1])), outcomes(path.parents[1])),
+    "results/0123456789abcde0.json": lambda path: Efficiency.of(Study(path.parents[1])),
     "progress/0123456789abcdef.json": lambda path: Study(path.parents[1]).progress(path.stem),
 }
 """Readers that go on without the file, or tell of it beside the rest."""
-MAGIC = (b"", b"PAR1", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"\xd0\xcf\x11\xe0", b"\xff\xfe")
+MAGIC = (b"", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"\xff\xfe")
 """First bytes by which a reader takes a file for another format."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -120,6 +122,14 @@ def reads_or_says(read: Callable[[Path], object], path: Path) -> None:
 def test_any_content_is_read_or_refused_in_one_line(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     reads_or_says(READERS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("magic", [b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"])
+def test_a_damaged_file_of_a_format_that_is_read_apart_is_refused_in_one_line(magic: bytes, tmp_path: Path) -> None:
+    (tmp_path / "table").write_bytes(magic + bytes(range(256)) + magic)
+    with pytest.raises(ToolkitError, match=r"table cannot be read as a table: .+") as refused:
+        open_table(tmp_path / "table")
+    assert "\n" not in str(refused.value) and "Traceback" not in str(refused.value)
 
 
 def test_a_postscript_file_reaches_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from tests.executors.conftest import data as small_data
 from tests.executors.conftest import environment, launch, wait_for
 from tests.security.conftest import NAME
 from tests.study.strategies import task as make_task
+from toolkit.anynet.frozen import Freezer
 from toolkit.cluster.array import JobArray
 from toolkit.cluster.container import HOST, folders
 from toolkit.cluster.profile import Profile
@@ -61,6 +63,18 @@ def test_a_launch_says_whose_the_study_is(attacker, study: Study, caplog) -> Non
     with caplog.at_level(logging.INFO), pytest.raises(UsageError, match="unknown dataset"):
         launch_verb(["--study", str(study.path.parent / "theirs"), "--dataset", "no", "--array", "0"])
     assert f"theirs belongs to user {NAME}: who can write there decides what its tasks are" in caplog.text
+
+
+def test_a_launch_says_whose_profile_and_nets_it_runs(attacker, shared: Path, tmp_path: Path, caplog) -> None:
+    attacker("tee", shared / "site.toml", stdin='setup = ["true"]\n')
+    attacker("tee", shared / "nets.py", stdin="def Net(num_classes): ...\n")
+    options = ["--study", str(tmp_path / "s"), "--profile", str(shared / "site.toml"), "--dataset", "no"]
+    with caplog.at_level(logging.INFO), pytest.raises(UsageError, match="declared nothing"):
+        launch_verb(options)
+    with caplog.at_level(logging.INFO):
+        Freezer().model(f"{shared}/nets.py:Net")
+    assert f"site.toml belongs to user {NAME}: its shell lines are run as you" in caplog.text
+    assert f"nets.py belongs to user {NAME}: it is run as you" in caplog.text
 
 
 def plant(attacker, study: Study, **fields: object) -> None:
@@ -149,6 +163,28 @@ def test_compiled_code_is_not_taken_from_another_users_folder(attacker, shared: 
     assert where.startswith(str(tmp_path / "own")) and not said
 
 
+class Payload:
+    """What runs code when a pickle is read."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_weights_in_a_shared_cache_run_no_code(tmp_path: Path) -> None:
+    """TORCH_HOME of a group: torchvision reads what lies there as a pickle of any kind."""
+    cache, mark = tmp_path / "hub" / "checkpoints", tmp_path / "attacked"
+    cache.mkdir(parents=True)
+    (cache / "mobilenet_v3_small-047dcff4.pth").write_bytes(pickle.dumps({"weight": Payload(mark)}, 2))
+    asked = {"nets": ["torchvision/mobilenet_v3_small"], "texts": {}, "file": None, "out": str(tmp_path), "version": 1}
+    command = [sys.executable, "-m", "toolkit.anynet.pretrained"]
+    around = {**environment(), "TORCH_HOME": str(tmp_path)}
+    done = subprocess.run(command, input=json.dumps(asked), env=around, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "cannot be loaded" in done.stderr and not mark.exists()
+
+
 def test_a_link_of_another_users_is_not_bound_into_the_image(attacker, shared: Path, tmp_path: Path) -> None:
     (shared / "own").symlink_to(tmp_path)
     (tmp_path / "secrets").mkdir()
@@ -177,3 +213,20 @@ def test_a_strangers_repository_puts_no_file_of_the_users_into_a_result(attacker
     shutil.rmtree(git)
     attacker("mkfifo", git)
     assert revision_of(shared / "code") is None
+
+
+@pytest.mark.parametrize("action", ["start", "status", "stop"])
+def test_no_cluster_lives_in_a_folder_of_another_users(attacker, shared: Path, action: str) -> None:
+    """Whoever wrote the folder would know the key, name the processes that root ends, and the plugins that it loads."""
+    state = shared / "slurm"
+    attacker("mkdir", state)
+    attacker("touch", state / "munge.key")
+    victim = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    attacker("tee", state / "munged.pid", stdin=str(victim.pid))
+    if action != "start":
+        attacker("touch", state / "slurm.conf")
+    command = [sys.executable, "slurm/cluster.py", action, "--state", state]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "is not a folder that you alone can write to" in done.stderr
+    assert (state / "munge.key").stat().st_size == 0 and victim.poll() is None
+    victim.communicate(b"\n")

@@ -6,9 +6,10 @@ import gzip
 import io
 import json
 import lzma
+import os
 import re
-import struct
-import zipfile
+import subprocess
+import sys
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
+from toolkit.analysis import confined
 from toolkit.errors import UsageError
 from toolkit.files import read_regular
 
@@ -24,12 +26,11 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LARGEST = 2**30
 """Bytes of a table's text beyond which it is refused. Our choice: results are small, a mistaken path need not be."""
 UNREADABLE = (
-    PolarsError, OSError, EOFError, ValueError, RecursionError, NotImplementedError, csv.Error, lzma.LZMAError,
-    zipfile.BadZipFile, zlib.error, struct.error,
+    PolarsError, OSError, EOFError, ValueError, RecursionError, csv.Error, lzma.LZMAError, zlib.error,
 )  # fmt: skip
 """What damaged bytes raise, by format."""
-MOST_CELLS = 50_000_000
-"""Cells of the largest Parquet table that is read (our choice): they may be packed to next to nothing."""
+MOST_MEMORY = 2**31
+"""Bytes of memory that reading a Parquet or Excel file may take (our choice): a file of a kilobyte may ask for more."""
 SAMPLE = 200
 """Lines from which the separator is judged."""
 
@@ -53,7 +54,7 @@ def _read(path: Path, raw: bytes) -> tuple[pl.DataFrame, list[str]]:
     if len(raw) > LARGEST:
         raise ValueError(f"it has more than {LARGEST >> 20} MiB")
     if raw.startswith(b"PAR1"):
-        return _parquet(raw), []
+        return _confined("parquet", raw)[""], []
     if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         return _excel(raw)
     text = _decode(raw).strip("\n\r\ufeff")
@@ -74,40 +75,28 @@ def _unpacked(raw: bytes) -> bytes:
     return lzma.open(packed).read(LARGEST + 1) if raw.startswith(b"\xfd7zXZ\x00") else raw
 
 
-def _parquet(raw: bytes) -> pl.DataFrame:
-    table = pl.scan_parquet(io.BytesIO(raw))
-    cells = table.select(pl.len()).collect().item() * max(1, len(table.collect_schema()))  # reads the file's end alone
-    if cells > MOST_CELLS:
-        raise ValueError(f"it has {cells:,} cells; at most {MOST_CELLS:,} are read")
-    return pl.read_parquet(io.BytesIO(raw))
-
-
-def _check_zip(raw: bytes) -> None:
-    """Raise ValueError when the members of a zip unpack to more than `LARGEST` bytes, whatever it says of them."""
-    left = LARGEST
-    for member in zipfile.ZipFile(io.BytesIO(raw)).infolist():
-        name, extra = struct.unpack_from("<HH", raw, member.header_offset + 26)
-        start = member.header_offset + 30 + name + extra
-        packed = raw[start : start + member.compress_size]
-        if member.compress_type == zipfile.ZIP_DEFLATED:
-            left -= len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, max(left, 1)))
-        if left <= 0:
-            raise ValueError(f"it unpacks to more than {LARGEST >> 20} MiB")
-
-
 def _excel(raw: bytes) -> tuple[pl.DataFrame, list[str]]:
     """The first sheet with cells; the others are named."""
-    if raw.startswith(b"PK"):
-        _check_zip(raw)
-    try:
-        sheets = pl.read_excel(io.BytesIO(raw), sheet_id=0, infer_schema_length=None, raise_if_empty=False)
-    except Exception as error:  # of damaged bytes the library raises errors of its own
-        raise ValueError(str(error)) from error
-    filled = {name: sheet for name, sheet in sheets.items() if sheet.width and sheet.height}
+    filled = {name: sheet for name, sheet in _confined("excel", raw).items() if sheet.width and sheet.height}
     if not filled:
         raise ValueError("its sheets are empty")
     first, *others = filled
     return filled[first], [f"sheet {name!r} is not read (only {first!r}, the first)" for name in others]
+
+
+def _confined(kind: str, raw: bytes) -> dict[str, pl.DataFrame]:
+    """The tables of a file by name, read by `toolkit.analysis.confined`. Raises ValueError for what it cannot read."""
+    command = [sys.executable, "-P", confined.__file__, kind, str(MOST_MEMORY)]
+    around = {**os.environ, "POLARS_MAX_THREADS": "2", "RUST_BACKTRACE": "0"}
+    done = subprocess.run(command, input=raw, capture_output=True, check=False, env=around)
+    if done.returncode < 0:
+        raise ValueError(f"it is damaged, or takes more than {MOST_MEMORY >> 20} MiB of memory")
+    if done.returncode:
+        raise ValueError(done.stderr.decode(errors="replace").strip().splitlines()[-1])
+    parts, told = [], io.BytesIO(done.stdout)
+    while length := told.read(8):
+        parts.append(told.read(int.from_bytes(length, "big")))
+    return {name.decode(): pl.read_ipc(io.BytesIO(table)) for name, table in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _decode(raw: bytes) -> str:

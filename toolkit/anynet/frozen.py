@@ -8,6 +8,7 @@ the name, so another text is another net, and the text is kept in the study's fo
 import ast
 import hashlib
 import json
+import logging
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,9 +20,11 @@ from toolkit.anynet.arguments import parse_arguments, spell_arguments
 from toolkit.anynet.config import AnyNetConfig
 from toolkit.anynet.population import load_population
 from toolkit.errors import UsageError
+from toolkit.files import of_another
 from toolkit.names import unknown
 from toolkit.texts import read_text
 
+log = logging.getLogger(__name__)
 Texts = Mapping[str, str]
 """Kept texts by file name: ``mynets@9f86d081884c.py``, ``wide@60303ae22b99.json``."""
 DIGITS = 12
@@ -86,6 +89,8 @@ class Freezer:
     def _source(self, path: Path, member: str | None) -> str:
         text = read_text(path)
         _check_source(path, text, member)
+        if whose := of_another(path):
+            log.info("note: %s %s: it is run as you, as it is now", path, whose)
         return self._keep(path.stem, text, ".py")
 
     def _keep(self, stem: str, text: str, suffix: str) -> str:

@@ -41,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     """Raises `UsageError` that names the nets whose weights are not here, and the line that fetches them."""
     parser("toolkit.anynet.pretrained", __doc__).parse_args(argv)
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # torchvision's own loading runs what a shared cache holds
     request = orjson.loads(sys.stdin.buffer.read())
     nets = [architecture(name, request["texts"]) for name in request["nets"]]
     found = _of_file(nets, Path(request["file"])) if request["file"] else _of_caches(nets)

@@ -22,6 +22,8 @@ NETS = ("anynetx-500/17", "anynetx-500/3", "anynetx-500/5", "anynetx-500/8")
 TRAIN, VAL, CLASSES = {"cuda": 160, "cpu": 32}, 43, 4
 SAME = 1e-6
 """Relative difference of losses up to which two runs are the same; both in torch's deterministic mode."""
+REPLAYED = 1e-3
+"""The same where learning rates are rounded to float32, after some twenty updates (our choice)."""
 TOO_MUCH = 1 << 50
 """Bytes that no device has."""
 
@@ -59,9 +61,9 @@ class Place:
             self._alone.update(self.run(*self.declared(missing)))
         return {net: self._alone[net] for net in nets}
 
-    def run(self, study: Study, tasks: Sequence[Task], pack: int = 1, stop: StopFlag | None = None) -> Runs:
-        """Train; what is finished by then."""
-        train(study, [task.id for task in tasks], data=self.root, pack=pack, workers=self.workers, stop=stop)
+    def run(self, study: Study, tasks: Sequence[Task], pack: int = 1, **options: Any) -> Runs:
+        """Train, with `train`'s ``options``; what is finished by then."""
+        train(study, [task.id for task in tasks], data=self.root, pack=pack, workers=self.workers, **options)
         results = {task.architecture: study.result(task.id) for task in tasks}
         return {
             name: [(e.images, e.wrong_top1, e.loss) for e in result.evaluations]
@@ -168,6 +170,18 @@ def no_number_in_one_net(place: Place) -> tuple[bool, str]:
     return kind == "NonFiniteLoss" and difference <= SAME, f"{kind}; its neighbour {difference:.1e} apart from alone"
 
 
+def replayed_equals_launched(place: Place) -> tuple[bool, str]:
+    """Nets of a pack whose updates are replayed as graphs come to what each comes to alone, launched kernel by kernel.
+
+    A graph's learning rate is a float32, the other's a double: losses may differ by what that rounding grows to.
+    """
+    if place.device.type == "cpu":
+        return True, "a processor replays no graphs: nothing was tried"
+    nets = NETS[:2]
+    difference = apart(place.run(*place.declared(nets), pack=2, graphs=True), place.alone(nets))
+    return difference <= REPLAYED, f"{difference:.1e} apart"
+
+
 def every_image_is_counted(place: Place) -> tuple[bool, str]:
     """An evaluation counts all images of a set that batches do not divide."""
     images, wrong, _ = place.alone(NETS[:1])[NETS[0]][-1]
@@ -180,6 +194,7 @@ CHECKS = (
     every_image_is_counted,
     no_number_in_one_net,
     no_memory_for_one_net,
+    replayed_equals_launched,
     bfloat16_learns_as_float32,
 )
 

@@ -15,6 +15,7 @@ from toolkit.benchmarks._part import Part
 from toolkit.imagefile.reader import Beton
 from toolkit.study import Recipe, Task, find_dataset
 from toolkit.training import device as devices
+from toolkit.training.graphs import WARM_UP, Record, cuda_graph
 from toolkit.training.loader import Loader, Pool
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.trainer import Trainer
@@ -54,10 +55,14 @@ class Scale:
         content = find_dataset("dataset", self.pictures).manifest.content_hash
         return Task(architecture=f"anynetx-500/{net}", dataset="dataset", dataset_hash=content, recipe=recipe)
 
-    def held(self, net: int, side: int, precision: str = "bfloat16") -> tuple[Trainer, Callable[[], None]]:
+    def held(
+        self, net: int, side: int, precision: str = "bfloat16", record: Record | None = None
+    ) -> tuple[Trainer, Callable[[], None]]:
         """A net, and its update on one batch that lies on the device."""
         manifest = find_dataset("dataset", self.pictures).manifest
-        trainer = Trainer(self.task(net, side, precision), manifest, 1_000_000, ProcessGroup(self.device))
+        trainer = Trainer(
+            self.task(net, side, precision), manifest, 1_000_000, ProcessGroup(self.device), record=record
+        )
         images, labels = self.random_batch(side)
         return trainer, lambda: trainer.train_batch(images, labels)
 
@@ -125,7 +130,7 @@ def _step(scale: Scale, net: int, side: int, precision: str) -> dict[str, Any]:
 
 
 def graphs(part: Part, scale: Scale) -> None:
-    """The same update eagerly, and recorded once as a CUDA graph; one net a graph, one graph at a time."""
+    """The same update with its kernels launched one by one, and replayed as a CUDA graph (`--cuda-graphs`)."""
     if not scale.cuda:
         part.add(skipped="CUDA graphs are a GPU's alone")
         return
@@ -136,36 +141,13 @@ def graphs(part: Part, scale: Scale) -> None:
 
 
 def _graph(scale: Scale, net: int, side: int) -> dict[str, Any]:
-    trainer, _ = scale.held(net, side)
-    images, labels = scale.random_batch(side)
-    optimizer = torch.optim.SGD(trainer.net.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
-    step = _plain_step(trainer.net, optimizer, images, labels, autocast=True)
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step()
-    eager, _ = scale.timed(step)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        step()
-    replayed, _ = scale.timed(graph.replay)
-    return {"eager_ms": eager * 1e3, "graph_ms": replayed * 1e3, "gain": eager / replayed}
-
-
-def _plain_step(
-    net: Any, optimizer: Any, images: torch.Tensor, labels: torch.Tensor, autocast: bool
-) -> Callable[[], None]:
-    net.train()
-
-    def step() -> None:
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=autocast, cache_enabled=False):
-            loss = cross_entropy(net(images).float(), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-
-    return step
+    seconds = {}
+    for way, record in (("eager", None), ("graph", cuda_graph)):
+        _, step = scale.held(net, side, record=record)
+        scale.timed(step, WARM_UP + 2)
+        seconds[way], _ = scale.timed(step)
+    milliseconds = {f"{way}_ms": each * 1e3 for way, each in seconds.items()}
+    return {**milliseconds, "gain": seconds["eager"] / seconds["graph"]}
 
 
 def packs(part: Part, scale: Scale) -> None:
@@ -194,12 +176,17 @@ def _peer_rate(scale: Scale, net: int, side: int, batches: Iterator[Any]) -> flo
     model = scale.held(net, side)[0].architecture.build(8, side)
     model = model.to(scale.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-5)
+    model.train()
 
     def step() -> None:
         images, labels = next(batches)
         images = images.to(scale.device, non_blocking=True, memory_format=torch.channels_last)
         labels = labels.to(scale.device, non_blocking=True)
-        _plain_step(model, optimizer, images, labels, autocast=scale.cuda)()
+        with torch.autocast(scale.device.type, dtype=torch.bfloat16, enabled=scale.cuda):
+            loss = cross_entropy(model(images).float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
 
     scale.timed(step, 8 if scale.cuda else 1)  # the workers' queues are empty at first
     return scale.batch / scale.timed(step, 3 * scale.repeats)[0]

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from toolkit.cluster.profile import Profile, load_profile
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import is_private, write_private
+from toolkit.files import of_another, read_private, write_private
 from toolkit.launching.request import LaunchRequest
 from toolkit.study import Study
 from toolkit.study.model import FrozenModel
@@ -46,10 +46,14 @@ class LaunchMemory(FrozenModel):
         path = study.path / "launch.json"
         if not path.is_file():
             return cls()
-        if not is_private(path):
+        try:
+            content = read_private(path)
+        except OSError as error:
+            raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
+        if content is None:
             log.info("note: %s can be written by others, so it is not used: give --profile, --data, --image", path)
             return cls()
-        return cls.read(path)
+        return cls.parse(content, path)
 
     def after(self, request: LaunchRequest, profile: Profile, data: Path) -> Self:
         """What is known after a launch: what it was given, and of the rest what was known before."""
@@ -80,7 +84,10 @@ def recalled(request: LaunchRequest, memory: LaunchMemory) -> LaunchRequest:
 def recalled_profile(request: LaunchRequest, memory: LaunchMemory) -> Profile:
     """The profile that the request names, else the remembered one. A remembered file that has changed is told."""
     if request.profile is not None or memory.profile is None:
-        return load_profile(request.profile)
+        profile = load_profile(request.profile)
+        if request.profile is not None and (whose := of_another(Path(request.profile))):
+            log.info("note: profile %s %s: its shell lines are run as you", request.profile, whose)
+        return profile
     kept = Profile.model_validate(memory.profile_keys)
     changes = "; ".join(_changes(kept, memory.profile))
     log.info("profile as in the launch before: %s%s", memory.profile, f" ({changes})" if changes else "")

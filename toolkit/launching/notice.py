@@ -13,6 +13,7 @@ from toolkit.cluster.profile import Profile
 from toolkit.cluster.queue import slurm
 from toolkit.errors import ToolkitError
 from toolkit.study import Study
+from toolkit.visible import visible
 
 log = logging.getLogger(__name__)
 ANSWER_S = 60
@@ -22,7 +23,8 @@ ANSWER_S = 60
 def notify(study: Study, profile: Profile, states: Mapping[str, int]) -> None:
     """Tell that nothing runs or waits any more. What cannot be told is said in a line: the study is what it is."""
     told = ", ".join(f"{count} {state}" for state, count in states.items())
-    document = {"text": f"study {study.name}: {told}", "study": str(study.path.absolute()), "states": dict(states)}
+    text = f"study {visible(study.name)}: {told}"
+    document = {"text": text, "study": str(study.path.absolute()), "states": dict(states)}
     wanted = profile.notify
     for address, tell in ((wanted.command, _run), (wanted.webhook, _post), (wanted.mail, _mail)):
         if address:

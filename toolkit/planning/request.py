@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from toolkit.errors import ToolkitError
-from toolkit.files import is_private, read_regular, write_private
+from toolkit.files import read_private, write_private
 from toolkit.launching.request import LaunchRequest
 from toolkit.study.model import first_problem
 
@@ -32,9 +32,10 @@ class WaveRequest:
     def read(path: Path) -> "WaveRequest":
         """What `write` wrote. Raises `ToolkitError` for a file that is none, or that others may have written."""
         try:
-            if not is_private(path):
+            content = read_private(path)
+            if content is None:
                 raise ToolkitError(f"{path} can be written by others, so it is not followed: launch again")
-            return TypeAdapter(WaveRequest).validate_json(read_regular(path))
+            return TypeAdapter(WaveRequest).validate_json(content)
         except OSError as error:
             raise ToolkitError(f"{path} cannot be read ({error.strerror}): launch again") from error
         except ValidationError as error:

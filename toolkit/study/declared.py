@@ -36,6 +36,8 @@ TAIL_LENGTH = 48
 WHOLE_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 FEW = 500
 """Up to so many tasks are looked up one by one; for more a file is read through."""
+LONGEST_LINE = 1 << 20
+"""Bytes of a task that is looked up by the index; a longer one is found by reading the file (our choice)."""
 LARGEST = 1 << 30
 """Bytes of the largest file that is read (a million tasks; our choice)."""
 
@@ -179,8 +181,11 @@ def _indexed(path: Path, prefix: str) -> Iterator[bytes]:
 
 
 def _line_at(file: int, offset: int, end: int) -> bytes:
+    """Raises ValueError for a line that is longer than any task's: a file with holes has terabytes of nothing."""
     line = b""
     while b"\n" not in line and offset + len(line) < end:
+        if len(line) > LONGEST_LINE:
+            raise ValueError("no task is so long")
         line += os.pread(file, 4096, offset + len(line))
     return line.partition(b"\n")[0]
 

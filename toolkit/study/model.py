@@ -19,9 +19,15 @@ class FrozenModel(BaseModel):
     def read(cls, path: Path) -> Self:
         """Read ``path``. Raises `ToolkitError` naming the file and the field when it is no such document."""
         try:
-            return cls.model_validate_json(read_regular(path))
+            return cls.parse(read_regular(path), path)
         except OSError as error:
             raise ToolkitError(f"{path} cannot be read ({error.strerror})") from error
+
+    @classmethod
+    def parse(cls, content: bytes, path: Path) -> Self:
+        """What stands in ``content``, which was read from ``path``. Raises `ToolkitError` as `read` does."""
+        try:
+            return cls.model_validate_json(content)
         except ValidationError as error:
             raise ToolkitError(f"{path} is no {cls.__name__.lower()}: {first_problem(error)}") from error
 

@@ -15,7 +15,7 @@ Status = Literal["done", "failed", "diverged"]
 class Evaluation(FrozenModel):
     """Counts over every validation image after an epoch."""
 
-    epoch: int
+    epoch: int = Field(ge=0, lt=2**31)
     """Epochs trained before this evaluation."""
     images: int = Field(ge=1)
     wrong_top1: int = Field(ge=0)

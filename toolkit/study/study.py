@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import TEMPORARY, is_private, make_folder, of_another, read_regular, temporary_name, write_private
+from toolkit.files import TEMPORARY, make_folder, of_another, read_private, read_regular, temporary_name, write_private
 from toolkit.names import unknown
 from toolkit.study import declared
 from toolkit.study.dataset import MANIFEST
@@ -94,7 +94,7 @@ class Study:
 
     def refuse_links_of_others(self) -> None:
         """Raise `ToolkitError` where one of its folders is another user's link: it may lead anywhere, at any time."""
-        for room in map(self.room, DIRECTORIES):
+        for room in map(self.room, (*DIRECTORIES, "nets", "rungs")):
             if room.is_symlink() and (whose := of_another(room)):
                 raise ToolkitError(f"{room} is a link and {whose}: make a folder or a link of your own of it")
 
@@ -114,8 +114,9 @@ class Study:
         texts = {}
         for path in sorted(self.room("nets").glob("[!.]*@*.*")):
             try:
-                if path.suffix == ".json" or is_private(path):
-                    texts[path.name] = read_regular(path).decode()
+                content = read_regular(path) if path.suffix == ".json" else read_private(path)
+                if content is not None:
+                    texts[path.name] = content.decode()
             except (OSError, UnicodeDecodeError) as error:
                 raise ToolkitError(f"{path} cannot be read ({error})") from error
         return texts

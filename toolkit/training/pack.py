@@ -61,7 +61,8 @@ class Pack:
         place.heartbeat.watch(progress_state)
         began = time.perf_counter()
         try:
-            trainer = Trainer(task, place.manifest, place.train.steps(task.recipe.batch), place.team, place.texts)
+            steps = place.train.steps(task.recipe.batch)
+            trainer = Trainer(task, place.manifest, steps, place.team, place.texts, place.record)
             if not checkpoint.resume(place.study, trainer) and task.start:
                 checkpoint.start_from(place.study, trainer, task.start)
         except Exception as error:

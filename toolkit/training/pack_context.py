@@ -7,6 +7,7 @@ import torch
 from toolkit.anynet import Texts
 from toolkit.study.dataset import Manifest
 from toolkit.study.study import Study
+from toolkit.training.graphs import Record
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader
 from toolkit.training.process_group import ProcessGroup
@@ -28,6 +29,8 @@ class PackContext:
     """What the study has kept of nets of the user's own."""
     pause: int | None = None
     """Epochs after which a task is saved and left."""
+    record: Record | None = None
+    """Records the nets' updates, where they can be."""
 
     @property
     def device(self) -> torch.device:

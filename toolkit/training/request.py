@@ -33,6 +33,8 @@ class TrainRequest:
     """Whether a GPU was asked for, so that training on the CPU would be a mistake."""
     pause: int | None = None
     """Epochs after which a task is saved and left; None: at its end."""
+    graphs: bool = False
+    """Whether updates that can be are recorded as CUDA graphs and replayed."""
 
     @classmethod
     def of(cls, study: Study, submission: Submission, workers: int = 0) -> "TrainRequest":
@@ -74,7 +76,9 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
         check_gpu()
     from toolkit.training.session import Session
 
-    with Session(study, request.data, threads, stop, request.on_corrupt, pause=request.pause) as session:
+    with Session(
+        study, request.data, threads, stop, request.on_corrupt, None, request.pause, request.graphs
+    ) as session:
 
         def train(task_ids: Sequence[str]) -> Outcome:
             session.run(_unfinished(study, task_ids), request.pack)

@@ -12,12 +12,13 @@ import torch
 
 from toolkit.anynet import Texts, architecture
 from toolkit.anynet.architectures import NO_TEXTS
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import Dataset, find_dataset
 from toolkit.study.study import Study
 from toolkit.study.task import Task
 from toolkit.training import device
+from toolkit.training.graphs import cuda_graph
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader, Pool
 from toolkit.training.meter import Meter
@@ -43,9 +44,13 @@ class Session:
         on_corrupt: Literal["fail", "skip"] = "fail",
         membership: Membership | None = None,
         pause: int | None = None,
+        graphs: bool = False,
     ) -> None:
         self.study, self.data, self.stop, self.on_corrupt, self.pause = study, data, stop, on_corrupt, pause
         self.device = device.choose(membership.rank if membership else 0)
+        if graphs and self.device.type != "cuda":
+            raise UsageError("--cuda-graphs records what a GPU does, and none is visible here: leave it out")
+        self.record = cuda_graph if graphs else None
         self.team = ProcessGroup(self.device, membership)
         self.pool = Pool(workers)
         self.heartbeat = Heartbeat(study, silent=not self.team.is_main)
@@ -124,7 +129,16 @@ class Session:
             train = Loader(opened(dataset, "train"), self.pool, losable)
             val = Loader(opened(dataset, "val"), self.pool)  # an error over a part of the set is another quantity
             self._places[task.dataset] = PackContext(
-                self.study, dataset.manifest, train, val, self.team, self.stop, self.heartbeat, self.texts, self.pause
+                self.study,
+                dataset.manifest,
+                train,
+                val,
+                self.team,
+                self.stop,
+                self.heartbeat,
+                self.texts,
+                self.pause,
+                self.record,
             )
         place = self._places[task.dataset]
         task.check_dataset(Dataset(self.data / task.dataset, place.manifest))

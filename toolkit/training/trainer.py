@@ -16,6 +16,7 @@ from toolkit.study.result import Evaluation
 from toolkit.study.task import Task
 from toolkit.training.augment import step_seed
 from toolkit.training.averaging import WeightAverage
+from toolkit.training.graphs import Record, RecordedUpdate, Update, recordable
 from toolkit.training.mixing import mixing, parts_of
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.schedule import learning_rate, make_optimizer, resolution_at
@@ -96,6 +97,8 @@ class Trainer:
     team: ProcessGroup
     texts: Texts = field(default_factory=dict)
     """What the study has kept of nets of the user's own."""
+    record: Record | None = None
+    """Records the update of a net that can be recorded; None: every step launches its kernels one by one."""
     epoch: int = 0
     """Epochs trained and evaluated."""
     step: int = 0
@@ -124,6 +127,7 @@ class Trainer:
         self._parts = parts_of(recipe, self.team.size)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._counter: ErrorCounter | None = None
+        self._apply, self._rate = self._recorded()
 
     @property
     def evaluated(self) -> nn.Module:
@@ -145,19 +149,31 @@ class Trainer:
         done = self.epoch * self.steps + self.step
         torch.manual_seed(step_seed(self.task.seed, self.epoch, self.step) + self.team.rank)
         self._train_mode()
+        rate = learning_rate(recipe, done, self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, done, self.steps)
-        loss = self._backward(*self._mix(images, labels))
-        if recipe.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_grad_norm)
-        self.optimizer.step()
+            group["lr"] = rate if self._rate is None else self._rate.fill_(rate)
+        self._apply(*self._mix(images, labels))
         if self.average:
             self.average.update(self.net, done + 1)
-        self.loss_sum += self.team.total(loss) / self.team.size
         self.step += 1
         self.clock.images += len(labels) * self.team.size
         if self.step % CHECK_EVERY == 0 or self.step == self.steps:
             self.train_loss()
+
+    def _update(self, images: Tensor, labels: Tensor) -> None:
+        """What the device does in a step; nothing here but ``images`` and ``labels`` may change between steps."""
+        loss = self._backward(images, labels)
+        if (limit := self.task.recipe.clip_grad_norm) is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), limit)
+        self.optimizer.step()
+        self.loss_sum += self.team.total(loss) / self.team.size
+
+    def _recorded(self) -> tuple[Update, Tensor | None]:
+        """How an update is applied, and where its learning rate lies when it is recorded."""
+        population = self.architecture.config is not None
+        if self.record is None or not recordable(self.task.recipe, population, self.team.size):
+            return self._update, None
+        return RecordedUpdate(self._update, self.record), torch.zeros((), device=self.device)
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """The gradient of a batch's mean loss, and that loss; of several ranks, this one's part of it.

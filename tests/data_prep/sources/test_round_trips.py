@@ -51,6 +51,7 @@ def one(request, written):
     return written[key(*request.param)]
 
 
+@pytest.mark.slow
 def test_every_picture_comes_back_once_with_its_label(one):
     for split, expected in in_splits(one).items():
         images, labels = one.loaded[split]

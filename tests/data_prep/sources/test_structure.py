@@ -132,6 +132,7 @@ def layout(request, tmp_path_factory):
 
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_structure_ends_in_a_dataset_or_one_line(layout, data):
     main, arguments, original = layout
     with tempfile.TemporaryDirectory() as folder:

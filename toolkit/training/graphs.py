@@ -1,0 +1,80 @@
+"""A net's update recorded once as a CUDA graph and replayed: one launch a step in place of some 800.
+
+Small pictures leave a GPU waiting for the processor that launches its kernels (docs/benchmarks/gpu.md). A recorded
+update runs the same kernels on the same memory, so nothing that differs between steps may come from Python: batch and
+learning rate lie in tensors that stay where they are.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.study.recipe import Recipe
+
+Work = Callable[[], None]
+Record = Callable[[Work], Work]
+"""Takes down what a piece of work asks of the device, without doing it; what it returns does it."""
+Update = Callable[[Tensor, Tensor], None]
+WARM_UP = 3
+"""Updates of one shape before it is recorded: cuDNN searches in them, and the optimizer makes its momentum."""
+
+
+def recordable(recipe: Recipe, population: bool, ranks: int) -> bool:
+    """Whether an update can be recorded: a sampled net, trained by SGD in one process.
+
+    Nets of other people's may look at values on the device, which breaks a recording; torch's other optimizers count
+    their steps in Python, or want to be made for it.
+    """
+    return population and recipe.optimizer == "sgd" and ranks == 1
+
+
+def cuda_graph(work: Work) -> Work:
+    """Record ``work`` as a CUDA graph.
+
+    All graphs of a process share one pool of memory, for nets take turns and none reads what it left there the last
+    time. Other threads may go on using the device meanwhile.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=_pool(), capture_error_mode="thread_local"):
+        work()
+    replay: Work = graph.replay
+    return replay
+
+
+@cache
+def _pool() -> Any:
+    return torch.cuda.graph_pool_handle()
+
+
+class RecordedUpdate:
+    """An update that is recorded after `WARM_UP` batches of one shape; a batch of another shape is done as ever."""
+
+    def __init__(self, update: Update, record: Record) -> None:
+        self._update, self._record = update, record
+        self._last: Any = None
+        self._in_a_row = 0
+        self._recorded: Any = None
+        self._replay: Work | None = None
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        """Do it, on ``images`` (batch, 3, side, side) and ``labels`` (batch,), or (batch, classes) where mixed."""
+        shape = (images.shape, labels.shape, labels.dtype)
+        self._in_a_row = self._in_a_row + 1 if shape == self._last else 1
+        self._last = shape
+        if shape != self._recorded:
+            if self._in_a_row <= WARM_UP:
+                return self._update(images, labels)
+            self._take_down(images, labels)
+            self._recorded = shape
+        assert self._replay is not None
+        self._images.copy_(images)
+        self._labels.copy_(labels)
+        self._replay()
+
+    def _take_down(self, images: Tensor, labels: Tensor) -> None:
+        self._replay = None  # the old recording's memory serves the new one
+        self._images, self._labels = images.clone(), labels.clone()
+        self._replay = self._record(lambda: self._update(self._images, self._labels))
