@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Build the images without a daemon: the Dockerfile by buildah, then toolkit.sif from its archive by Apptainer.
+# An ordinary user gets toolkit.sif by Apptainer alone, in a user namespace, from a public base; without FFCV, without archive.
 # Usage: build.sh [--slim] [--output FILE.sif] [--base IMAGE] [--mirror URL] [--suite NAME]
 #   --slim     only Python and system libraries; a virtual environment of the host is bound in (a minute, 3 GB less)
 #   --output   the image's file (default: toolkit.sif, or slim.sif); the Docker archive stays beside it as FILE.tar, and
 #              the bill of materials (CycloneDX: every package of Python and Debian) as FILE.cdx.json
-#   --base     the Dockerfile's base image (default: a Debian made here from the mirror, so no registry is needed)
+#   --base     the Dockerfile's base image (default: a Debian made here from the mirror, so no registry is needed);
+#              without root as Apptainer names it (default: docker://python:3.11-slim-bookworm; docker-archive:FILE.tar)
 #   --mirror   Debian mirror (default: the one this machine's own apt uses: Debian as it is today; a snapshot's address,
 #              .../20261101T000000Z, gives that day's)
 #   --suite    Debian release of a base made here (default: bookworm)
-# Needs root. A site's package index and certificate are taken from PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_CERT;
+# Root is needed for --slim and the archive. A site's package index and certificate are taken from PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_CERT;
 # they are used for the build and are not in the image.
 set -euo pipefail
 
@@ -46,6 +48,21 @@ make_base() { # prints the name of an image with a bare Debian in it
     buildah add --quiet "$container" "$work/base.tar" / >&2
     buildah commit --quiet --rm "$container" imagenot-toolkit-base
     rm -rf "$work/base" "$work/base.tar"
+}
+
+make_settings() { # a site's index and certificate, read by the build alone
+    [ -z "${PIP_INDEX_URL:-}" ] || printf 'export PIP_INDEX_URL=%q UV_DEFAULT_INDEX=%q\n' "$PIP_INDEX_URL" "$PIP_INDEX_URL"
+    [ -z "${PIP_EXTRA_INDEX_URL:-}" ] || printf 'export PIP_EXTRA_INDEX_URL=%q UV_INDEX=%q\n' "$PIP_EXTRA_INDEX_URL" "$PIP_EXTRA_INDEX_URL"
+    [ -z "${PIP_CERT:-}" ] || echo "export PIP_CERT=/src/site/ca.crt SSL_CERT_FILE=/src/site/ca.crt"
+}
+
+build_rootless() { # what pip installs, in a user namespace; not compressed, for the next step reads it at once
+    mkdir "$work/site" # goes into the build, and out of it again
+    make_settings >"$work/site/settings.sh"
+    [ -z "${PIP_CERT:-}" ] || cp "$PIP_CERT" "$work/site/ca.crt"
+    printf '%s\n' "BOOTSTRAP=${base%%:*}" "FROM=${base#*:}" "SITE=$work/site" >"$work/arguments"
+    (cd "$root" && "$apptainer" build --fakeroot --notest --build-arg-file "$work/arguments" \
+        --mksquashfs-args '-noI -noD -noF -noX' "$work/packages.sif" "$here/rootless.def")
 }
 
 base_name() { # what the base is, without naming a site's mirror
@@ -96,6 +113,17 @@ make_sbom() { # [LOCK...]; what the image has, by its own dpkg, and what was ins
 }
 
 apptainer=$("$here/install-apptainer.sh")
+[ -w /dev/fuse ] || export APPTAINER_UNSQUASH=true # an image that cannot be mounted is unpacked to be run
+if [ "$variant" = toolkit ] && [ "$(id -u)" -ne 0 ]; then
+    base=${base:-docker://python:3.11-slim-bookworm}
+    base_name=$base
+    build_rootless
+    build_sif "$here/toolkit.def" BOOTSTRAP=localimage "FROM=$work/packages.sif"
+    "$apptainer" exec --userns "$output" cat /opt/toolkit/packages.txt >"$work/packages.txt"
+    make_sbom "$work/packages.txt"
+    echo "$output: $(stat --format %s "$output" | numfmt --to=iec), built and tested"
+    exit
+fi
 mirror=${mirror:-$("$here/mirror.sh")}
 base_name=$(base_name)
 if [ "$variant" = slim ]; then

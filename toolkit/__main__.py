@@ -3,12 +3,14 @@
     imagenot VERB ...          python -m toolkit VERB ... does the same
     imagenot VERB --help       what it takes
     imagenot data SOURCE ...   python -m data_prep.SOURCE ...
+    eval "$(imagenot completion)"    completes verbs, options, studies and datasets in bash and zsh
 
 {verbs}
 """
 
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from toolkit import __version__
 from toolkit.cli import Main, run, say
@@ -24,7 +26,7 @@ VERBS = {
     },
     "answer": {
         "report": "rankings and correlations of a study, or of anybody's table",
-        "curves": "learning curves, as a CSV or as TensorBoard's event files",
+        "curves": "learning curves: a CSV, or for TensorBoard, MLflow, W&B",
         "plan": "how many nets a verdict needs; what stopping early saves",
     },
     "look at the machine": {
@@ -50,17 +52,33 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         say(_help())
         return 0 if argv else 2
+    if argv[0] == "completion":
+        say(_completion())
+        return 0
     found, rest = _module(argv)
     return found(rest)
 
 
+def _verbs() -> list[str]:
+    return [verb for group in VERBS.values() for verb in group]
+
+
+def _sources() -> list[str]:
+    return [source for group in SOURCES.values() for source in group.split()]
+
+
+def _completion() -> str:
+    script = Path(__file__).with_name("completion.bash").read_text()
+    return script.replace("VERBS", " ".join(_verbs())).replace("SOURCES", " ".join(_sources())).rstrip()
+
+
 def _module(argv: Sequence[str]) -> tuple[Main, Sequence[str]]:
-    verbs = [verb for group in VERBS.values() for verb in group]
+    verbs = _verbs()
     if argv[0] in verbs:
         return _main("toolkit.anynet.__main__" if argv[0] == "anynet" else f"toolkit.{argv[0]}"), argv[1:]
     if argv[0] != "data":
-        raise unknown("verb", argv[0], [*verbs, "data"])
-    sources = [source for group in SOURCES.values() for source in group.split()]
+        raise unknown("verb", argv[0], [*verbs, "data", "completion"])
+    sources = _sources()
     if argv[1:2] == [] or argv[1] not in sources:
         raise unknown("source", "".join(argv[1:2]), sources)
     return _main("data_prep.imagenot.__main__" if argv[1] == "imagenot" else f"data_prep.{argv[1]}"), argv[2:]

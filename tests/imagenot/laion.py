@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import numpy as np
@@ -16,8 +15,9 @@ from PIL import Image
 from data_prep.imagenot.options import Classes
 from data_prep.imagenot.stages.classes import find_classes
 from data_prep.wordnet import Synset, WordNet
+from tests import conftest
 
-WORDNET = WordNet(Path("/usr/share/wordnet"))
+WORDNET = WordNet(conftest.WORDNET)
 TINTS = np.array([[120, 0, 0], [0, 120, 0], [0, 0, 120], [60, 60, 0]], np.uint8)
 IMAGENOT = find_classes(Classes(), WORDNET)
 

@@ -21,6 +21,7 @@ from toolkit.launching.memory import LaunchMemory
 from toolkit.launching.reconcile import RETRIES, Plan, cancel, carry_out, make_plan, no_display, preview
 from toolkit.launching.request import LaunchRequest
 from toolkit.study import Progress, Study, find_dataset
+from toolkit.study.conditions import conditions
 from toolkit.study.states import STATES, UNFINISHED, State, TaskState
 from toolkit.study.submission import (
     NONE_YET,
@@ -86,7 +87,20 @@ def test_a_preview_writes_nothing_and_counts_the_cost(request_: LaunchRequest, d
     assert (document["images"], document["flops"]) == (cost.images, cost.flops)
     assert document["hours"] == round(cost.hours, 3) and cost.device in document["hours_on"]
     assert "waiting" not in document and "uncounted" not in document
+    assert document["trained_by"] == "; ".join(conditions(plan.tasks.values()))
     assert not Path(request_.study).exists()
+
+
+def test_crops_far_smaller_than_the_images_are_told(
+    request_: LaunchRequest, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    name = request_.dataset[0]
+    longest = max(find_dataset(name, data).manifest.image_size)
+    for resolution, told in ((longest // 4, True), (longest // 4 + 1, False)):
+        caplog.clear()
+        make_plan(replace(request_, dataset=(name,), changes=(*request_.changes, f"resolution={resolution}")))
+        assert (f"{resolution} pixels, images of {name} have up to {longest}" in caplog.text) == told
 
 
 @pytest.mark.parametrize("declared", [6, 3, 0])

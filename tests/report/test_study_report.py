@@ -31,6 +31,8 @@ def test_prints_coverage_ranking_and_pairs(study, capsys):
     assert "The ranking on fine transfers to large." in out and "large 0.9" in out and "n = 20" in out
     assert "anynetx-500/0" in out
     assert max(map(len, out.split("tables:")[0].splitlines())) <= 100
+    trained = "Trained by recipe quick: 2 epochs at 224 pixels, batch 128, seed 0; data: fine (hfine), large (hlarge)"
+    assert trained in " ".join(out.split())
     assert "broken.json" in err and "foreign.json" in err
 
 
@@ -48,5 +50,6 @@ def test_json_is_one_document(study, capsys):
     report.main([str(study.path), "--resamples", "100", "--json"])
     document = json.loads(capsys.readouterr().out)
     assert document["settings"]["resamples"] == 100
+    assert len(document["conditions"]) == 1
     assert document["tables"]["coverage"]["rows"][0]["failed"] == 1
     assert not (study.path / "report").exists()

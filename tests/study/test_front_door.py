@@ -1,8 +1,10 @@
 """``imagenot VERB`` is ``python -m toolkit.VERB``, and ``imagenot data SOURCE`` is ``python -m data_prep.SOURCE``."""
 
 import importlib.util
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from toolkit.__main__ import SOURCES, VERBS, main
 from toolkit.cli import parser
 from toolkit.errors import UsageError
 
+ROOT = Path(__file__).parents[2]
 EVERY_VERB = [verb for group in VERBS.values() for verb in group]
 EVERY_SOURCE = [source for group in SOURCES.values() for source in group.split()]
 
@@ -51,6 +54,34 @@ def test_a_verb_behaves_as_its_module():
         for words in (["toolkit", "status"], ["toolkit.status"])
     )
     assert one == other
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A function from the words of a line, the last to be completed, to what bash offers."""
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    (tmp_path / "data" / "emoji").mkdir(parents=True)
+    (tmp_path / "data" / "emoji" / "dataset.json").touch()
+    command = f"{sys.executable} -m toolkit"
+
+    def offered(*words: str) -> set[str]:
+        script = (
+            f'imagenot() {{ {command} "$@"; }}; eval "$(imagenot completion)"; COMP_WORDS=("$@"); '
+            'COMP_CWORD=$(($# - 1)); _imagenot; echo "${COMPREPLY[@]}"'
+        )
+        called = ["bash", "-c", script, "bash", "imagenot", *words]
+        quiet = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        return set(subprocess.run(called, cwd=tmp_path, env=quiet, capture_output=True, text=True).stdout.split())
+
+    return offered
+
+
+def test_the_shell_completes_verbs_options_studies_and_datasets(shell):
+    assert shell("") == {*EVERY_VERB, "data", "completion"}
+    assert shell("data", "imagen") == {"imagenet", "imagenot"}
+    assert shell("launch", "--data") == {"--data", "--dataset"}
+    assert shell("launch", "--dataset", "") == {"emoji"}
+    assert shell("status", "f") == {"first"}
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ class Report:
             "source": self.data.name,
             "settings": asdict(self.settings) | {"reference": self.roles.reference, "targets": self.roles.targets},
             "finding": self.finding,
+            "conditions": list(self.data.conditions),
             "problems": list(self.data.problems),
             "tables": {
                 name: {"title": t.title, "note": t.note, "rows": t.frame.to_dicts()} for name, t in self.tables.items()

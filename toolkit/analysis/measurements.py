@@ -44,6 +44,8 @@ class Measurements:
     """``architecture``, ``dataset``, ``noise``: standard errors that stood beside the values, in their unit."""
     remarks: tuple[str, ...] = ()
     """What a reader must know of a dataset's values, one sentence each."""
+    conditions: tuple[str, ...] = ()
+    """Under what a study's nets were trained, a line for each recipe."""
     families: tuple[str, ...] = ()
     """The family of each of `architectures`; empty where each was drawn on its own."""
     families_by: str = ""

@@ -7,6 +7,7 @@ import polars as pl
 from toolkit.analysis.measurements import SCHEMA, Measurements
 from toolkit.anynet import architecture
 from toolkit.errors import UsageError
+from toolkit.study.conditions import conditions
 from toolkit.study.scan import columns, recipe_id, scan
 from toolkit.study.study import Study
 from toolkit.study.task import Task
@@ -46,6 +47,7 @@ def study_measurements(study: Study) -> Measurements:
         metrics=dict(frame.filter(pl.col("metric").is_not_null()).select("dataset", "metric").iter_rows()),
         problems=tuple(found.problems),
         remarks=tuple(_published_starts(tasks.values())),
+        conditions=tuple(conditions(tasks.values())),
     )
 
 

@@ -34,6 +34,7 @@ from toolkit.launching.selection import select
 from toolkit.launching.tasks import element_size, make_elements
 from toolkit.launching.work import Work, find_work
 from toolkit.study import Study, Task, data_root, find_dataset
+from toolkit.study.conditions import conditions
 from toolkit.study.declared import DeclaredTasks, Label
 from toolkit.study.states import UNFINISHED, Queue, State, TaskState, task_states
 from toolkit.study.study import study_path
@@ -57,6 +58,10 @@ RETRIES: Mapping[str, frozenset[State]] = {
     "all": frozenset({"failed", "damaged", "diverged", "lost"}),
     "nodes": frozenset(),
 }
+
+
+SMALL, FAR_LARGER = 64, 4
+"""Pixels of a crop for a first look, and how many times as large an image is far larger than it: our choice."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ def make_plan(request: LaunchRequest) -> Plan:
     if request.image is not None:
         profile = profile.model_copy(update={"image": request.image or None})
     tasks, texts, weights = select(request, study, data)
+    if not isinstance(tasks, DeclaredTasks):
+        _tell_of_small_crops(tasks.values(), data)
     executor = _executor(request.executor)
     pack = 1 if request.pack is None else request.pack
     if "nodes" in request.retry and executor != "slurm":
@@ -174,7 +181,8 @@ def preview(plan: Plan) -> dict[str, Any]:
     _tell_of_idle_gpus(plan, elements)
     arrays = plan.backend(no_display).describe(elements)
     waiting = {"waiting": f"{len(stages.second)} tasks, for what they start from"} if stages.second else {}
-    return {**_summary(plan, elements), **waiting, **_cost(plan, work.tasks), **arrays}
+    trained = {"trained_by": "; ".join(conditions(plan.tasks.values()))}
+    return {**_summary(plan, elements), **trained, **waiting, **_cost(plan, work.tasks), **arrays}
 
 
 def no_display(_study: Study, _tasks: int) -> Any:
@@ -407,11 +415,28 @@ def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:
     }
 
 
+def _tell_of_small_crops(tasks: Iterable[Task], data: Path) -> None:
+    """A recipe for a first look sees little of a large picture."""
+    for name, recipe in {(task.dataset, task.recipe_name): task.recipe for task in tasks}.items():
+        longest = max(find_dataset(name[0], data).manifest.image_size)
+        if recipe.resolution <= SMALL and longest >= FAR_LARGER * recipe.resolution:
+            log.info(
+                "note: recipe %s trains on %d pixels, images of %s have up to %d: --set resolution=%d shows more",
+                name[1],
+                recipe.resolution,
+                name[0],
+                longest,
+                4 * recipe.resolution,
+            )
+
+
 def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What the tasks will take: training images, multiply-adds, and hours by a measured rate."""
     cost = estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest), plan.texts)
     uncounted = (
-        {"uncounted": f"{cost.uncounted} tasks of nets that only building would count"} if cost.uncounted else {}
+        {"uncounted": f"{cost.uncounted} tasks of nets that only building would count: not in these hours"}
+        if cost.uncounted
+        else {}
     )
     return {
         "images": cost.images,

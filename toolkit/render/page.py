@@ -32,6 +32,7 @@ def page(report: Report) -> str:
     return environment.from_string(_file("page.html.j2")).render(
         name=report.data.name,
         finding=report.finding,
+        conditions=report.data.conditions,
         problems=report.data.problems,
         settings=report.settings,
         reference=report.roles.reference,

@@ -42,6 +42,8 @@ def summarise(report: Report) -> None:
     out = console()
     for sentence in report.finding:
         out.print(terminal(sentence), markup=False)
+    for line in report.data.conditions:
+        out.print(terminal(f"Trained by {line}"), markup=False)
     out.print()
     _show(out, report, "sequential", digits=2)
     _show(out, report, "coverage")
