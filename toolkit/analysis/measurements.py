@@ -81,6 +81,41 @@ class Measurements:
         """`wide` without names: (architectures, datasets), NaN where there is nothing."""
         return self.wide.drop("architecture").to_numpy().astype(np.float64)
 
+    @cached_property
+    def known_errors(self) -> dict[str, tuple[Floats, str]]:
+        """By dataset: the standard error of each of `architectures`' values, in its unit, and where it is known from.
+
+        From repeated seeds (pooled over architectures) where there are any, else from the images counted (binomial),
+        else from what stood beside the values; NaN where none of them is known.
+        """
+        runs = self.done.partition_by("dataset", as_dict=True)
+        return {name: self._known_errors(name, runs.get((name,), self.done.clear())) for name in self.datasets}
+
+    def _known_errors(self, dataset: str, runs: pl.DataFrame) -> tuple[Floats, str]:
+        names = pl.DataFrame({"architecture": self.architectures})
+        sums = (pl.col("value").var().alias("variance"), pl.col("wrong").sum(), pl.col("images").sum())
+        per = names.join(
+            runs.group_by("architecture").agg(pl.len().alias("seeds"), *sums),
+            on="architecture",
+            how="left",
+            maintain_order="left",
+        )
+        seeds = per["seeds"].cast(pl.Float64).to_numpy()
+        repeated = per.filter(pl.col("seeds") > 1)
+        if len(repeated):
+            freedom = (repeated["seeds"] - 1).cast(pl.Float64).to_numpy()
+            pooled = float(repeated["variance"].to_numpy() @ freedom / freedom.sum())
+            return np.sqrt(pooled / seeds), "seeds"
+        if runs["images"].is_not_null().any():
+            wrong, images = (per[name].cast(pl.Float64).to_numpy() for name in ("wrong", "images"))
+            return _binomial(wrong, images), "counts"
+        if self.errors is not None:
+            told = self.errors.filter(pl.col("dataset") == dataset).group_by("architecture").agg(pl.col("noise").mean())
+            beside = per.join(told, on="architecture", how="left", maintain_order="left")["noise"]
+            if beside.is_not_null().any():
+                return beside.cast(pl.Float64).to_numpy().astype(float), "told"
+        return np.full(len(per), np.nan), ""
+
     @property
     def sign(self) -> int:
         """1 when less is better, -1 when more is: ``sign * value`` always ranks the best first."""
@@ -94,3 +129,11 @@ class Measurements:
         """What the numbers of a dataset are, in words: ``top-5 error, %``."""
         metric = {"top1": "top-1 ", "top5": "top-5 "}.get(self.metrics.get(dataset, ""), "")
         return f"{metric}{self.quantity}" + (f", {self.unit}" if self.unit else "")
+
+
+def _binomial(wrong: Floats, images: Floats) -> Floats:
+    """Standard errors, in percent, of shares ``wrong`` of ``images`` (n,); NaN where nothing was counted."""
+    images = np.where(images > 0, images, np.nan)
+    at_an_end = (wrong == 0) | (wrong == images)  # a share of 0 has an error too: half a count is taken as seen
+    share = np.where(at_an_end, (wrong + 0.5) / (images + 1), wrong / images)
+    return np.asarray(100 * np.sqrt(share * (1 - share) / images))

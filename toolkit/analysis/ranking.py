@@ -17,35 +17,12 @@ from toolkit.stats.resampling import LEVEL, Floats
 def standard_errors(data: Measurements, dataset: str, settings: Settings) -> tuple[Floats, str]:
     """Standard error of each architecture's value on ``dataset``, in its unit, and where it is known from.
 
-    From repeated seeds (pooled over architectures) where there are any, else from the images counted (binomial),
-    else from ``settings.noise``; NaN where none of them is known.
+    As `Measurements.known_errors` has it, else ``settings.noise``; NaN where neither is known.
     """
-    runs = data.done.filter(pl.col("dataset") == dataset)
-    per = runs.group_by("architecture").agg(
-        pl.len().alias("seeds"), pl.col("value").var().alias("variance"), pl.col("wrong").sum(), pl.col("images").sum()
-    )
-    per = pl.DataFrame({"architecture": data.architectures}).join(
-        per, on="architecture", how="left", maintain_order="left"
-    )
-    seeds = per["seeds"].cast(pl.Float64).to_numpy()
-    repeated = per.filter(pl.col("seeds") > 1)
-    if len(repeated):
-        freedom = (repeated["seeds"] - 1).cast(pl.Float64).to_numpy()
-        pooled = float(repeated["variance"].to_numpy() @ freedom / freedom.sum())
-        return np.sqrt(pooled / seeds), "seeds"
-    if runs["images"].is_not_null().any():
-        wrong, images = (per[name].cast(pl.Float64).to_numpy() for name in ("wrong", "images"))
-        images = np.where(images > 0, images, np.nan)  # no count is known
-        at_an_end = (wrong == 0) | (wrong == images)  # a share of 0 has an error too: half a count is taken as seen
-        share = np.where(at_an_end, (wrong + 0.5) / (images + 1), wrong / images)
-        return 100 * np.sqrt(share * (1 - share) / images), "counts"
-    if data.errors is not None:
-        told = data.errors.filter(pl.col("dataset") == dataset).group_by("architecture").agg(pl.col("noise").mean())
-        beside = per.join(told, on="architecture", how="left", maintain_order="left")["noise"]
-        if beside.is_not_null().any():
-            return beside.cast(pl.Float64).to_numpy().astype(float), "told"
-    noise = np.nan if settings.noise is None else settings.noise
-    return np.full(len(per), noise), "" if settings.noise is None else "given"
+    errors, source = data.known_errors[dataset]
+    if source or settings.noise is None:
+        return errors, source
+    return np.full(len(errors), settings.noise), "given"
 
 
 def image_counts(data: Measurements, dataset: str, settings: Settings) -> Floats:
