@@ -51,7 +51,7 @@ test: setup-ffcv ## all tests but the long ones (what CI runs), fast ones first
 	$(PY) -m pytest -m "not long" -n 3 --dist loadgroup --no-loadscope-reorder --durations 40
 
 test-fast: setup ## the quick tests, which need neither Slurm nor a container nor FFCV: while one writes code
-	$(PY) -m pytest -m "not slow and not long and not cluster" -x -q -n 2 --dist loadgroup --no-loadscope-reorder
+	$(PY) -m pytest -m "not slow and not long and not cluster" -x -q -n 2 --dist worksteal
 
 test-cluster: setup-ffcv ## the long fault run on the one-machine Slurm
 	containers/install-system.sh tests/apt-packages.txt

@@ -30,6 +30,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"tests/{room} was left out: WordNet (Debian: wordnet-base) is not installed")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Slow folders are not even imported when only quick tests are asked for."""
+    wanted = "not slow" not in config.option.markexpr or collection_path.name not in SLOW_ROOMS
+    return None if wanted or collection_path.parent != Path(__file__).parent else True
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast folders first, the others' tests marked as slow. With several workers (`-n`) a file stays with one: each has

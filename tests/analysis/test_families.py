@@ -52,6 +52,7 @@ def test_families_are_drawn_whole_and_as_often_as_each_other() -> None:
     assert (weights[:, [0, 2, 5]].sum(axis=1) == 3).all()
 
 
+@pytest.mark.slow
 def test_weights_of_families_are_the_rows_repeated() -> None:
     rng = np.random.default_rng(0)
     values, families, pair = rng.standard_normal((12, 2)), np.repeat(np.arange(4), 3), np.array([[0, 1]])

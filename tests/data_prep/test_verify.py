@@ -50,6 +50,7 @@ def test_a_whole_dataset_has_nothing_wrong(whole, capsys):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), end=st.booleans())
+@pytest.mark.slow
 def test_a_bit_flipped_anywhere_is_found(damaged, share, bit, end):
     folder, change = damaged
     path = folder / "train.beton"

@@ -117,6 +117,7 @@ def test_survivors_are_the_better_half(found: dict[str, float], best: int) -> No
     assert all(found[net] <= found[other] for net in kept for other in found.keys() - set(kept))
 
 
+@pytest.mark.slow
 def test_a_halving_of_nothing_is_refused(data: Path, tmp_path: Path) -> None:
     call = ["--study", tmp_path / "s", "--data", data, "--array", "0", "--dataset", "tiny", "--executor", "local"]
     done = verb("toolkit.launch", *call, "--halving", "--json")

@@ -86,6 +86,7 @@ def test_a_wrong_call_is_one_line(call: list[str]) -> None:
         plan.main(call)
 
 
+@pytest.mark.slow
 def test_the_frontier_holds_what_no_cheaper_proxy_beats(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = answer(capsys, "proxies", "tuggener2022", "--out", tmp_path)["proxies"]
     assert len(rows) == 40

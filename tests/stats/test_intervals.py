@@ -99,6 +99,7 @@ def test_simulated_studies_hold_the_truth(case):
 
 
 @pytest.mark.parametrize("gap", ["0", "0.1"])
+@pytest.mark.slow
 def test_as_many_flips_beyond_noise_are_expected_as_equal_rankings_show(gap):
     where = "agreement", 100, f"nets {gap} errors apart"
     found = {case.quantity: case for case in cases() if (case.table, case.n, case.setting) == where}

@@ -65,6 +65,7 @@ def test_looks_that_do_not_rise_within_the_horizon_are_refused(schedule) -> None
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.95])
+@pytest.mark.slow
 def test_all_looks_together_hold_the_truth(rho: float) -> None:
     """The coverage of looking after every wave; ordinary intervals hold all looks in three of four studies only."""
     rng = np.random.default_rng(3)

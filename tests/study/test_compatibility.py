@@ -31,6 +31,7 @@ def printed(written, *command):
     return json.loads(found.stdout)
 
 
+@pytest.mark.slow
 def test_datasets_open_and_verify(written):
     for name in ("tiny-jpg", "tiny-raw", "tiny-jpg-2"):
         assert find_dataset(name, written / "data").manifest.splits["val"].samples in (9, 6)
@@ -40,6 +41,7 @@ def test_datasets_open_and_verify(written):
         assert report.returncode == 0, report.stderr
 
 
+@pytest.mark.slow
 def test_the_same_images_are_written_as_they_were(written, tmp_path):
     for name, mode in (("tiny-jpg", "jpg"), ("tiny-raw", "raw")):
         command = ["data_prep.imagefolder", "images", "--name", name, "--write-mode", mode, "--data", str(tmp_path)]
@@ -73,6 +75,7 @@ def test_results_are_read_and_final_weights_fit(written):
     assert torch.load(weights, weights_only=True)["architecture"] == results[weights.parent.name].task.architecture
 
 
+@pytest.mark.slow
 def test_status_and_report_print_the_same_keys_and_errors(written):
     """Documents may gain keys; what was there keeps its name and, where it is data of the runs, its value."""
     status = printed(written, "toolkit.status", "runs/tiny", "--json")

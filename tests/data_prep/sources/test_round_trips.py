@@ -78,6 +78,7 @@ def difference(image, pixels):
     return np.abs(image.astype(int) - pixels).mean() if same_shape else np.inf
 
 
+@pytest.mark.slow
 def test_the_manifest_says_what_it_is(one):
     assert list(one.manifest.classes) == one.case.classes
     assert one.manifest.metric == one.case.metric
