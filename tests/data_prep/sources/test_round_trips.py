@@ -11,6 +11,8 @@ from tests.data_prep.sources.layouts import ALL, Case
 from tests.imagefile.judges import read_by_ffcv, seen_by_ffcv
 from toolkit.study.dataset import Manifest, find_dataset
 
+pytestmark = pytest.mark.slow  # FFCV reads all that its fixture writes
+
 
 class Written(NamedTuple):
     case: Case
@@ -51,7 +53,6 @@ def one(request, written):
     return written[key(*request.param)]
 
 
-@pytest.mark.slow
 def test_every_picture_comes_back_once_with_its_label(one):
     for split, expected in in_splits(one).items():
         images, labels = one.loaded[split]
@@ -78,7 +79,6 @@ def difference(image, pixels):
     return np.abs(image.astype(int) - pixels).mean() if same_shape else np.inf
 
 
-@pytest.mark.slow
 def test_the_manifest_says_what_it_is(one):
     assert list(one.manifest.classes) == one.case.classes
     assert one.manifest.metric == one.case.metric
