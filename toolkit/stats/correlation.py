@@ -142,6 +142,8 @@ def p_values(statistic: Statistic, values: Floats, pairs: Ints, estimates: Float
     """
     n, known = len(values), np.isfinite(estimates)
     found = np.full(len(pairs), np.nan)
+    if not known.any():
+        return found
     if n < PERMUTE_BELOW:
         found[known] = _permutation_p(statistic, values, pairs[known], seed)
     elif statistic == "kendall":
