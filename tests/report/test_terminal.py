@@ -1,5 +1,6 @@
 import polars as pl
 
+from toolkit.render.cells import cell
 from toolkit.render.terminal import console, show
 
 
@@ -14,3 +15,8 @@ def test_a_table_too_wide_for_the_terminal_keeps_its_numbers_whole(capsys):
 def test_long_text_is_folded_where_there_is_room_for_the_rest(capsys):
     show(console(), "notes", pl.DataFrame({"value": [1.5], "note": ["so many words " * 12]}))
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_an_estimate_has_as_many_decimals_as_its_interval():
+    assert cell({"a": 0.0062, "a_low": 0.0051, "a_high": 0.0081}, "a", 2) == "0.006 [0.005, 0.008]"
+    assert cell({"a": 0.5, "a_low": 0.4, "a_high": 0.6}, "a", 2) == "0.50 [0.40, 0.60]"

@@ -40,7 +40,9 @@ def cell(row: dict[str, Any], column: str, digits: int = DIGITS) -> str:
     high = row[f"{column}_high"]
     ends = number(low, column, digits), number(high, column, digits)
     if isinstance(low, float) and low < high and ends[0] == ends[1]:
-        return f"{text} {bounds(low, high, digits)}"
+        between = bounds(low, high, digits)
+        decimals = len(between.partition(",")[0].partition(".")[2])  # the estimate has no fewer: it lies in there
+        return f"{row[column]:.{decimals}f} {between}"
     return f"{text} [{ends[0]}, {ends[1]}]"
 
 
