@@ -1,6 +1,9 @@
 """Recorded updates. A CUDA graph freezes addresses and everything that came from Python; so does the recorder here, on
 a CPU: what it replays are the operators that one update asked for, on the very tensors they had then."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -102,6 +105,18 @@ def test_a_replayed_update_is_the_update(declare, trained, name):
         assert torch.equal(a, b)
     for a, b in zip(replayed.evaluated.state_dict().values(), done.evaluated.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("record", [None, lambda _: lambda: None], ids=["launched", "recorded"])
+def test_a_net_is_freed_when_nobody_holds_it(declare, trained, record):
+    """At once, not at the next search for cycles: another net may want its memory."""
+    gc.collect()
+    gc.disable()
+    try:
+        net = weakref.ref(trained(declare(recipe=changed(TINY, epochs=1)), record).net)
+        assert net() is None
+    finally:
+        gc.enable()
 
 
 def test_a_rate_in_a_tensor_is_the_rate_up_to_float32(declare, trained):

@@ -52,29 +52,32 @@ def _pool() -> Any:
 class RecordedUpdate:
     """An update that is recorded after `WARM_UP` batches of one shape; a batch of another shape is done as ever."""
 
-    def __init__(self, update: Update, record: Record) -> None:
-        self._update, self._record = update, record
+    def __init__(self, record: Record) -> None:
+        self._record = record
         self._last: Any = None
         self._in_a_row = 0
         self._recorded: Any = None
         self._replay: Work | None = None
 
-    def __call__(self, images: Tensor, labels: Tensor) -> None:
-        """Do it, on ``images`` (batch, 3, side, side) and ``labels`` (batch,), or (batch, classes) where mixed."""
+    def __call__(self, update: Update, images: Tensor, labels: Tensor) -> None:
+        """Do ``update`` on ``images`` (batch, 3, side, side) and ``labels`` (batch,), or (batch, classes) where mixed.
+
+        It is the same at each call, and not kept: whose it is would be freed by a collection of cycles alone.
+        """
         shape = (images.shape, labels.shape, labels.dtype)
         self._in_a_row = self._in_a_row + 1 if shape == self._last else 1
         self._last = shape
         if shape != self._recorded:
             if self._in_a_row <= WARM_UP:
-                return self._update(images, labels)
-            self._take_down(images, labels)
+                return update(images, labels)
+            self._take_down(update, images, labels)
             self._recorded = shape
         assert self._replay is not None
         self._images.copy_(images)
         self._labels.copy_(labels)
         self._replay()
 
-    def _take_down(self, images: Tensor, labels: Tensor) -> None:
+    def _take_down(self, update: Update, images: Tensor, labels: Tensor) -> None:
         self._replay = None  # the old recording's memory serves the new one
         self._images, self._labels = images.clone(), labels.clone()
-        self._replay = self._record(lambda: self._update(self._images, self._labels))
+        self._replay = self._record(lambda: update(self._images, self._labels))

@@ -77,7 +77,7 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
     from toolkit.training.session import Session
 
     with Session(
-        study, request.data, threads, stop, request.on_corrupt, None, request.pause, request.graphs
+        study, request.data, threads, stop, request.on_corrupt, pause=request.pause, graphs=request.graphs
     ) as session:
 
         def train(task_ids: Sequence[str]) -> Outcome:

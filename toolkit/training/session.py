@@ -137,8 +137,8 @@ class Session:
                 self.stop,
                 self.heartbeat,
                 self.texts,
-                self.pause,
-                self.record,
+                pause=self.pause,
+                record=self.record,
             )
         place = self._places[task.dataset]
         task.check_dataset(Dataset(self.data / task.dataset, place.manifest))

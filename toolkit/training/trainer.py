@@ -16,7 +16,7 @@ from toolkit.study.result import Evaluation
 from toolkit.study.task import Task
 from toolkit.training.augment import step_seed
 from toolkit.training.averaging import WeightAverage
-from toolkit.training.graphs import Record, RecordedUpdate, Update, recordable
+from toolkit.training.graphs import Record, RecordedUpdate, recordable
 from toolkit.training.mixing import mixing, parts_of
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.schedule import learning_rate, make_optimizer, resolution_at
@@ -127,7 +127,9 @@ class Trainer:
         self._parts = parts_of(recipe, self.team.size)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._counter: ErrorCounter | None = None
-        self._apply, self._rate = self._recorded()
+        recorded = self.record and recordable(recipe, self.architecture.config is not None, self.team.size)
+        self._recorded = RecordedUpdate(self.record) if self.record and recorded else None
+        self._rate = torch.zeros((), device=self.device) if recorded else None
 
     @property
     def evaluated(self) -> nn.Module:
@@ -152,7 +154,11 @@ class Trainer:
         rate = learning_rate(recipe, done, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate if self._rate is None else self._rate.fill_(rate)
-        self._apply(*self._mix(images, labels))
+        mixed = self._mix(images, labels)
+        if self._recorded:
+            self._recorded(self._update, *mixed)
+        else:
+            self._update(*mixed)
         if self.average:
             self.average.update(self.net, done + 1)
         self.step += 1
@@ -167,13 +173,6 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.net.parameters(), limit)
         self.optimizer.step()
         self.loss_sum += self.team.total(loss) / self.team.size
-
-    def _recorded(self) -> tuple[Update, Tensor | None]:
-        """How an update is applied, and where its learning rate lies when it is recorded."""
-        population = self.architecture.config is not None
-        if self.record is None or not recordable(self.task.recipe, population, self.team.size):
-            return self._update, None
-        return RecordedUpdate(self._update, self.record), torch.zeros((), device=self.device)
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """The gradient of a batch's mean loss, and that loss; of several ranks, this one's part of it.
