@@ -1,5 +1,8 @@
 import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
 
+from toolkit.analysis.table import with_interval
 from toolkit.render.cells import cell
 from toolkit.render.terminal import console, show
 
@@ -20,3 +23,12 @@ def test_long_text_is_folded_where_there_is_room_for_the_rest(capsys):
 def test_an_estimate_has_as_many_decimals_as_its_interval():
     assert cell({"a": 0.0062, "a_low": 0.0051, "a_high": 0.0081}, "a", 2) == "0.006 [0.005, 0.008]"
     assert cell({"a": 0.5, "a_low": 0.4, "a_high": 0.6}, "a", 2) == "0.50 [0.40, 0.60]"
+
+
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=3, unique=True).map(sorted), st.integers(0, 3))
+def test_an_estimate_is_printed_within_its_interval(three, digits):
+    low, estimate, high = three
+    told, ends = with_interval(estimate, low, high, digits).split(" ", 1)
+    first, last = map(float, ends.strip("[]").split(", "))
+    assert first <= float(told) <= last
+    assert first < last or high - low < 1e-14

@@ -12,7 +12,7 @@ from scipy import stats as scipy_stats
 
 from tests.benchmarks.coverage import cases, simulate
 from tests.benchmarks.coverage import main as coverage
-from toolkit.analysis.table import bounds
+from toolkit.analysis.table import with_interval
 from toolkit.report import main as report
 from toolkit.stats.correlation import bootstrap_correlations, correlations
 from toolkit.stats.fits import ols
@@ -56,7 +56,7 @@ def test_ranks_that_all_agree_leave_doubt(n, sign):
     samples = bootstrap_correlations(values, PAIR, Draws(100, 0))
     low, high = correlation_interval("spearman", float(sign), samples.spearman[0], n, ROWS)
     assert low < high and (high if sign > 0 else low) == sign
-    ends = bounds(low, high, 2).strip("[]").split(", ")
+    ends = with_interval(float(sign), low, high, 2).partition("[")[2].strip("]").split(", ")
     assert ends[0] != ends[1] and float(ends[0]) < float(ends[1])
 
 

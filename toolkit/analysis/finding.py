@@ -10,7 +10,7 @@ from scipy import special
 from toolkit.analysis.families import families_in_words
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.roles import Roles
-from toolkit.analysis.table import Table, bounds
+from toolkit.analysis.table import Table, with_interval
 from toolkit.stats.correlation import ROUNDING
 from toolkit.stats.resampling import LEVEL, Interval
 
@@ -122,9 +122,9 @@ def _listed(rows: Sequence[Row], ceilings: Mapping[str, float]) -> str:
     """Targets with their correlations, and the ceiling where noise is known; the first `NAMED`, a count of the rest."""
     said = []
     for row in rows[:NAMED]:
-        low, high = row["spearman_low"], row["spearman_high"]
+        rho = with_interval(row["spearman"], row["spearman_low"], row["spearman_high"], 2)
         ceiling = f" (noise allows {ceilings[row['target']]:.2f})" if row["target"] in ceilings else ""
-        said.append(f"{row['target']} {row['spearman']:.2f} {bounds(low, high, 2)}{ceiling}")
+        said.append(f"{row['target']} {rho}{ceiling}")
     said += [f"and {len(rows) - NAMED} more (table pairs)"] * (len(rows) > NAMED)
     nets = sorted({row["n"] for row in rows})
     counted = f"n = {nets[0]}" + (f" to {nets[-1]}" if len(nets) > 1 else "")

@@ -23,13 +23,10 @@ class Table:
     """How to read it: units, method, what was left out."""
 
 
-def bounds(low: float, high: float, digits: int) -> str:
-    """An interval as text with ``digits`` decimals, and more while its ends would look the same."""
-    for decimals in range(digits, 16):
-        text = f"{low:.{decimals}f}", f"{high:.{decimals}f}"
-        if text[0] != text[1]:
-            break
-    return f"[{text[0]}, {text[1]}]"
+def with_interval(estimate: float, low: float, high: float, digits: int) -> str:
+    """An estimate and its interval as text with ``digits`` decimals, or more while the ends would look the same."""
+    n = next((n for n in range(digits, 16) if float(f"{low:.{n}f}") < float(f"{high:.{n}f}")), 15)
+    return f"{estimate:.{n}f} [{low:.{n}f}, {high:.{n}f}]"
 
 
 def table(name: str, title: str, rows: Sequence[Mapping[str, Any]], note: str = "") -> Table:

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from toolkit.analysis.table import bounds
+from toolkit.analysis.table import with_interval
 
 SMALL_P = 0.001
 
@@ -40,9 +40,7 @@ def cell(row: dict[str, Any], column: str, digits: int = DIGITS) -> str:
     high = row[f"{column}_high"]
     ends = number(low, column, digits), number(high, column, digits)
     if isinstance(low, float) and low < high and ends[0] == ends[1]:
-        between = bounds(low, high, digits)
-        decimals = len(between.partition(",")[0].partition(".")[2])  # the estimate has no fewer: it lies in there
-        return f"{row[column]:.{decimals}f} {between}"
+        return with_interval(row[column], low, high, digits)
     return f"{text} [{ends[0]}, {ends[1]}]"
 
 

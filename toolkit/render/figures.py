@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 
 from toolkit.analysis.document import Report
 from toolkit.analysis.finding import shortened
-from toolkit.analysis.table import bounds
+from toolkit.analysis.table import with_interval
 from toolkit.render.diagram import critical_difference
 from toolkit.render.escape import figure as label
 from toolkit.render.sheets import (
@@ -114,9 +114,8 @@ def scatter_pair(report: Report) -> Figure:
 def _rho_in_words(pair: dict[str, Any]) -> str:
     if pair["spearman"] is None:
         return f"Spearman's rho: not defined, n = {pair['n']}"
-    low, high = pair["spearman_low"], pair["spearman_high"]
-    interval = f" {bounds(low, high, 2)}" if low is not None else ""
-    return f"Spearman's rho {pair['spearman']:.2f}{interval}, n = {pair['n']}"
+    rho, low, high = pair["spearman"], pair["spearman_low"], pair["spearman_high"]
+    return f"Spearman's rho {f'{rho:.2f}' if low is None else with_interval(rho, low, high, 2)}, n = {pair['n']}"
 
 
 def scatter_matrix(report: Report) -> Figure:
