@@ -31,8 +31,8 @@ def read_struct(content: bytes, name: str, limit: int) -> list[dict[str, Value]]
             left -= len(body)
             if left <= 0:
                 raise ValueError(f"it unpacks to more than {limit:,} bytes")
-            _, body = next(_elements(body, order), (kind, b""))
-        parts = [part for _, part in _elements(body, order)]
+            kind, body = next(_elements(body, order), (kind, b""))
+        parts = [part for _, part in _elements(body, order)] if kind == MATRIX else []
         if parts[2:3] == [name.encode()] and _class(parts[0], order) == STRUCTURES and len(parts) > 4:
             return _rows(parts[3:], order)
     raise ValueError(f"it has no structures {name!r}")

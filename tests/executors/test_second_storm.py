@@ -275,7 +275,7 @@ def ride_out(storm: SecondStorm, faults: list[Callable[[], None]], tasks: int, s
             storm.strike(faults.pop(0))
         if struck or not storm.queue():
             storm.launch()
-        time.sleep(1 if faults or storm.looks < MOMENTS else 10)  # a look takes processor time that the tasks wait for
+        time.sleep(1)
     assert not faults, f"all was done before {[fault.__name__ for fault in faults]}"
 
 

@@ -181,7 +181,7 @@ def preview(plan: Plan) -> dict[str, Any]:
     _tell_of_idle_gpus(plan, elements)
     arrays = plan.backend(no_display).describe(elements)
     waiting = {"waiting": f"{len(stages.second)} tasks, for what they start from"} if stages.second else {}
-    trained = {"trained_by": "; ".join(conditions(plan.tasks.values()))}
+    trained = {"trained_by": "; ".join(conditions(work.tasks.values()))} if work.tasks else {}
     return {**_summary(plan, elements), **trained, **waiting, **_cost(plan, work.tasks), **arrays}
 
 
@@ -417,14 +417,14 @@ def _summary(plan: Plan, elements: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 def _tell_of_small_crops(tasks: Iterable[Task], data: Path) -> None:
     """A recipe for a first look sees little of a large picture."""
-    for name, recipe in {(task.dataset, task.recipe_name): task.recipe for task in tasks}.items():
-        longest = max(find_dataset(name[0], data).manifest.image_size)
+    for (dataset, name), recipe in {(task.dataset, task.recipe_name): task.recipe for task in tasks}.items():
+        longest = max(find_dataset(dataset, data).manifest.image_size)
         if recipe.resolution <= SMALL and longest >= FAR_LARGER * recipe.resolution:
             log.info(
                 "note: recipe %s trains on %d pixels, images of %s have up to %d: --set resolution=%d shows more",
-                name[1],
+                name,
                 recipe.resolution,
-                name[0],
+                dataset,
                 longest,
                 4 * recipe.resolution,
             )

@@ -18,7 +18,7 @@ BITS_UP_TO = 768
 """Rows up to which pairs are counted as bits, 64 at once; of more, a tree is faster and needs less memory."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+@intrinsic
 def count_ones(_context: Any, _word: Any) -> Any:
     """Bits that are set in a word of 64, by the processor's own instruction."""
     return types.int64(types.uint64), lambda _, builder, __, words: builder.ctpop(words[0])
