@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build the images without a daemon: the Dockerfile by buildah, then toolkit.sif from its archive by Apptainer.
-# An ordinary user gets toolkit.sif by Apptainer alone, in a user namespace, from a public base; without FFCV, without archive.
+# An ordinary user gets toolkit.sif by Apptainer alone, in a user namespace, from a public base, without FFCV.
 # Usage: build.sh [--slim] [--output FILE.sif] [--base IMAGE] [--mirror URL] [--suite NAME]
 #   --slim     only Python and system libraries; a virtual environment of the host is bound in (a minute, 3 GB less)
 #   --output   the image's file (default: toolkit.sif, or slim.sif); the Docker archive stays beside it as FILE.tar, and
@@ -10,8 +10,8 @@
 #   --mirror   Debian mirror (default: the one this machine's own apt uses: Debian as it is today; a snapshot's address,
 #              .../20261101T000000Z, gives that day's)
 #   --suite    Debian release of a base made here (default: bookworm)
-# Root is needed for --slim and the archive. A site's package index and certificate are taken from PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_CERT;
-# they are used for the build and are not in the image.
+# Root is needed for --slim and the archive. A site's package index and certificate are taken from PIP_INDEX_URL,
+# PIP_EXTRA_INDEX_URL and PIP_CERT; they are used for the build and are not in the image.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

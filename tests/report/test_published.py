@@ -1,6 +1,7 @@
 """The shipped studies: printed numbers reproduced, errata found, and a study of one's own set beside."""
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,6 +11,9 @@ from toolkit.analysis.document import Report, analyse
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.sources import load
 from toolkit.analysis.table_source import Reading, reference_measurements
+
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,13 @@ def test_the_terminal_fits_100_columns_and_says_the_finding_first(capsys):
     assert out.startswith("The ranking on imagenet transfers")
     assert max(map(len, out.splitlines())) <= 100
     assert "B = 100" in out and ".811 .800" in out
+
+
+def test_the_readme_shows_what_is_printed(capsys):
+    assert report.main(["tuggener2022"]) == 0
+    printed = {line.rstrip() for line in capsys.readouterr().out.splitlines()}
+    block = README.read_text().partition("$ python -m toolkit.report tuggener2022\n")[2].partition("```")[0]
+    assert block and not [line for line in block.splitlines() if line not in printed]
 
 
 def test_json_has_everything(capsys):
