@@ -12,7 +12,6 @@ from toolkit.analysis.settings import Settings
 from toolkit.analysis.sources import load
 from toolkit.analysis.table_source import Reading, reference_measurements
 
-
 README = Path(__file__).parents[2] / "README.md"
 
 
