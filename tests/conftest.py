@@ -14,6 +14,9 @@ from hypothesis import Phase, settings
 from slurm.cluster import Cluster, missing_parts
 from tests.containers.slim import apptainer, site_bind, slim_image
 
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
+"""How long one example takes says something of the machine, and nothing of the code."""
 settings.register_profile("mutate", phases=(Phase.explicit, Phase.generate), deadline=None, derandomize=True)
 """For `make mutate`: what a test finds is not made smaller, for nobody reads it."""
 
