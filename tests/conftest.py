@@ -72,6 +72,15 @@ def ffcv() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def libturbojpeg() -> None:
+    """The system's libturbojpeg, which judges the one in a wheel."""
+    from toolkit.imagefile.jpeg.turbo import library
+
+    if library() is None:
+        real_part("libturbojpeg", "containers/install-system.sh containers/apt-runtime.txt")
+
+
+@pytest.fixture(scope="session")
 def running_cluster() -> Iterator[Cluster]:
     """A one-machine Slurm of two nodes with one CPU each, for the whole test session."""
     if missing := missing_parts():
