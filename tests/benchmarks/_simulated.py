@@ -19,8 +19,10 @@ from toolkit.stats.dependent import honest_best
 from toolkit.stats.distribution import distribution
 from toolkit.stats.fits import deming, left_out, ols
 from toolkit.stats.intervals import (
+    BOOTSTRAP_FROM,
     CORRECTED_FROM,
     GAIN_FROM,
+    INTERVAL_FROM,
     NOISELESS_FROM,
     clopper_pearson,
     correlation_interval,
@@ -28,7 +30,7 @@ from toolkit.stats.intervals import (
     share_interval,
 )
 from toolkit.stats.partial import partial_spearman
-from toolkit.stats.ranking import Noise, discoveries, flips, inversions, rank_intervals, regret_interval, same_ranking
+from toolkit.stats.ranking import Noise, discoveries, flips, inversions, rank_intervals, regret_at_most, same_ranking
 from toolkit.stats.reliability import bootstrap_reliability, noiseless_spearman, reliability
 from toolkit.stats.resampling import Draws, Floats, Interval, Ints
 from toolkit.stats.variance import bootstrap_split, split
@@ -73,7 +75,9 @@ def _draws(rng: Generator, families: Ints | None = None) -> Draws:
 
 
 def _pair_held(statistic: Statistic, values: Floats, r: float, drawn: Draws) -> float | None:
-    samples = _bootstrap(statistic)(values, PAIR, drawn)[0]
+    few = len(values) < max(INTERVAL_FROM[statistic], BOOTSTRAP_FROM[statistic] if statistic == "pearson" else 0)
+    unused = few and drawn.families is None
+    samples = np.empty(0) if unused else _bootstrap(statistic)(values, PAIR, drawn)[0]
     estimate = float(getattr(correlations(values, PAIR), statistic)[0])
     truth = {"spearman": _of_ranks(r), "kendall": float(2 / np.pi * np.arcsin(r)), "pearson": r}[statistic]
     return _held(correlation_interval(statistic, estimate, samples, len(values), drawn), truth)
@@ -158,11 +162,16 @@ def ranks(n: int, gap: float, rng: Generator) -> float:
     return float(((low <= first) & (last <= high)).all())
 
 
-def regret(n: int, gap: float, rng: Generator) -> float | None:
-    """Nets ``gap`` standard errors apart; the choice is made on a noisier measurement."""
-    truth, errors = gap * np.arange(n), np.ones(n)
+def regret(gap: float, n: int, rng: Generator) -> float:
+    """Whether the regret is within its bound: nets ``gap`` standard errors apart, the choice on a noisier measurement.
+
+    ``gap`` infinity: one net is better by far than all others, which are equal.
+    """
+    truth, errors = gap * np.arange(n) if np.isfinite(gap) else 100.0 * (np.arange(n) > 0), np.ones(n)
     x, y = truth + 3 * rng.standard_normal(n), truth + rng.standard_normal(n)
-    return _held(regret_interval(x, y, errors, int(rng.integers(2**31))), float(truth[x.argmin()] - truth.min()))
+    if not np.isfinite(gap):
+        x = np.roll(x, 1)  # not the best one is chosen
+    return float(truth[x.argmin()] - truth.min() <= regret_at_most(x, y, errors))
 
 
 def other_ranking(knowing: bool, n: int, gap: float, rng: Generator) -> float:

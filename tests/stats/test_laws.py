@@ -15,10 +15,12 @@ from toolkit.stats.fits import deming, left_out, ols
 from toolkit.stats.grouping import groups
 from toolkit.stats.intervals import (
     BOOTSTRAP_FROM,
+    INTERVAL_FROM,
     clopper_pearson,
     correlation_interval,
     family_interval,
     family_p,
+    few_rows_interval,
     fisher_interval,
     interval_from,
     p_of,
@@ -32,7 +34,7 @@ from toolkit.stats.ranking import (
     flips,
     inversions,
     rank_intervals,
-    regret_interval,
+    regret_at_most,
     same_ranking,
     top_overlap,
 )
@@ -141,17 +143,34 @@ def test_exact_intervals_end_where_the_tails_are_equal(images, data):
     assert high == 1 if wrong == images else scipy_stats.binom.cdf(wrong, images, high) == pytest.approx(0.025)
 
 
-@pytest.mark.parametrize(("statistic", "n"), [("spearman", 20), ("kendall", 10), ("pearson", 100)])
-def test_resamples_decide_from_where_they_hold(statistic, n):
+@pytest.mark.parametrize(("statistic", "n", "least"), [("spearman", 30, 9), ("kendall", 10, 10), ("pearson", 100, 4)])
+def test_resamples_decide_from_where_they_hold(statistic, n, least):
     samples = RNG.uniform(0.2, 0.6, 200)
-    by_resamples = spread_interval(0.4, samples, n) if statistic == "pearson" else percentile_interval(samples)
-    assert BOOTSTRAP_FROM[statistic] == n
-    assert correlation_interval(statistic, 0.4, samples, n, ONES) == by_resamples
-    below = correlation_interval(statistic, 0.4, samples, n - 1, ONES)
-    assert is_none(below) if statistic == "kendall" else below == fisher_interval(statistic, 0.4, n - 1)
+    half = special.ndtri(0.975) * samples.std(ddof=1)
+    by_resamples = {
+        "pearson": spread_interval(0.4, samples, n),
+        "spearman": percentile_interval(samples),
+        "kendall": (0.4 - half, 0.4 + half),
+    }[statistic]
+    below = {"pearson": fisher_interval("pearson", 0.4, n - 1), "spearman": few_rows_interval(0.4, samples, n - 1)}
+    assert BOOTSTRAP_FROM[statistic] == n and INTERVAL_FROM[statistic] == least
+    assert correlation_interval(statistic, 0.4, samples, n, ONES) == pytest.approx(by_resamples)
+    assert correlation_interval(statistic, 0.4, samples, n - 1, ONES) == below.get(statistic, NO_INTERVAL) or least == n
+    assert not is_none(correlation_interval(statistic, 0.4, samples, least, ONES))
+    assert is_none(correlation_interval(statistic, 0.4, samples, least - 1, ONES))
     assert correlation_interval(statistic, 1.0, samples, n, ONES) == pytest.approx(
         fisher_interval(statistic, 1.0, n), nan_ok=True
     )
+    assert is_none(correlation_interval(statistic, 0.4, np.full(200, np.nan), n, ONES))
+    assert -1 <= correlation_interval(statistic, 0.99, samples, n, ONES).high <= 1
+
+
+def test_few_ranks_have_the_mean_of_two_variances():
+    samples = RNG.normal(0.5, 0.2, 300)
+    by_samples = samples.var(ddof=1) * 10 / 12 / (1 - 0.5**2) ** 2
+    half = special.ndtri(0.975) * np.sqrt((by_samples + (1 + 0.125) / 9) / 2)
+    z = np.arctanh(0.5)
+    assert few_rows_interval(0.5, samples, 12) == pytest.approx((np.tanh(z - half), np.tanh(z + half)))
 
 
 def test_fishers_errors_are_those_of_their_authors():
@@ -197,7 +216,7 @@ def test_families_widen_by_their_number():
 
 def test_a_share_stays_between_its_ends():
     samples = special.expit(RNG.normal(1, 0.3, 300))
-    half = special.stdtrit(23, 0.975) * np.sqrt(25 / 23) * special.logit(samples).std(ddof=1)
+    half = special.stdtrit(23, 0.975) * np.sqrt(25 / 23) * samples.std(ddof=1) / (0.7 * 0.3)
     expected = special.expit(special.logit(0.7) + np.array([-half, half]))
     assert share_interval(0.7, samples, 25, ONES) == pytest.approx(expected)
     families = Draws(300, 0, np.repeat(np.arange(10), 4))
@@ -276,12 +295,12 @@ def test_the_best_of_the_same_ranking_are_the_same(drawn, k):
     assert regret_of_best(tied, x, 1) == pytest.approx(x.mean() - x.min())
 
 
-def test_a_regret_without_noise_has_no_interval():
+def test_a_regret_without_noise_has_no_bound():
     x, y = np.arange(4.0), np.array([2.0, 1, 3, 4])
-    assert is_none(regret_interval(x, y, np.zeros(4), 0)) and is_none(regret_interval(x, y, np.full(4, np.nan), 0))
-    low, high = regret_interval(x, y, np.full(4, 0.1), 0)
-    assert 0 < low < 1 < high and high == pytest.approx(1 + 1.959964 * 0.1 * 2**0.5, abs=1e-5)
-    assert regret_interval(x, y, np.full(4, 5.0), 0).low == 0
+    assert np.isnan([regret_at_most(x, y, np.zeros(4)), regret_at_most(x, y, np.full(4, np.nan))]).all()
+    assert regret_at_most(x, y, np.full(4, 0.1)) == pytest.approx(1 + 1.644854 * 0.1 * 2**0.5, abs=1e-5)
+    assert regret_at_most(y, y, np.full(4, 0.1)) == 0
+    assert regret_at_most(y, y, np.full(4, 5.0)) == pytest.approx(-1 + 1.644854 * 5 * 2**0.5, abs=1e-5)
 
 
 def test_flips_beyond_noise_are_expected_by_the_normal_tails():
