@@ -21,7 +21,8 @@ BESIDE = (
     "infer_samples_per_sec", "infer_step_time", "infer_gmacs", "infer_macts", "crop_pct",
     "image_size", "image_width", "text_width", "embed_dim", "mparams", "image_mparams", "text_mparams", "gflops",
     "image_gflops", "params (M)", "FLOPs (B)", "Average perf. on 38 datasets",
-    "Model Size(M)", "GTX-3080 time(ms) bs=1", "Params(M)", "Size (MB)", "Parameters", "Time (ms) per inference step (CPU)", "Params (M)", "FLOPs (G)",
+    "Model Size(M)", "GTX-3080 time(ms) bs=1", "Params(M)", "Size (MB)", "Parameters",
+    "Time (ms) per inference step (CPU)", "Params (M)", "FLOPs (G)",
     "Peak Memory (MB)", "Latency (ms)", "FPS", "Timespan_s", "Infer_Latency_ms", "Train_Latency_ms", "Memory_KB",
     "Devices", "training_time_s", "peak_gpu_mb", "model_size_mb", "train_time_sec", "eval_time_s", "duration_sec",
     "epoch", "best_epoch", "train_epochs", "learning_rate", "weight_decay", "class_weight", "time per epoch",
@@ -34,14 +35,16 @@ BESIDE = (
 HEADERS = {
     "model,seed,train_loss,train_acc,eval_loss,eval_acc": "eval_acc",
     "Model,Seed,Train Accuracy,Train F1,Test Accuracy,Test F1": "Test Accuracy",
-    "Timestamp,Timespan_s,Epoch,Train_Acc,Test_Acc,Infer_Latency_ms,Train_Latency_ms,Memory_KB,Devices,model": "Test_Acc",
+    "Timestamp,Timespan_s,Epoch,Train_Acc,Test_Acc,Infer_Latency_ms,Train_Latency_ms,Memory_KB,Devices,model": (
+        "Test_Acc"
+    ),
     "experiment_id,model,weight_decay,class_weight,seed,best_epoch,train_acc,val_acc,test_acc,precision,recall,f1,"
     "worst_class_recall,train_test_gap": "test_acc",
     "model,epoch,train_loss,train_acc,val_loss,val_acc,test_loss,test_acc,learning_rate": "test_acc",
-    "model,epoch,train_loss,test_loss,eval_top1,eval_top5,lr": "eval_top1",
+    "model,epoch,train_loss,eval_loss,eval_top1,eval_top5,lr": "eval_top1",
     "model,epoch,time,train_loss,train_acc,train_pre,train_rec,train_auc,train_mae,test_loss,test_acc": "test_acc",
 }  # fmt: skip
-"""The first line of a table, and the heading of its result."""
+"""The first line of a table (with a model where it had none), and the heading of its result."""
 
 
 def table(path: Path, headings: list[str]) -> Path:

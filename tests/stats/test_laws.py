@@ -189,7 +189,7 @@ def test_fishers_errors_are_those_of_their_authors():
 
 def test_families_widen_by_their_number():
     samples = RNG.normal(0.4, 0.1, 400)
-    for count in (8, 20):
+    for count in (9, 20):
         half = special.stdtrit(count - 2, 0.975) * np.sqrt(count / (count - 2)) * samples.std(ddof=1)
         assert family_interval(0.4, samples, count) == pytest.approx((0.4 - half, 0.4 + half))
         z = np.arctanh(samples).std(ddof=1) * np.sqrt(count / (count - 2))
@@ -203,7 +203,7 @@ def test_families_widen_by_their_number():
         values, pair = np.zeros((2 * count, 2)), np.array([[0, 1]])
         found = p_of("spearman", values, pair, np.array([0.4]), samples[None], draws)
         assert found.tolist() == [family_p(0.4, samples, count)]
-    assert is_none(family_interval(0.4, samples, 7)) and is_none(family_interval(0.4, np.full(9, 0.4), 9))
+    assert is_none(family_interval(0.4, samples, 8)) and is_none(family_interval(0.4, np.full(9, 0.4), 9))
     gaps = np.where(np.arange(400) < 20, np.nan, samples)
     assert not is_none(family_interval(0.4, gaps, 9))
     gaps[20] = np.nan

@@ -26,7 +26,7 @@ def agreement(data: Measurements, roles: Roles, settings: Settings) -> Table:
         f"by chance: how many such flips to expect, were the true rankings the same; confirmed: flips of which 5% are "
         f"none (false-discovery rate); p same: chance of so many flips by noise, were the rankings the same; top k: "
         f"share of the {roles.reference} best k among the best k there; regret: cost in {data.unit or 'units'} of "
-        f"taking the best by {roles.reference}; at most: so much without the noise on the other dataset, with 95% or more"
+        f"taking the best by {roles.reference}; at most: without the noise on the other dataset, with 95% or more"
     )
     return table("agreement", f"The ranking on {roles.reference} elsewhere", rows, note)
 

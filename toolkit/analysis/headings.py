@@ -52,7 +52,8 @@ ATTRIBUTE_WORDS = {
     "params", "param", "parameters", "flops", "gflops", "mflops", "macs", "gmacs", "mmacs", "macts",
     "activations", "lr", "epochs", "epoch", "batch", "crop", "img", "latency", "throughput", "memory",
     "runtime", "seconds", "hours", "layers", "momentum", "warmup", "dropout", "steps", "interpolation",
-    "samples", "gpus", "mparams", "time", "timespan", "timestamp", "duration", "fps", "speed", "size", "dim", "cost", "energy", "vram",
+    "samples", "gpus", "mparams", "time", "timespan", "timestamp", "duration", "fps", "speed", "size",
+    "dim", "cost", "energy", "vram",
 }  # fmt: skip
 ATTRIBUTE_ENDS = {"width", "resolution", "sec", "secs", "ms", "mb", "gb", "kb"}
 """Last words of further attributes: ``text_width``, ``peak_gpu_mb`` (MS COCO is a dataset)."""

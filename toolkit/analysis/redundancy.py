@@ -36,8 +36,8 @@ def redundancy(data: Measurements, pairs: Table, settings: Settings) -> list[Tab
     note = (
         f"a group: any two of it have a Spearman of {ALIKE} or more (complete linkage); nearest: the dataset that "
         "ranks most alike; it was picked, so that its correlation has no interval; with the rest: Spearman with the "
-        f"mean rank on all other datasets, over the nets that have all (an interval from {INTERVAL_FROM['spearman']} nets "
-        f"on); B = {of_others(len(names), settings)}"
+        "mean rank on all other datasets, over the nets that have all (an interval from "
+        f"{INTERVAL_FROM['spearman']} nets on); B = {of_others(len(names), settings)}"
     )
     return [table("redundancy", "Which datasets say the same? Groups of datasets that rank alike", rows, note)]
 

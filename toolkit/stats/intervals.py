@@ -26,7 +26,7 @@ DEMING_FROM = 20
 """The same for the jackknife of a Deming line."""
 NOISELESS_FROM, SPLIT_FROM, BAND_FROM = 50, 20, 8
 """The same for a Spearman's rho freed of noise, for components of variance, and for the band about a line."""
-FAMILIES_FROM = 8
+FAMILIES_FROM = 9
 """Families from which resampling them holds what it says; of fewer, no interval is given (docs/statistics.md)."""
 
 
