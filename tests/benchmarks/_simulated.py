@@ -27,6 +27,7 @@ from toolkit.stats.intervals import (
     clopper_pearson,
     correlation_interval,
     interval_from,
+    partial_interval,
     share_interval,
 )
 from toolkit.stats.partial import partial_spearman
@@ -94,7 +95,7 @@ def partial_pair(r: float, n: int, rng: Generator) -> float | None:
     drawn = _draws(rng)
     estimate, samples = partial_spearman(_normal(rng, n, r, 0.6, 0.6), drawn)
     given = _of_ranks(0.6) ** 2
-    interval = correlation_interval("spearman", estimate, samples, n - 1, drawn)
+    interval = partial_interval(estimate, samples, n, 1, drawn)
     return _held(interval, (_of_ranks(r) - given) / (1 - given))
 
 

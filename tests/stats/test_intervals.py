@@ -75,7 +75,7 @@ def test_what_the_bootstrap_cannot_see_is_not_given():
     assert np.isnan(ols(np.arange(5.0), 2 * np.arange(5.0)).line.slope_interval).all()
 
 
-QUICK = {("distribution", 10), ("gains", 10), ("fits", 10), ("partial", 10), ("agreement", 10), ("ranking", 10)}
+QUICK = {("distribution", 10), ("gains", 10), ("fits", 10), ("partial", 12), ("agreement", 10), ("ranking", 10)}
 CHECKED = [
     case
     for case in cases()
@@ -172,6 +172,15 @@ def test_nine_nets_in_one_order_do_not_settle_it(tmp_path, capsys):
     pairs = json.loads(capsys.readouterr().out)["tables"]["pairs"]
     (row,) = pairs["rows"] if isinstance(pairs, dict) else pairs
     assert row["kendall_low"] is None and row["pearson_low"] is None and row["spearman_high"] == 1
+
+
+def test_ranks_of_few_nets_have_no_interval_and_the_finding_says_why(tmp_path, capsys):
+    columns = {"architecture": [f"n{i}" for i in range(6)], "imagenet": range(10, 16), "other": range(30, 36)}
+    pl.DataFrame(columns).write_csv(tmp_path / "t.csv")
+    report([str(tmp_path / "t.csv"), "--error", "--unit", "percent"])
+    said = " ".join(capsys.readouterr().out.split())
+    why = "(no interval of ranks: 6 architectures, fewer than 9): Spearman other 1.00."
+    assert said.startswith(f"Whether the ranking on imagenet transfers is open {why}") and "1.00 [" not in said
 
 
 def test_the_simulation_prints_a_table(capsys):

@@ -13,7 +13,7 @@ from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.names import unknown
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, t_p
-from toolkit.stats.intervals import INTERVAL_FROM, correlation_interval, family_p
+from toolkit.stats.intervals import INTERVAL_FROM, PARTIAL_FROM, correlation_interval, family_p, partial_interval
 from toolkit.stats.partial import partial_spearman
 from toolkit.stats.resampling import Floats, Interval, Ints
 
@@ -60,10 +60,10 @@ def _partial(data: Measurements, reference: str, other: str, held: Floats, setti
     if len(values) < MINIMUM + held.shape[1]:
         return row | {"note": "too few architectures"}
     estimate, samples = partial_spearman(values, drawn)
-    low, high = correlation_interval("spearman", estimate, samples, len(values) - held.shape[1], drawn)
+    low, high = partial_interval(estimate, samples, len(values), held.shape[1], drawn)
     by_rows = t_p(estimate, len(values) - 2 - held.shape[1])
     p = by_rows if drawn.family_count is None else family_p(estimate, samples, drawn.family_count)
-    least = INTERVAL_FROM["spearman"] + held.shape[1]
+    least = PARTIAL_FROM + held.shape[1]
     few = "" if drawn.family_count or len(values) >= least else f"no interval: fewer than {least} architectures"
     note = few if np.isfinite(estimate) else "a column is constant or follows from the others"
     return row | {"partial": estimate, "partial_low": low, "partial_high": high, "partial_p": p, "note": note}

@@ -19,6 +19,8 @@ INTERVAL_FROM: dict[Statistic, int] = {"spearman": 9, "kendall": 10, "pearson": 
 """Rows from which a correlation has an interval: ranks of fewer take so few values that none holds what it says."""
 BOOTSTRAP_FROM: dict[Statistic, int] = {"spearman": 30, "kendall": 10, "pearson": 100}
 """Rows from which the bootstrap alone holds what it says; fewer take Fisher's z (docs/statistics.md)."""
+PARTIAL_FROM = 11
+"""Rows, more than columns that are held fixed, from which a partial correlation has an interval."""
 GAIN_FROM, CORRECTED_FROM = 10, 500
 """Rows from which the bootstrap's percentiles hold for a difference of two Spearman's rho, and for a Pearson's r freed
 of noise; with fewer, no interval is given (docs/statistics.md)."""
@@ -50,8 +52,7 @@ def correlation_interval(statistic: Statistic, estimate: float, samples: Floats,
 
     Spearman: percentiles of the samples from `BOOTSTRAP_FROM` rows on, `few_rows_interval` below. Kendall: normal, with
     the samples' standard deviation. Pearson: `spread_interval`, below `BOOTSTRAP_FROM` `fisher_interval`, as of any
-    estimate of 1 or -1. None of fewer rows than `INTERVAL_FROM`. For a partial correlation given g columns, ``n`` is
-    the rows less g. Of families: `spread_interval`.
+    estimate of 1 or -1. None of fewer rows than `INTERVAL_FROM`. Of families: `spread_interval`.
     """
     if draws.family_count is not None:
         return spread_interval(estimate, samples, draws.family_count)
@@ -64,6 +65,16 @@ def correlation_interval(statistic: Statistic, estimate: float, samples: Floats,
     if statistic == "pearson":
         return spread_interval(estimate, samples, n)
     return percentile_interval(samples) if n >= BOOTSTRAP_FROM["spearman"] else few_rows_interval(estimate, samples, n)
+
+
+def partial_interval(estimate: float, samples: Floats, n: int, given: int, draws: Draws) -> Interval:
+    """`correlation_interval` of a Spearman's rho given so many columns, none of fewer rows than `PARTIAL_FROM` of them.
+
+    Of few rows many resamples let two columns follow from each other, and the rest hold the truth too seldom.
+    """
+    if draws.family_count is None and n < PARTIAL_FROM + given:
+        return NO_INTERVAL
+    return correlation_interval("spearman", estimate, samples, n - given, draws)
 
 
 def _normal_interval(estimate: float, samples: Floats) -> Interval:
