@@ -25,8 +25,8 @@ from toolkit.stats.intervals import (
     INTERVAL_FROM,
     NOISELESS_FROM,
     clopper_pearson,
-    correlation_interval,
     interval_from,
+    pair_interval,
     partial_interval,
     share_interval,
 )
@@ -76,12 +76,11 @@ def _draws(rng: Generator, families: Ints | None = None) -> Draws:
 
 
 def _pair_held(statistic: Statistic, values: Floats, r: float, drawn: Draws) -> float | None:
-    few = len(values) < max(INTERVAL_FROM[statistic], BOOTSTRAP_FROM[statistic] if statistic == "pearson" else 0)
-    unused = few and drawn.families is None
+    unused = len(values) < max(INTERVAL_FROM[statistic], BOOTSTRAP_FROM[statistic]) and drawn.families is None
     samples = np.empty(0) if unused else _bootstrap(statistic)(values, PAIR, drawn)[0]
     estimate = float(getattr(correlations(values, PAIR), statistic)[0])
     truth = {"spearman": _of_ranks(r), "kendall": float(2 / np.pi * np.arcsin(r)), "pearson": r}[statistic]
-    return _held(correlation_interval(statistic, estimate, samples, len(values), drawn), truth)
+    return _held(pair_interval(statistic, *values.T, estimate, samples, drawn), truth)
 
 
 def _bootstrap(statistic: Statistic) -> Callable[[Floats, Ints, Draws], Floats]:
@@ -120,6 +119,8 @@ def best(n: int, rng: Generator) -> float | None:
 
 def corrected(statistic: Statistic, r: float, share: float, n: int, rng: Generator) -> float | None:
     """A pair of correlation ``r`` behind noise that leaves ``share`` of each column's variance."""
+    if n < (NOISELESS_FROM if statistic == "spearman" else CORRECTED_FROM):
+        return None
     error = np.full(n, np.sqrt(1 / share - 1))
     values = _normal(rng, n, r) + rng.standard_normal((n, 2)) * error[:, None]
     drawn = _draws(rng)
@@ -246,6 +247,6 @@ def with_the_rest(r: float, n: int, rng: Generator) -> float | None:
     """One of five datasets, each two of correlation ``r``, against the mean rank on the other four."""
     values = np.sqrt(r) * rng.standard_normal((n, 1)) + np.sqrt(1 - r) * rng.standard_normal((n, 5))
     pair, drawn = _and_the_rest(values), _draws(rng)
-    samples = bootstrap_spearman(pair, PAIR, drawn)[0]
+    samples = bootstrap_spearman(pair, PAIR, drawn)[0] if n >= BOOTSTRAP_FROM["spearman"] else np.empty(0)
     estimate = float(correlations(pair, PAIR).spearman[0])
-    return _held(correlation_interval("spearman", estimate, samples, n, drawn), _with_the_rest(r, 5))
+    return _held(pair_interval("spearman", *pair.T, estimate, samples, drawn), _with_the_rest(r, 5))

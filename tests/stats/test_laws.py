@@ -24,6 +24,7 @@ from toolkit.stats.intervals import (
     fisher_interval,
     interval_from,
     p_of,
+    pair_interval,
     share_interval,
     spread_interval,
 )
@@ -152,7 +153,8 @@ def test_resamples_decide_from_where_they_hold(statistic, n, least):
         "spearman": percentile_interval(samples),
         "kendall": (0.4 - half, 0.4 + half),
     }[statistic]
-    below = {"pearson": fisher_interval("pearson", 0.4, n - 1), "spearman": few_rows_interval(0.4, samples, n - 1)}
+    drawn_in = np.sqrt((n - 3) / (n - 1)) * samples.std(ddof=1)
+    below = {"pearson": fisher_interval("pearson", 0.4, n - 1), "spearman": few_rows_interval(0.4, drawn_in, n - 1)}
     assert BOOTSTRAP_FROM[statistic] == n and INTERVAL_FROM[statistic] == least
     assert correlation_interval(statistic, 0.4, samples, n, ONES) == pytest.approx(by_resamples)
     assert correlation_interval(statistic, 0.4, samples, n - 1, ONES) == below.get(statistic, NO_INTERVAL) or least == n
@@ -166,11 +168,24 @@ def test_resamples_decide_from_where_they_hold(statistic, n, least):
 
 
 def test_few_ranks_have_the_mean_of_two_variances():
-    samples = RNG.normal(0.5, 0.2, 300)
-    by_samples = samples.var(ddof=1) * 10 / 12 / (1 - 0.5**2) ** 2
-    half = special.ndtri(0.975) * np.sqrt((by_samples + (1 + 0.125) / 9) / 2)
+    half = special.ndtri(0.975) * np.sqrt(((0.2 / (1 - 0.5**2)) ** 2 + (1 + 0.125) / 9) / 2)
     z = np.arctanh(0.5)
-    assert few_rows_interval(0.5, samples, 12) == pytest.approx((np.tanh(z - half), np.tanh(z + half)))
+    expected = (np.tanh(z - half), np.tanh(z + half))
+    assert few_rows_interval(0.5, 0.2, 12) == pytest.approx(expected)
+    assert correlation_interval("spearman", 0.5, np.empty(0), 12, ONES, 0.2) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [9, 15, 29])
+def test_the_error_of_few_ranks_is_nearly_that_of_the_jackknife(n):
+    x, noise = RNG.standard_normal((2, n))
+    y = x + noise
+    rho = scipy_stats.spearmanr(x, y).statistic
+    without = [scipy_stats.spearmanr(np.delete(x, i), np.delete(y, i)).statistic for i in range(n)]
+    jackknife = np.sqrt((n - 1) * np.var(without))
+    found = pair_interval("spearman", x, y, rho, np.empty(0), ONES)
+    for error in (0.75 * jackknife, 1.25 * jackknife):
+        low, high = few_rows_interval(rho, error, n)
+        assert (low < found.low) == (error > jackknife) and (high > found.high) == (error > jackknife)
 
 
 def test_fishers_errors_are_those_of_their_authors():

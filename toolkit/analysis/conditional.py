@@ -13,7 +13,7 @@ from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.names import unknown
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, t_p
-from toolkit.stats.intervals import INTERVAL_FROM, PARTIAL_FROM, correlation_interval, family_p, partial_interval
+from toolkit.stats.intervals import INTERVAL_FROM, PARTIAL_FROM, family_p, pair_interval, partial_interval
 from toolkit.stats.partial import partial_spearman
 from toolkit.stats.resampling import Floats, Interval, Ints
 
@@ -101,5 +101,5 @@ def _within(
     pairs = np.array([(0, other) for other in range(1, len(names))])
     drawn = draws(data, settings).among(rows)
     found = zip(names[1:], correlations(values, pairs).spearman, bootstrap_spearman(values, pairs, drawn), strict=True)
-    for name, rho, samples in found:
-        yield name, rho, correlation_interval("spearman", rho, samples, len(rows), drawn)
+    for (name, rho, samples), y in zip(found, values[:, 1:].T, strict=True):
+        yield name, rho, pair_interval("spearman", values[:, 0], y, rho, samples, drawn)
