@@ -80,7 +80,7 @@ def _pair_held(statistic: Statistic, values: Floats, r: float, drawn: Draws) -> 
     samples = np.empty(0) if unused else _bootstrap(statistic)(values, PAIR, drawn)[0]
     estimate = float(getattr(correlations(values, PAIR), statistic)[0])
     truth = {"spearman": _of_ranks(r), "kendall": float(2 / np.pi * np.arcsin(r)), "pearson": r}[statistic]
-    return _held(pair_interval(statistic, *values.T, estimate, samples, drawn), truth)
+    return _held(pair_interval(statistic, values[:, 0], values[:, 1], estimate, samples, drawn), truth)
 
 
 def _bootstrap(statistic: Statistic) -> Callable[[Floats, Ints, Draws], Floats]:
@@ -249,4 +249,4 @@ def with_the_rest(r: float, n: int, rng: Generator) -> float | None:
     pair, drawn = _and_the_rest(values), _draws(rng)
     samples = bootstrap_spearman(pair, PAIR, drawn)[0] if n >= BOOTSTRAP_FROM["spearman"] else np.empty(0)
     estimate = float(correlations(pair, PAIR).spearman[0])
-    return _held(pair_interval("spearman", *pair.T, estimate, samples, drawn), _with_the_rest(r, 5))
+    return _held(pair_interval("spearman", pair[:, 0], pair[:, 1], estimate, samples, drawn), _with_the_rest(r, 5))

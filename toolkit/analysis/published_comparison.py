@@ -153,4 +153,4 @@ def _spearman(values: Floats, drawn: Draws) -> tuple[float, float, float, int]:
     pair = np.array([[0, 1]])
     samples = bootstrap_spearman(values, pair, drawn)[0]
     rho = float(correlations(values, pair).spearman[0])
-    return rho, *pair_interval("spearman", *values.T, rho, samples, drawn), len(values)
+    return rho, *pair_interval("spearman", values[:, 0], values[:, 1], rho, samples, drawn), len(values)
