@@ -15,7 +15,7 @@ from toolkit.analysis.sources import load
 from toolkit.analysis.table_source import Reading
 
 FAST = Settings(resamples=200)
-N = 40
+N = 50
 
 
 @pytest.fixture(scope="module")

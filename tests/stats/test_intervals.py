@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from tests.benchmarks.coverage import cases, simulate
+from tests.benchmarks.coverage import AT_LEAST, cases, simulate
 from tests.benchmarks.coverage import main as coverage
 from toolkit.analysis.table import with_interval
 from toolkit.report import main as report
 from toolkit.stats.correlation import bootstrap_correlations, correlations
 from toolkit.stats.fits import ols
-from toolkit.stats.intervals import correlation_interval, fisher_interval, interval_from
+from toolkit.stats.intervals import BOOTSTRAP_FROM, correlation_interval, fisher_interval, interval_from
 from toolkit.stats.ranking import (
     Noise,
     flips,
     rank_intervals,
     regret,
-    regret_interval,
+    regret_at_most,
     same_ranking,
     top_overlap,
 )
@@ -44,12 +44,12 @@ def test_an_interval_has_a_width_and_few_rows_hold_their_estimate(drawn):
     for name, estimate, sample in zip(samples._fields, found, samples, strict=True):
         low, high = correlation_interval(name, estimate[0], sample[0], n, ROWS)
         assert np.isnan([low, high]).all() or -1 <= low < high <= 1
-        assert n >= 10 or (not low - estimate[0] > 1e-9 and not estimate[0] - high > 1e-9)
+        assert n >= BOOTSTRAP_FROM["spearman"] or (not low - estimate[0] > 1e-9 and not estimate[0] - high > 1e-9)
     rho = found.spearman[0]
     assert np.isfinite(fisher_interval("spearman", rho, n)).all() == np.isfinite(rho)
 
 
-@pytest.mark.parametrize("n", [4, 9, 40, 500])
+@pytest.mark.parametrize("n", [9, 40, 500])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_ranks_that_all_agree_leave_doubt(n, sign):
     values = np.stack([np.arange(n), sign * np.exp(np.arange(n) / n)], axis=1)
@@ -75,14 +75,14 @@ def test_what_the_bootstrap_cannot_see_is_not_given():
     assert np.isnan(ols(np.arange(5.0), 2 * np.arange(5.0)).line.slope_interval).all()
 
 
-QUICK = {("distribution", 10), ("gains", 10), ("fits", 10), ("partial", 8), ("agreement", 10), ("ranking", 10)}
+QUICK = {("distribution", 10), ("gains", 10), ("fits", 10), ("partial", 12), ("agreement", 10), ("ranking", 10)}
 CHECKED = [
     case
     for case in cases()
-    if ((case.table, case.n) in QUICK and case.good in ("0.95", "to 0.05"))
+    if ((case.table, case.n) in QUICK and case.good in ("0.95", AT_LEAST, "to 0.05"))
     or (
         case.table == "pairs"
-        and case.n <= 10
+        and case.n in (4, 9, 10)
         and (case.quantity, case.setting) in {("spearman", "rho 0.9"), ("pearson", "rho 0.5")}
     )
 ]
@@ -90,10 +90,12 @@ CHECKED = [
 
 @pytest.mark.parametrize("case", CHECKED, ids=lambda case: f"{case.table}-{case.quantity}-{case.setting}-{case.n}")
 def test_simulated_studies_hold_the_truth(case):
-    """200 studies of fixed seed: 0.91 is 2.6 standard errors under 0.95."""
+    """200 studies of fixed seed: 0.91 is 2.6 standard errors under 0.95, 0.985 as many over it."""
     found = simulate(case, 200)["found"]
-    if case.good == "0.95":
-        assert found is None if case.quantity == "deming" else found >= 0.91
+    if case.quantity == "deming" or (case.quantity == "spearman" and case.n == 4):
+        assert found is None
+    elif case.good in ("0.95", AT_LEAST):
+        assert 0.91 <= found <= (0.99 if case.good == "0.95" else 1)
     elif case.good == "to 0.05":
         assert found <= 0.09
 
@@ -115,8 +117,8 @@ def test_ties_are_broken_by_expectation_not_by_row(drawn, source):
     order = np.array(source.sample(range(len(x)), len(x)))
     assert regret(x[order], y[order]) == pytest.approx(regret(x, y))
     assert top_overlap(x[order], y[order], 3) == pytest.approx(top_overlap(x, y, 3))
-    low, high = regret_interval(x, y, errors, 0)
-    assert regret(x, y) == 0 if np.isnan(low) else 0 <= low <= regret(x, y) + 1e-9 and low < high >= regret(x, y)
+    assert regret_at_most(x[order], y[order], errors) == pytest.approx(regret_at_most(x, y, errors))
+    assert regret_at_most(x, y, errors) >= regret(x, y)
     first, last = rank_intervals(x, errors)
     assert (first <= scipy_stats.rankdata(x, "min")).all() and (scipy_stats.rankdata(x, "max") <= last).all()
 
@@ -172,7 +174,16 @@ def test_nine_nets_in_one_order_do_not_settle_it(tmp_path, capsys):
     assert row["kendall_low"] is None and row["pearson_low"] is None and row["spearman_high"] == 1
 
 
+def test_ranks_of_few_nets_have_no_interval_and_the_finding_says_why(tmp_path, capsys):
+    columns = {"architecture": [f"n{i}" for i in range(6)], "imagenet": range(10, 16), "other": range(30, 36)}
+    pl.DataFrame(columns).write_csv(tmp_path / "t.csv")
+    report([str(tmp_path / "t.csv"), "--error", "--unit", "percent"])
+    said = " ".join(capsys.readouterr().out.split())
+    why = "(no interval of ranks: 6 architectures, fewer than 9): Spearman other 1.00."
+    assert said.startswith(f"Whether the ranking on imagenet transfers is open {why}") and "1.00 [" not in said
+
+
 def test_the_simulation_prints_a_table(capsys):
     coverage(["--only", "distribution", "--studies", "20"])
     said = capsys.readouterr().out
-    assert said.startswith("| table |") and "| distribution | share | uniform | 0.95 | n 4: " in said
+    assert said.startswith("| table |") and "| distribution | share | uniform | 0.95 or more | n 4: " in said
