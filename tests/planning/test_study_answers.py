@@ -62,7 +62,7 @@ def test_a_report_says_what_would_settle_it_in_hours_of_its_own(
 
 
 def test_a_study_that_stopped_by_itself_says_so_first(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Exception, match="neither --until nor --halving: python -m toolkit.report has its intervals"):
+    with pytest.raises(Exception, match="launched with neither --until nor --halving"):
         plan(["looks", str(study.path)])
     tasks = study.tasks()
     rule = stopping_rule(tasks.values(), Goal("verdict", 0.3), 16, None)

@@ -88,6 +88,7 @@ CHECKED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CHECKED, ids=lambda case: f"{case.table}-{case.quantity}-{case.setting}-{case.n}")
 def test_simulated_studies_hold_the_truth(case):
     """200 studies of fixed seed: 0.91 is 2.6 standard errors under 0.95, 0.985 as many over it."""
@@ -147,6 +148,7 @@ def test_none_wrong_is_compared_exactly():
     assert flips(values, other, Noise(wald, np.array([0.0, 9.0]), images), clear).beyond_noise == 1
 
 
+@pytest.mark.slow
 def test_equal_nets_are_not_refused_the_same_ranking():
     rng = np.random.default_rng(0)
     one = np.ones(40)
@@ -154,6 +156,7 @@ def test_equal_nets_are_not_refused_the_same_ranking():
     assert np.mean(np.array(p) < 0.05) <= 0.12 and 0.3 < np.mean(p) < 0.75
 
 
+@pytest.mark.slow
 def test_p_same_finds_nearly_what_a_test_finds_that_knows_the_truth():
     where = "agreement", 10, "nets 1 errors apart"
     found = {case.quantity: case for case in cases() if (case.table, case.n, case.setting) == where}
