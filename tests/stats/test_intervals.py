@@ -34,7 +34,7 @@ few = st.integers(0, 6)
 rows = st.lists(st.tuples(few, few), min_size=4, max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows)
 def test_an_interval_has_a_width_and_few_rows_hold_their_estimate(drawn):
     values = np.array(drawn, float)
@@ -110,7 +110,7 @@ def test_as_many_flips_beyond_noise_are_expected_as_equal_rankings_show(gap):
     assert by["beyond noise"] > 0.5 and 0.7 * by["beyond noise"] <= by["by chance"] <= 2 * by["beyond noise"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, st.randoms(use_true_random=False))
 def test_ties_are_broken_by_expectation_not_by_row(drawn, source):
     x, y = np.array(drawn, float).T

@@ -48,7 +48,7 @@ from toolkit.stats.variance import bootstrap_split, split
 
 values = st.lists(st.integers(0, 50), min_size=5, max_size=20)
 pairs = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=5, max_size=20)
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 RNG = np.random.default_rng(0)
 ONES = Draws(50, 1)
 
@@ -252,7 +252,7 @@ def test_discoveries_are_benjamini_and_hochbergs(p, more):
 
 
 @given(pairs)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_flips_are_pairs_in_opposite_order(drawn):
     x, y = np.array(drawn, float).T
     unknown = Noise(*np.full((3, len(x)), np.nan))

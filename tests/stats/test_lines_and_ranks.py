@@ -52,7 +52,7 @@ def test_deming_finds_the_slope_that_noise_in_x_hides():
     assert turned.slope == pytest.approx(1 / line.slope)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 400), st.floats(0, 1))
 def test_clopper_pearson_equals_scipys(images, share):
     wrong = round(images * share)
@@ -61,7 +61,7 @@ def test_clopper_pearson_equals_scipys(images, share):
     np.testing.assert_allclose([low[0], high[0]], [expected.low, expected.high], atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=15))
 def test_flips_equal_a_count_by_hand(rows):
     x, y = np.array(rows, float).T
