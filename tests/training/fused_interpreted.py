@@ -22,7 +22,7 @@ TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 5e-3, torch.float16: 6e-4}
 """Relative distance (Frobenius norm) of results in a type: about half of its last digit, and for float32 its sums."""
 SUMS = 5e-6
 """The same for parameters' gradients and statistics, which are float32 whatever the activations are."""
-SMALL = AnyNetConfig(depths=(1, 1, 1, 1), widths=(8, 12, 16, 24), bottlenecks=(1, 2, 1, 1), group_widths=(1, 2, 4, 8))
+SMALL = AnyNetConfig(depths=(1, 2, 1, 1), widths=(8, 12, 12, 12), bottlenecks=(1, 2, 1, 1), group_widths=(1, 3, 4, 4))
 
 
 def apart(found, exact):
@@ -84,7 +84,7 @@ def check(case):
     st.integers(1, 3), st.integers(1, 40), st.integers(1, 7), st.integers(1, 7),
     st.sampled_from(list(TOLERANCE)), st.booleans(), st.booleans(),
 )  # fmt: skip
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 def test_any_shape_in_any_type_is_torchs_in_float64(images, channels, height, width, kind, relu, added):
     if images * height * width > 1:
         check(Case(images, channels, height, width, kind, relu, added))
@@ -129,24 +129,28 @@ def test_gradients_are_those_of_small_differences():
         return (norm(case.x, case.residual) * case.grad).sin().sum()
 
     loss().backward()
+    torch.manual_seed(0)
     ways = [torch.randn_like(tensor) for tensor in inputs]
+    steepest = sum(float(tensor.grad.norm() * way.norm()) for tensor, way in zip(inputs, ways, strict=True))
     slope = sum(float((tensor.grad * way).sum()) for tensor, way in zip(inputs, ways, strict=True))
-    step, ends = 1e-2, []
+    step, ends = 1e-3, []
     with torch.no_grad():
         for sign in (1, -2):
             for tensor, way in zip(inputs, ways, strict=True):
                 tensor += sign * step * way
             ends.append(float(loss()))
-    assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope, rel=1e-2)
+    assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope, abs=2e-3 * steepest)
 
 
 def test_a_net_learns_and_evaluates_as_its_plain_one(monkeypatch):
     monkeypatch.setattr(fused, "TILE", 1 << 14)  # a program a launch
     torch.manual_seed(1)
-    plain = build_anynet(SMALL, 4).to(memory_format=torch.channels_last)
+    plain = build_anynet(SMALL, 4)
+    del plain.stage3, plain.stage4  # a stem, projected blocks, one that is not, and a head are all that there is
+    plain = plain.to(memory_format=torch.channels_last)
     other = copy.deepcopy(plain)
     fuse(other)
-    images, labels = last(torch.randn(2, 3, 32, 32)), torch.tensor([0, 3])
+    images, labels = last(torch.randn(2, 3, 16, 16)), torch.tensor([0, 3])
     losses = [cross_entropy(net(images), labels) for net in (plain, other)]
     for loss in losses:
         loss.backward()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -105,6 +105,7 @@ def test_every_variant_compiles(compiled, name, capability, flags):
 
 
 @given(st.integers(1, 10**8), st.integers(1, 2048))
+@settings(deadline=None)
 def test_programs_share_everything_once(rows, channels):
     plan = cut(rows, channels)
     assert plan.units * plan.align == channels and fused.ALIGNED % plan.align == 0
