@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
+from tests.training.betons import write_dataset
 from toolkit import bench
 from toolkit.bench import main
 from toolkit.benchmarks import _gpu_layers, _gpu_rates, _turns, gpu
 from toolkit.benchmarks._gpu_checks import CHECKS
 from toolkit.benchmarks._part import Part
-from toolkit.benchmarks._scenery import write_beton
 from toolkit.benchmarks._traffic import traffic
 from toolkit.errors import UsageError
 from toolkit.training.fused import FusedNorm
@@ -93,7 +93,7 @@ class AsIfOnAGpu(_gpu_rates.Scale):
 
 @pytest.fixture
 def as_if_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _gpu_rates.Scale:
-    write_beton(tmp_path, 16, 8, 40, 48)
+    write_dataset(tmp_path / "dataset", 16, 8, classes=8)
     monkeypatch.setattr(FusedNorm, "forward", FusedNorm._apart)
     for module in (_gpu_rates, _gpu_layers):
         monkeypatch.setattr(module, "cuda_graph", lambda work: work)

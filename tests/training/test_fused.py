@@ -96,12 +96,12 @@ def test_a_kernel_compiles_for_a_gpu(compiled, name):
 @pytest.mark.long
 @pytest.mark.parametrize("flags", [(True, True), (True, False), (False, False)], ids=["added", "relu", "alone"])
 @pytest.mark.parametrize("capability", [80, 90, 100])
-@pytest.mark.parametrize("name", KERNELS)
-def test_every_variant_compiles(compiled, name, capability, flags):
+def test_every_variant_compiles(compiled, capability, flags):
     relu, residual = flags
-    for align in (1, 2, 4, 8, 16):
-        _, registers, spilled = compiled(name, capability, align, RELU=relu, RESIDUAL=residual)
-        assert spilled == 0 and registers <= 255
+    for name in KERNELS if relu and residual else KERNELS[2:]:
+        for align in (1, 8):
+            _, registers, spilled = compiled(name, capability, align, RELU=relu, RESIDUAL=residual)
+            assert spilled == 0 and registers <= 255, name
 
 
 @given(st.integers(1, 10**8), st.integers(1, 2048))

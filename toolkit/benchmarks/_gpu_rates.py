@@ -116,6 +116,13 @@ def ceilings(part: Part, scale: Scale) -> None:
         ("bfloat16 product", lambda: x @ y, 2 * m**3 / 1e12, "TFLOP/s"),
         ("smallest kernels in a row", lambda: one.add_(1), 1e-6, "million/s"),
     ]
+    if scale.cuda:  # what a ring of pinned buffers would save, and what it would not
+        batch = torch.zeros(scale.batch, scale.sides[0], scale.sides[0], 3, dtype=torch.uint8)
+        pinned = batch.pin_memory()
+        calls.append(
+            ("a batch into pinned memory, by the launching thread", batch.pin_memory, batch.nbytes / 1e9, "GB/s")
+        )
+        calls.append(("a pinned batch onto the device", lambda: pinned.to(scale.device), batch.nbytes / 1e9, "GB/s"))
     for what, call, work, unit in calls:
         call()
         each, _ = scale.timed(call, 10 * scale.repeats)
@@ -123,13 +130,15 @@ def ceilings(part: Part, scale: Scale) -> None:
 
 
 def steps(part: Part, scale: Scale) -> None:
-    """One net at a time on a batch in memory."""
+    """One net at a time on a batch in memory, with cuDNN's search for the fastest algorithms and without."""
     for side in scale.sides:
-        for precision in ("bfloat16", "float32"):
+        for precision, search in (("bfloat16", True), ("float32", True), ("bfloat16", False)):
             for net in scale.nets:
                 if not part:
                     return
-                part.add(net=net, side=side, **_step(scale, net, side, precision))
+                torch.backends.cudnn.benchmark = search
+                found = _step(scale, net, side, precision)
+                part.add(net=net, side=side, search="on" if search else "off", **found)
 
 
 def _step(scale: Scale, net: int, side: int, precision: str) -> dict[str, Any]:

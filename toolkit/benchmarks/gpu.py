@@ -2,8 +2,8 @@
 
     python -m toolkit.bench gpu --minutes 8 --out DIR
 
-Correctness first (a pack equals its nets alone, a resumed run an uninterrupted one, ...), then the ceilings, steps, CUDA
-graphs (one after another and on streams), fused batch norms, grouped convolutions, packs, plain PyTorch as a peer,
+Correctness first (a pack equals its nets alone, a resumed run an uninterrupted one, ...), then the ceilings, steps,
+CUDA graphs (one after another and on streams), fused batch norms, grouped convolutions, packs, plain PyTorch as a peer,
 decoding threads beside launching, and a profile by kinds of kernels. Each part has a share of the time and writes
 DIR/PART.json row by row; on a GPU it is a process of its own, which is ended when its share is over. DIR/gpu.md has all
 tables. Without a GPU everything runs small, to see that it runs; what needs one says so.

@@ -282,8 +282,10 @@ class Trainer:
         return (("cuda-graphs",) if self._recorded else ()) + (("fused-norm",) if self.fused else ())
 
     def _train_mode(self) -> None:
-        """A linear probe keeps the statistics of its frozen part."""
-        self.net.train(self.task.recipe.tune == "all")
+        """A linear probe keeps the statistics of its frozen part. A net of hundreds of modules is told changes alone."""
+        learns = self.task.recipe.tune == "all"
+        if self.net.training != learns:
+            self.net.train(learns)
 
     def _logits(self, net: nn.Module, images: Tensor) -> Tensor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
