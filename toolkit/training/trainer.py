@@ -282,7 +282,7 @@ class Trainer:
         return (("cuda-graphs",) if self._recorded else ()) + (("fused-norm",) if self.fused else ())
 
     def _train_mode(self) -> None:
-        """A linear probe keeps the statistics of its frozen part. A net of hundreds of modules is told changes alone."""
+        """A linear probe keeps the statistics of its frozen part. A net has hundreds of modules: told changes alone."""
         learns = self.task.recipe.tune == "all"
         if self.net.training != learns:
             self.net.train(learns)
