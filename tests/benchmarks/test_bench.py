@@ -94,7 +94,7 @@ class AsIfOnAGpu(_gpu_rates.Scale):
 @pytest.fixture
 def as_if_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _gpu_rates.Scale:
     write_dataset(tmp_path / "dataset", 16, 8, classes=8)
-    monkeypatch.setattr(FusedNorm, "forward", FusedNorm._apart)
+    monkeypatch.setattr(FusedNorm, "forward", lambda norm, x, residual=None: norm._apart(x, residual))
     for module in (_gpu_rates, _gpu_layers):
         monkeypatch.setattr(module, "cuda_graph", lambda work: work)
     monkeypatch.setattr(_gpu_rates, "_graph_of_its_own", lambda work: work)
@@ -111,7 +111,9 @@ def test_a_gpus_rows_are_right_where_stand_ins_compute(
     part = Part(name, tmp_path, 600, {})
     (_gpu_rates.RATES | _gpu_layers.RATES)[name](part, as_if_on_a_gpu)
     rows = part.document["rows"]
-    assert rows and "cut" not in part.document and all(row.get("right", True) for row in rows)
+    assert rows and "cut" not in part.document
+    for row in rows:  # the stand-in rounds after each of the fused operations, so its layers are further from exact
+        assert row["distance"] < 4 * _gpu_layers.ROUNDED if "distance" in row else row.get("right", True)
     assert all(value > 0 for row in rows for key, value in row.items() if key.endswith(("_ms", "gain", "of_limit")))
 
 
