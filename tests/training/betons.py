@@ -37,7 +37,9 @@ def write_beton(path: Path, images: Sequence[np.ndarray], labels: Sequence[int],
     return path
 
 
-def pictures(count: int, classes: int, height: int = 40, width: int = 48, seed: int = 0) -> tuple[list, list]:
+def pictures(
+    count: int, classes: int, height: int = 40, width: int = 48, seed: int = 0
+) -> tuple[list[np.ndarray], list[int]]:
     """Images whose class is the direction and width of their stripes, under noise."""
     rng = np.random.default_rng(seed)
     labels = [i % classes for i in range(count)]
@@ -51,7 +53,7 @@ def pictures(count: int, classes: int, height: int = 40, width: int = 48, seed: 
     return images, labels
 
 
-def write_dataset(folder: Path, train: int = 160, val: int = 40, classes: int = 4, **kwargs) -> Manifest:
+def write_dataset(folder: Path, train: int = 160, val: int = 40, classes: int = 4, **kwargs: int) -> Manifest:
     """A dataset folder under its own name, with train and val."""
     folder.mkdir(parents=True)
     splits = {}

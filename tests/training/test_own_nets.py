@@ -8,6 +8,7 @@ from toolkit.launch import main as launch
 from toolkit.launching.selection import find_nets
 from toolkit.study import Study
 from toolkit.train import train
+from toolkit.training.trainer import Trainer
 
 SOURCE = """
 from torch import nn
@@ -57,3 +58,23 @@ def test_a_task_trains_the_text_it_was_declared_with(call, tmp_path, data):
     study.result_path(again.id).unlink()
     assert train(study, [again.id], data=data, workers=1).failed == [again.id]
     assert "launch it again with the file it came from" in study.result(again.id).failure.message
+
+
+def test_a_net_that_keeps_a_part_still_while_it_learns_is_told_so_before_its_first_batch(call, tmp_path, monkeypatch):
+    """Many published nets keep the statistics of batch norms by what they make of ``train()``."""
+    still = """
+    def train(self, mode=True):
+        super().train(mode)
+        self[1].eval()
+        return self
+"""
+    seen, update = [], Trainer._update
+
+    def looked_at(self, *batch):
+        seen.append(self.net[1].training)
+        update(self, *batch)
+
+    monkeypatch.setattr(Trainer, "_update", looked_at)
+    (tmp_path / "mynets.py").write_text(SOURCE + still)
+    call("--models", "./mynets.py:Net", "--set", "epochs=2")
+    assert seen and not any(seen)
