@@ -23,7 +23,7 @@ from toolkit.executors.debug import DebugExecutor
 from toolkit.executors.gpus import gpus
 from toolkit.executors.local import Display, LocalExecutor, default_jobs
 from toolkit.executors.slurm import SlurmExecutor, try_nodes_again
-from toolkit.files import of_another
+from toolkit.files import of_another, uncollected
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
 from toolkit.launching.pretrained import keep_weights
@@ -196,7 +196,7 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     Two launchers on one study do not submit a task twice: states are read and submissions recorded under a lock.
     """
     Study.create(plan.study.path)
-    with launch_lock(plan.study):
+    with launch_lock(plan.study), uncollected():
         if plan.nodes_again:
             try_nodes_again(plan.study, plan.profile)
         known, fresh = plan.study.labels(), () if isinstance(plan.tasks, DeclaredTasks) else plan.tasks.values()

@@ -52,16 +52,23 @@ NEVER = TaskState("waiting")
 
 
 @uncollected()
-def task_states(study: Study, queue: Queue | None, ids: Iterable[str] | None = None) -> dict[str, TaskState]:
+def task_states(
+    study: Study,
+    queue: Queue | None,
+    ids: Iterable[str] | None = None,
+    finished: Mapping[str, Outcome] | None = None,
+) -> dict[str, TaskState]:
     """The state of each of ``ids`` (None: of all declared tasks), by id.
 
-    ``queue`` None: it could not be asked; what was given to it counts as queued then.
+    ``queue`` None: it could not be asked; what was given to it counts as queued then. ``finished``: the study's
+    `outcomes`, if they were read already, later than the queue.
 
     Costs one directory listing, one small read per result (the first time it is seen) and per task in flight.
     """
     now = study.clock()
     places = _places(study, queue, now)
-    finished, beating = outcomes(study.path), _beating(study)
+    beating = _beating(study)
+    finished = outcomes(study.path) if finished is None else finished
     return {
         task_id: _finished(finished[task_id], places.get(task_id))
         if task_id in finished
@@ -120,9 +127,8 @@ def _slurm_elements(submission: Submission, queue: Queue | None, now: float) -> 
 
 def _finished(outcome: Outcome, place: _Place | None) -> TaskState:
     state, reason, host, seconds, gpu_s = outcome
-    if place is None:
-        return TaskState(state, reason, host=host, seconds=seconds, gpu_s=gpu_s)
-    return TaskState(state, reason, None, place.submission, place.element, False, host, seconds, gpu_s)
+    submission, element = (place.submission, place.element) if place else (None, None)
+    return TaskState(state, reason, None, submission, element, False, host, seconds, gpu_s)
 
 
 def _unfinished(study: Study, task_id: str, place: _Place | None, beating: bool, now: float) -> TaskState:
