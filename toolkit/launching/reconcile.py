@@ -306,7 +306,11 @@ def _states(plan: Plan, known: Iterable[str]) -> dict[str, TaskState]:
     A result counts whoever declared its task, and a result of what nobody declared any more: nothing is done twice.
     """
     there = plan.study.room("tasks").is_dir()
-    return task_states(plan.study, queue_of(plan.study), dict.fromkeys((*known, *plan.tasks))) if there else {}
+    return (
+        task_states(plan.study, queue_of(plan.study, lately=True), dict.fromkeys((*known, *plan.tasks)))
+        if there
+        else {}
+    )
 
 
 def _work(plan: Plan, states: Mapping[str, TaskState], declared: Mapping[str, Label]) -> Work:

@@ -48,7 +48,7 @@ class StudySnapshot:
     def _look(cls, study: Study, known: Endings) -> Self:
         warning = ""
         try:
-            queue = queue_of(study)
+            queue = queue_of(study, lately=True)
             if queue is None:
                 warning = "no squeue here: what was submitted to Slurm and has no result counts as queued"
         except ToolkitError as error:

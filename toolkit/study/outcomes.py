@@ -64,7 +64,11 @@ def outcomes(study: Path) -> dict[str, Outcome]:
 
 
 def _outcomes(study: Path, known: Mapping[str, Sequence[Any]]) -> dict[str, Outcome]:
-    """``known``: outcomes as JSON has them, by id and stamp in one text: fewer objects, and so less time."""
+    """``known``: outcomes as JSON has them, by id and stamp in one text: fewer objects, and so less time.
+
+    The folder is opened anew each time: then an NFS client asks the server whether it has changed (close-to-open
+    consistency, nfs(5)), while the question whether one file is there may be answered from a minute ago.
+    """
     found, told, fresh, results = dict[str, Sequence[Any]](), dict[str, Outcome](), 0, study / "results"
     with opened_folder(results) as descriptor, os.scandir(descriptor) as entries:
         for entry in entries:
