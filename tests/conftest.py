@@ -14,6 +14,9 @@ from hypothesis import Phase, settings
 from slurm.cluster import Cluster, missing_parts
 from tests.containers.slim import apptainer, site_bind, slim_image
 
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
+"""How long one example takes says something of the machine, and nothing of the code."""
 settings.register_profile("mutate", phases=(Phase.explicit, Phase.generate), deadline=None, derandomize=True)
 """For `make mutate`: what a test finds is not made smaller, for nobody reads it."""
 
@@ -66,6 +69,15 @@ def ffcv() -> ModuleType:
     except ImportError:
         real_part("FFCV", "make setup-ffcv")
     return ffcv
+
+
+@pytest.fixture(scope="session")
+def libturbojpeg() -> None:
+    """The system's libturbojpeg, which judges the one in a wheel."""
+    from toolkit.imagefile.jpeg.turbo import library
+
+    if library() is None:
+        real_part("libturbojpeg", "containers/install-system.sh containers/apt-runtime.txt")
 
 
 @pytest.fixture(scope="session")

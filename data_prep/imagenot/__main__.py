@@ -28,8 +28,6 @@ from data_prep.imagenot import shards
 from data_prep.imagenot.build import Build, Counts
 from data_prep.imagenot.laion import RELAION, find_sources
 from data_prep.imagenot.options import RULES, STAGES, changed, options_help, parse_changes, with_rule
-from data_prep.imagenot.projection import project
-from data_prep.imagenot.takedown import made_from, take_down
 from toolkit.cli import filled, parser, print_json, run, say
 from toolkit.cluster.profile import load_profile
 from toolkit.errors import UsageError
@@ -308,6 +306,8 @@ def _all_options(request: StageRequest) -> Build:
 
 def _projected(build: Build) -> dict[str, Any]:
     """What all stages would do; nothing is written."""
+    from data_prep.imagenot.projection import project
+
     known = shards.module("classes").find(build.options.classes)
     return {"empty": shards.module("match").unfillable(known, build.options), **project(known, build.options)}
 
@@ -324,6 +324,8 @@ def _status(request: StageRequest) -> dict[str, Any]:
 
 def _takedown(request: StageRequest) -> dict[str, Any]:
     """Remove images from the build; write the dataset anew, and name what else was made from it."""
+    from data_prep.imagenot.takedown import made_from, take_down
+
     build, data = Build.open(request.build), data_root(request.data)
     document: dict[str, Any] = {"takedown": take_down(build, request.listed)}
     if (data / build.options.write.name).exists():

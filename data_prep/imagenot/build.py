@@ -10,14 +10,16 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-import polars as pl
 
 from data_prep.imagenot.options import STAGES, Options, read_options
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import TEMPORARY, atomic, read_regular, write_atomic
+
+if TYPE_CHECKING:
+    import polars as pl
 
 OPTIONS = "build.json"
 RULES_VERSION = 2
@@ -174,13 +176,15 @@ def write(path: Path, content: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
-def write_table(path: Path, table: pl.DataFrame) -> None:
+def write_table(path: Path, table: "pl.DataFrame") -> None:
     """Write parquet atomically. Raises `ToolkitError` when the disk is full or the place cannot be written."""
+    from polars.exceptions import PolarsError
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:
             table.write_parquet(temporary)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, PolarsError) as error:
         raise cannot_write(path, error) from error
 
 

@@ -71,6 +71,7 @@ def read(table, folder: Path) -> Measurements:
     return load(table(folder), Reading("accuracy", "percent" if table is not open_clip else None))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", SHAPES)
 def test_a_public_table_is_read_whole(table, tmp_path: Path) -> None:
     data = read(table, tmp_path)
@@ -82,6 +83,7 @@ def test_a_public_table_is_read_whole(table, tmp_path: Path) -> None:
     assert data.datasets[0] in ("imagenet", "ImageNet 1k", "val")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [pytest.param(timm, marks=pytest.mark.long), open_clip])
 def test_a_public_table_has_its_first_report(table, tmp_path: Path) -> None:
     found = analyse(read(table, tmp_path), Settings(resamples=100), brief=True)

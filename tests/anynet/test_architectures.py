@@ -128,6 +128,7 @@ def test_the_benchmark_prints_its_ratio(capsys: pytest.CaptureFixture[str]) -> N
         bench(["samplers"])
 
 
+@pytest.mark.slow
 def test_the_survey_lists_what_is_installed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_demo_models_train_on_small_images(name: str) -> None:
     learns(found.build(10, 32), 32, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "recipe", "side"),
     [

@@ -59,6 +59,7 @@ def test_another_budget() -> None:
     assert all(40e6 <= net.complexity().flops <= 44e6 for net in nets)
 
 
+@pytest.mark.slow
 def test_an_empty_budget_ends_with_advice() -> None:
     with pytest.raises(UsageError, match="only 0 of 3 nets found with 1 to 2 MF: widen the range"):
         sample(3, flops=(1e6, 2e6))

@@ -107,6 +107,7 @@ def run(data, *before, verb=RENDER):
     )
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_in_one_line_and_leaves_nothing(tmp_path):
     process = run(tmp_path, "bash", "-c", 'ulimit -f 8400; exec "$@"', "limited")  # KiB: into the first page of images
     _, errors = process.communicate(timeout=120)

@@ -14,6 +14,7 @@ from data_prep.subset import main
 from data_prep.verification import verify
 from data_prep.writing import dataset as writer
 from data_prep.writing.dataset import DatasetInfo, write_dataset
+from tests.conftest import WORDNET, real_part
 from tests.data_prep.pictures import jpeg, samples
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.imagefile.format import METADATA, METADATA_START
@@ -129,6 +130,8 @@ def test_an_explicit_list_of_ids_or_names(subset, tmp_path):
 
 
 def test_classes_merge_along_wordnet(subset):
+    if not WORDNET.is_dir():
+        real_part("WordNet")
     (dataset,) = subset("--merge-depth", "10").values()
     manifest = dataset.manifest
     assert len(manifest.classes) < 6

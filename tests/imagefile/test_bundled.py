@@ -12,6 +12,8 @@ from toolkit.imagefile.jpeg.bundled import Bundled
 from toolkit.imagefile.jpeg.headers import DamagedImage
 from toolkit.imagefile.jpeg.turbo import EXACT, FAST_DCT, Turbo
 
+pytestmark = pytest.mark.usefixtures("libturbojpeg")
+
 KINDS = [
     {"quality": quality, "subsampling": subsampling, **more}
     for quality in (30, 95)

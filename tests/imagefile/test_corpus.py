@@ -39,7 +39,7 @@ FRAMES = {"dispose-restore-previous.gif", "high-color.gif", "images-combine.gif"
 
 
 @pytest.fixture(scope="module")
-def files():
+def files(libturbojpeg):
     return by_encoders(80) + of_decoders()
 
 

@@ -68,7 +68,7 @@ def test_a_stream_that_ends_early_or_late_is_not_vouched_for(cut):
 
 @pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=pytest.mark.long)])
 @pytest.mark.slow
-def test_whatever_was_damaged_it_never_vouches_for_what_libjpeg_complains_of(count):
+def test_whatever_was_damaged_it_never_vouches_for_what_libjpeg_complains_of(libturbojpeg, count):
     rng = random.Random(count)
     files = [
         file_bytes(photo(i, 48, 40) if i % 3 else photo(i, 48, 40)[..., 0], **kind) for i, kind in enumerate(KINDS)
@@ -103,7 +103,7 @@ def test_segments_without_payload_are_not_read_beyond():
     assert whole(b"\xff\xd8\xff\xc0\0\2\xff\xda\0\2") is None
 
 
-def test_a_code_of_ones_alone_is_no_code():
+def test_a_code_of_ones_alone_is_no_code(libturbojpeg):
     """T.81 keeps it free, and libjpeg refuses a table that has it."""
     content = bytearray(file_bytes(photo(0), quality=90))
     table = content.index(b"\xff\xc4") + 5  # the counts of DC 0: 0 1 5 1 1 1 1 1 1 0 ...

@@ -49,6 +49,10 @@ def test_trouble_is_counted_by_its_node(study: Study) -> None:
     assert (document["trouble_by_node"], document["running"], document["stuck"]) == ({"n2": 2, "n1": 1}, {}, {})
     assert document["ranges"][0] == {"dataset": "toy", "state": "done", "group": "anynetx-500", "members": "0"}
     assert sum(len(ids) for ids in document["ids"].values()) == 6
+    assert document["undeclared"] == 0
+    other = task("anynetx-500/7")
+    result(other).write(study.result_path(other.id))
+    assert StudySnapshot.of(str(study.path)).document()["undeclared"] == 1
 
 
 def test_the_node_of_a_lost_task_is_known_by_the_strikes_against_it(study: Study) -> None:

@@ -126,6 +126,7 @@ def test_html_is_the_text_in_an_element_and_in_an_attribute(text):
     assert heard.text == escape.visible(text)
 
 
+@pytest.mark.slow
 def test_a_report_of_hostile_names_is_drawn_and_read(tmp_path):
     """Every medium at once: figures, page, tables and the table of runs, with names that mean something in each."""
     parts = ("$x^{", "=cmd|'/c calc'!A1", "<script>alert(1)</script>", "\x1b[2J", "net")

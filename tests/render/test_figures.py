@@ -50,6 +50,7 @@ def boxes(figure):
     return [(text, box) for text, box in found if box.width > 0]
 
 
+@pytest.mark.slow
 def test_no_text_of_any_figure_leaves_its_sheet_or_is_larger_than_one(wide, tmp_path):
     seen = set()
     for name, figure in figures(wide):

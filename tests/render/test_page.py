@@ -7,6 +7,8 @@ import pytest
 from tests.render.browser import Browser
 from toolkit import report
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = '</script><b>x</b> "it"'
 NETS = [f"net-{i}" for i in range(15)] + [HOSTILE]
 

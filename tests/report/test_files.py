@@ -34,6 +34,7 @@ def digests(folder):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_same_input_and_seed_same_bytes(folder, capsys):
     report.main([str(folder / "study.csv"), "--out", str(folder / "again"), "--resamples", "100", "--error"])
     assert digests(folder / "out") == digests(folder / "again")

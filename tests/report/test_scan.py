@@ -8,6 +8,7 @@ from toolkit import report
 from toolkit.analysis.study_source import study_measurements
 from toolkit.errors import UsageError
 from toolkit.study import Recipe
+from toolkit.study import scan as scans
 from toolkit.study.scan import columns, scan
 from toolkit.study.task import Start
 
@@ -21,6 +22,22 @@ def test_a_scan_has_what_the_results_say(tmp_path):
     assert (diverged["status"], diverged["dataset"], diverged["error"]) == ("diverged", "a<-b", None)
     assert diverged["failure"] == "nan-loss: loss is NaN in epoch 1"
     assert (done["error"], done["wrong"], done["images"], done["epochs"]) == (0.25, 250, 1000, 2)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_results_are_read_in_order_whatever_their_number(tmp_path, monkeypatch, slow):
+    """As many rows as a row has values, too; and by several threads where files are slow."""
+    monkeypatch.setattr(scans, "FILES_AT_ONCE", 2 if slow else 500)
+    monkeypatch.setattr(scans, "SLOW_FILE_S", 0.0 if slow else 1000.0)
+    results = [make_result(make_task(f"anynetx-500/{i}", "a"), i) for i in range(len(columns()))]
+    study = write_study(tmp_path / "s", results)
+    (study.room("results") / "0.json").write_text("{}")
+    found = scan(study)
+    assert found.frame["id"].to_list() == sorted(result.id for result in results) and len(found.problems) == 1
+    assert dict(found.frame.schema) == columns()
+    assert {row["architecture"]: row["wrong"] for row in found.frame.to_dicts()} == {
+        result.task.architecture: i for i, result in enumerate(results)
+    }
 
 
 @pytest.mark.parametrize(

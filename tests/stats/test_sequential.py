@@ -26,6 +26,7 @@ def test_rho_is_spearmans_with_ties(rows) -> None:
     assert -1 <= low < found.rho < high <= 1
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_repeated_samples_where_values_are_tied_and_not_normal() -> None:
     rng = np.random.default_rng(1)
 
@@ -40,6 +41,7 @@ def test_the_standard_error_is_that_of_repeated_samples_where_values_are_tied_an
     assert spread > 1.2 * np.sqrt((1 + np.mean([e.rho for e in found]) ** 2 / 2) / 197)
 
 
+@pytest.mark.slow
 def test_boundaries_spend_five_percent_over_all_looks() -> None:
     schedule = looks(500)
     edges = np.array(boundaries(schedule, 500))
@@ -50,6 +52,7 @@ def test_boundaries_spend_five_percent_over_all_looks() -> None:
     assert boundaries((500,), 500) == pytest.approx((stats.norm.isf(0.025),), abs=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.sets(st.integers(1, 300), min_size=1, max_size=8).map(sorted))
 def test_what_comes_later_changes_no_earlier_boundary(schedule) -> None:

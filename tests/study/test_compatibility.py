@@ -21,7 +21,7 @@ OPTIONS = json.loads((FIXTURES / "options.json").read_text())
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("v0_1")
     with tarfile.open(FIXTURES / "written.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+        archive.extractall(folder)
     return folder
 
 

@@ -1,11 +1,14 @@
 """Recipes: shipped ones load, unknown fields and bad values are named, datasets have their own epochs."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from toolkit.errors import UsageError
 from toolkit.study import Recipe, load_recipe, recipe_names
+from toolkit.study.recipe import recipe_help
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -75,3 +78,17 @@ def test_unknown_recipe_and_broken_file(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("epochs = = 3")
     with pytest.raises(UsageError, match="is no TOML"):
         load_recipe(str(tmp_path / "bad.toml"))
+
+
+def test_the_help_names_every_key_with_its_type_default_and_meaning() -> None:
+    lines = recipe_help().splitlines()
+    keys = [re.fullmatch(r"(\w+) \((.+); (.+)\)", line) for line in lines[::2]]
+    assert [key and key[1] for key in keys] == list(Recipe.model_fields)
+    assert all(line.startswith("    ") and len(line) > 10 and "  " not in line.strip() for line in lines[1::2])
+    shown = {key[1]: (key[2], key[3]) for key in keys if key}
+    assert shown["optimizer"][0].startswith('"sgd" | ')
+    assert shown["crop_scale"] == ("[float, float]", "[0.08, 1.0]")
+    assert shown["step_epochs"] == ("float | none", "none") and shown["nesterov"] == ("bool", "true")
+    for name, (_, default) in shown.items():  # a default is written as a recipe's file has it
+        written = {} if default == "none" else tomllib.loads(f"{name} = {default}")
+        assert Recipe.model_validate(written) == Recipe() and (written or Recipe.model_fields[name].default is None)

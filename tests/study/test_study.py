@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.study.strategies import result, task
+from tests.study.strategies import HASH, result, task
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import atomic
-from toolkit.study import Result, Study
+from toolkit.study import Result, Study, Timing, find_dataset
+from toolkit.study.conditions import conditions
+from toolkit.study.outcomes import outcomes
+from toolkit.study.usage import Usage
 
 
 @pytest.fixture
@@ -81,3 +84,42 @@ def test_a_done_result_needs_evaluations() -> None:
 def test_light_verbs_do_not_import_torch(verb: str) -> None:
     code = f"import sys, toolkit.{verb}; sys.exit(any(m in sys.modules for m in ('torch', 'ffcv', 'timm', 'numba')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_conditions_are_told_a_recipe_a_line() -> None:
+    tasks = [task("anynetx-500/0", seed=seed, eval_resolution=64, resolution=32) for seed in (0, 1, 2)]
+    tasks += [task("anynetx-500/0", dataset="other", epochs=7)]
+    tasks = [one.model_copy(update={"recipe_name": "mine" if one.dataset == "toy" else ""}) for one in tasks]
+    assert conditions(tasks) == [
+        f"recipe mine: 10 epochs at 32 and 64 pixels, batch 128, seeds 0-2; data: toy ({HASH[:8]})",
+        f"recipe without a name: 7 epochs at 224 pixels, batch 128, seed 0; data: other ({HASH[:8]})",
+    ]
+
+
+def test_final_weights_are_a_file(study: Study) -> None:
+    assert not study.has_final("a") and study.final_weights("a") is None
+    folder = study.checkpoint_folder("a")
+    (folder / "final.pt").mkdir(parents=True)
+    assert not study.has_final("a")
+    (folder / "final.pt").rmdir()
+    (folder / "final.pt").write_bytes(b"")
+    assert study.has_final("a") and study.final_weights("a") == folder / "final.pt"
+
+
+def test_gpu_seconds_of_a_pack_are_shared_out(study: Study) -> None:
+    usage = Usage(seconds=1, cpu_s=1, cpus=1, memory_gb=1, gpus=2)
+    for seed, pack in enumerate((1, 4)):
+        one = result(task(seed=seed)).model_copy(update={"timing": Timing(total_s=10.0), "usage": usage})
+        one = one.model_copy(update={"provenance": one.provenance.model_copy(update={"pack": pack, "host": "n1"})})
+        one.write(study.result_path(one.id))
+    found = outcomes(study.path)
+    assert sorted((o.gpu_s, o.seconds, o.host, o.state) for o in found.values()) == [
+        (5.0, 10.0, "n1", "done"), (20.0, 10.0, "n1", "done")
+    ]  # fmt: skip
+
+
+def test_a_dataset_that_is_not_there_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "imagenet").mkdir()
+    (tmp_path / "imagenet" / "dataset.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"unknown dataset 'imagenot': did you mean imagenet\?"):
+        find_dataset("imagenot", tmp_path)
