@@ -33,16 +33,18 @@ def train(
     on_corrupt: Literal["fail", "skip"] = "fail",
     ranks: int = 1,
     graphs: bool = False,
+    fused: bool = False,
 ) -> Outcome:
     """Run tasks one after another, or ``pack`` of them side by side (0: as many as pays), and write their results.
 
     ``ranks``: processes that share each batch, on GPUs one each, where several are asked for.
     ``graphs``: whether a GPU replays each net's update as one CUDA graph, where it can be recorded.
+    ``fused``: whether a GPU does the batch norms of sampled nets together with what follows them.
     ``workers``: decoding threads and torch's threads (0: the cores of the allocation). A task that fails writes a
     failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a checkpoint.
     Raises `UsageError` for an unknown task, `ToolkitError` when the study's results cannot be written.
     """
-    request = TrainRequest(study, data, pack, workers, on_corrupt, ranks=ranks, graphs=graphs)
+    request = TrainRequest(study, data, pack, workers, on_corrupt, ranks=ranks, graphs=graphs, fused=fused)
     with open_session(request, StopFlag() if stop is None else stop) as session:
         return session(task_ids)
 
@@ -72,6 +74,11 @@ def _arguments(argv: Sequence[str]) -> Namespace:
         action="store_true",
         help="replay each sampled net's update as one CUDA graph: for small pictures on a GPU (off: not yet measured)",
     )
+    arguments.add_argument(
+        "--fused-norm",
+        action="store_true",
+        help="batch norm, addition and ReLU of sampled nets as one operation: Triton, on a GPU (off: not yet measured)",
+    )
     arguments.add_argument("--workers", type=int, default=0, metavar="N", help="threads (0: the allocation's cores)")
     arguments.add_argument(
         "--corrupt",
@@ -91,6 +98,8 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--pack auto measures one process; with --ranks, give --pack a number")
     if given.ranks > 1 and given.cuda_graphs:
         raise UsageError("--cuda-graphs records one process's updates; leave it or --ranks out")
+    if given.ranks > 1 and given.fused_norm:
+        raise UsageError("--fused-norm was made for one process; leave it or --ranks out")
     study = Study.open(given.study)
     ids = [study.task(task).id for task in given.tasks]
     with on_signals() as stop:
@@ -104,6 +113,7 @@ def main(argv: Sequence[str]) -> int:
             on_corrupt=given.corrupt,
             ranks=given.ranks,
             graphs=given.cuda_graphs,
+            fused=given.fused_norm,
         )
     return exit_status(outcome)
 

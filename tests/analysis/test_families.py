@@ -91,7 +91,7 @@ def test_few_families_give_no_interval_where_told_and_a_warning_where_guessed(tm
     (tmp_path / "g.csv").write_text("model,imagenet,pets,family\n" + rows.replace("\n", ",a\n", 6))
     told = load([str(tmp_path / "g.csv")], Reading("accuracy"))[0]
     row = analyse(with_families(told, None), FAST).tables["pairs"].frame.row(0, named=True)
-    assert row["spearman_low"] is None and row["note"] == "no interval: 7 families, fewer than 8"
+    assert row["spearman_low"] is None and row["note"] == "no interval: 7 families, fewer than 9"
 
 
 def test_families_of_a_study_are_one_of_its_columns() -> None:

@@ -15,7 +15,7 @@ from toolkit.analysis.sources import load
 from toolkit.analysis.table_source import Reading
 
 FAST = Settings(resamples=200)
-N = 40
+N = 50
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_the_finding_says_thresholds_ceilings_and_how_many_targets_there_are(rep
     assert "all 4 together (Bonferroni) leave 2 of 2 transferring, 1 of 1 reversed" in said
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(min_size=1, max_size=80), st.integers(3, NAME))
 def test_names_are_shortened_to_their_ends(name: str, most: int) -> None:
     short = shortened(name, most)

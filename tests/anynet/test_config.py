@@ -44,7 +44,7 @@ def test_published_nets_cost_what_the_paper_prints(dataset: str) -> None:
     assert abs(config.complexity().flops / 1e6 - megaflops) < 0.05
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(wild(3, 96), st.integers(1, 97), st.integers(1, 300))
 @pytest.mark.slow
 def test_formula_counts_what_the_module_does(config: AnyNetConfig, resolution: int, classes: int) -> None:

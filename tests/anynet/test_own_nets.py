@@ -65,7 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z_]{1,6}", fullmatch=True), values, max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_arguments_come_back_as_they_were_spelled(arguments: dict) -> None:
     try:
         name = spell_arguments("timm/resnet18", arguments)

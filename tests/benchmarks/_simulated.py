@@ -19,16 +19,19 @@ from toolkit.stats.dependent import honest_best
 from toolkit.stats.distribution import distribution
 from toolkit.stats.fits import deming, left_out, ols
 from toolkit.stats.intervals import (
+    BOOTSTRAP_FROM,
     CORRECTED_FROM,
     GAIN_FROM,
+    INTERVAL_FROM,
     NOISELESS_FROM,
     clopper_pearson,
-    correlation_interval,
     interval_from,
+    pair_interval,
+    partial_interval,
     share_interval,
 )
 from toolkit.stats.partial import partial_spearman
-from toolkit.stats.ranking import Noise, discoveries, flips, inversions, rank_intervals, regret_interval, same_ranking
+from toolkit.stats.ranking import Noise, discoveries, flips, inversions, rank_intervals, regret_at_most, same_ranking
 from toolkit.stats.reliability import bootstrap_reliability, noiseless_spearman, reliability
 from toolkit.stats.resampling import Draws, Floats, Interval, Ints
 from toolkit.stats.variance import bootstrap_split, split
@@ -73,10 +76,11 @@ def _draws(rng: Generator, families: Ints | None = None) -> Draws:
 
 
 def _pair_held(statistic: Statistic, values: Floats, r: float, drawn: Draws) -> float | None:
-    samples = _bootstrap(statistic)(values, PAIR, drawn)[0]
+    unused = len(values) < max(INTERVAL_FROM[statistic], BOOTSTRAP_FROM[statistic]) and drawn.families is None
+    samples = np.empty(0) if unused else _bootstrap(statistic)(values, PAIR, drawn)[0]
     estimate = float(getattr(correlations(values, PAIR), statistic)[0])
     truth = {"spearman": _of_ranks(r), "kendall": float(2 / np.pi * np.arcsin(r)), "pearson": r}[statistic]
-    return _held(correlation_interval(statistic, estimate, samples, len(values), drawn), truth)
+    return _held(pair_interval(statistic, values[:, 0], values[:, 1], estimate, samples, drawn), truth)
 
 
 def _bootstrap(statistic: Statistic) -> Callable[[Floats, Ints, Draws], Floats]:
@@ -90,7 +94,7 @@ def partial_pair(r: float, n: int, rng: Generator) -> float | None:
     drawn = _draws(rng)
     estimate, samples = partial_spearman(_normal(rng, n, r, 0.6, 0.6), drawn)
     given = _of_ranks(0.6) ** 2
-    interval = correlation_interval("spearman", estimate, samples, n - 1, drawn)
+    interval = partial_interval(estimate, samples, n, 1, drawn)
     return _held(interval, (_of_ranks(r) - given) / (1 - given))
 
 
@@ -115,6 +119,8 @@ def best(n: int, rng: Generator) -> float | None:
 
 def corrected(statistic: Statistic, r: float, share: float, n: int, rng: Generator) -> float | None:
     """A pair of correlation ``r`` behind noise that leaves ``share`` of each column's variance."""
+    if n < (NOISELESS_FROM if statistic == "spearman" else CORRECTED_FROM):
+        return None
     error = np.full(n, np.sqrt(1 / share - 1))
     values = _normal(rng, n, r) + rng.standard_normal((n, 2)) * error[:, None]
     drawn = _draws(rng)
@@ -158,11 +164,16 @@ def ranks(n: int, gap: float, rng: Generator) -> float:
     return float(((low <= first) & (last <= high)).all())
 
 
-def regret(n: int, gap: float, rng: Generator) -> float | None:
-    """Nets ``gap`` standard errors apart; the choice is made on a noisier measurement."""
-    truth, errors = gap * np.arange(n), np.ones(n)
+def regret(gap: float, n: int, rng: Generator) -> float:
+    """Whether the regret is within its bound: nets ``gap`` standard errors apart, the choice on a noisier measurement.
+
+    ``gap`` infinity: one net is better by far than all others, which are equal.
+    """
+    truth, errors = gap * np.arange(n) if np.isfinite(gap) else 100.0 * (np.arange(n) > 0), np.ones(n)
     x, y = truth + 3 * rng.standard_normal(n), truth + rng.standard_normal(n)
-    return _held(regret_interval(x, y, errors, int(rng.integers(2**31))), float(truth[x.argmin()] - truth.min()))
+    if not np.isfinite(gap):
+        x = np.roll(x, 1)  # not the best one is chosen
+    return float(truth[x.argmin()] - truth.min() <= regret_at_most(x, y, errors))
 
 
 def other_ranking(knowing: bool, n: int, gap: float, rng: Generator) -> float:
@@ -236,6 +247,6 @@ def with_the_rest(r: float, n: int, rng: Generator) -> float | None:
     """One of five datasets, each two of correlation ``r``, against the mean rank on the other four."""
     values = np.sqrt(r) * rng.standard_normal((n, 1)) + np.sqrt(1 - r) * rng.standard_normal((n, 5))
     pair, drawn = _and_the_rest(values), _draws(rng)
-    samples = bootstrap_spearman(pair, PAIR, drawn)[0]
+    samples = bootstrap_spearman(pair, PAIR, drawn)[0] if n >= BOOTSTRAP_FROM["spearman"] else np.empty(0)
     estimate = float(correlations(pair, PAIR).spearman[0])
-    return _held(correlation_interval("spearman", estimate, samples, n, drawn), _with_the_rest(r, 5))
+    return _held(pair_interval("spearman", pair[:, 0], pair[:, 1], estimate, samples, drawn), _with_the_rest(r, 5))

@@ -48,7 +48,7 @@ def test_a_whole_dataset_has_nothing_wrong(whole, capsys):
     assert "nothing wrong" in capsys.readouterr().out
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), end=st.booleans())
 @pytest.mark.slow
 def test_a_bit_flipped_anywhere_is_found(damaged, share, bit, end):

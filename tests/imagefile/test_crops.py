@@ -19,7 +19,7 @@ def decode(data):
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 90), st.integers(1, 90), st.data())
 def test_rows_above_the_bottom_are_those_of_a_whole_decode(height, width, data):
     bottom = data.draw(st.integers(1, height))

@@ -141,7 +141,7 @@ def test_the_next_page_is_the_nearest_boundary(position: int) -> None:
 
 
 @given(st.lists(st.lists(st.integers(1, PAGE_SIZE), min_size=1, max_size=9), min_size=1, max_size=4))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_images_go_one_after_another_and_none_across_a_page(tmp_path: Path, goes: list[list[int]]) -> None:
     path = tmp_path / "x.beton"
     path.unlink(missing_ok=True)
@@ -158,7 +158,7 @@ def test_images_go_one_after_another_and_none_across_a_page(tmp_path: Path, goes
 
 
 @given(st.sets(st.integers(0, 39), min_size=1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_samples_are_read_together_as_they_are_alone(many: tuple[Path, list[Encoded]], wanted: set[int]) -> None:
     path, images = many
     numbers = np.array(sorted(wanted))

@@ -201,7 +201,7 @@ def test_urls_that_are_not_ascii(server: Server) -> None:
     assert server[1].asked[-1] == "/gr%FCn-wei%DF.jpg"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.tuples(st.sampled_from(["", "http://", "HTTPS://", "http://a@b.c:80"]), st.text(max_size=12)))
 def test_any_text_is_a_url_or_is_refused(parts: tuple[str, str]) -> None:
     text = "".join(parts)

@@ -52,7 +52,7 @@ def answer(labels: set[int]) -> int:
     return min(labels) if len(labels) == 1 else SEVERAL if labels else NONE
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(CAPTIONS, TABLES)
 def test_matcher_is_the_broad_rule(captions: list[str], table: dict[Phrase, set[int]]) -> None:
     assert Matcher(table, "broad")(pl.Series(captions, dtype=pl.String)).tolist() == plain(captions, table)
@@ -83,7 +83,7 @@ LEMMAS = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(CAPTIONS, st.lists(LEMMAS, min_size=1, max_size=4))
 def test_matcher_is_laionets_rule(captions: list[str], lemmas: list[list[str]]) -> None:
     classes = [Class(wnid=f"n{i}", lemmas=tuple(of), definition="") for i, of in enumerate(lemmas)]

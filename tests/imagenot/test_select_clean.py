@@ -27,7 +27,7 @@ def scored(table: list[tuple[int, int, str, int]]) -> pl.DataFrame:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, st.sampled_from(["threshold", "top"]), st.integers(0, 3))
 def test_selection(table: list[tuple[int, int, str, int]], rule: str, seed: int) -> None:
     section = Select(per_class=2, spare=0.5, rule=rule, seed=seed)
@@ -70,7 +70,7 @@ def test_spares_follow_the_dead() -> None:
 HASHES = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40), max_size=25).map(lambda h: np.array(h, np.uint64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(HASHES, HASHES, st.integers(0, 6))
 def test_near_pairs_are_all_pairs(left: np.ndarray, right: np.ndarray, distance: int) -> None:
     expected = {
@@ -83,7 +83,7 @@ def test_near_pairs_are_all_pairs(left: np.ndarray, right: np.ndarray, distance:
     assert set(np.flatnonzero(near_any(right, left, distance))) == {j for _, j in expected}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(HASHES, st.integers(0, 6))
 def test_what_stays_is_apart_and_what_goes_has_a_twin(hashes: np.ndarray, distance: int) -> None:
     out = duplicates(hashes, distance)

@@ -19,7 +19,7 @@ def task(net: str = "anynetx-500/0", dataset: str = "a", **recipe: object) -> Ta
 
 
 @given(sizes, st.integers(1, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_an_image_costs_three_passes_in_training_and_one_in_evaluation(size: Size, epochs: int) -> None:
     net = architecture("anynetx-500/0")
     train, val = (net.complexity(side, size.classes).flops for side in (32, 64))
@@ -31,7 +31,7 @@ def test_an_image_costs_three_passes_in_training_and_one_in_evaluation(size: Siz
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("ab")), min_size=1, max_size=5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_cost_of_tasks_is_the_sum_of_their_costs(cells: list[tuple[int, str]]) -> None:
     known = {"a": Size(10, 5, 2), "b": Size(20, 7, 3)}
     tasks = [task(f"anynetx-500/{net}", dataset) for net, dataset in cells]

@@ -61,7 +61,7 @@ cells = st.none() | st.tuples(st.sampled_from(STATES), st.booleans())
 
 
 @given(st.lists(cells, min_size=5, max_size=5), st.lists(st.sampled_from(list(RETRIES)), max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_nobody_holds_and_is_wanted_is_run(
     plan: Plan, told_of: list[tuple[State, bool] | None], retry: list[str]
 ) -> None:

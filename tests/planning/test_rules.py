@@ -144,7 +144,7 @@ def test_nets_that_failed_have_a_result_and_no_value(tmp_path: Path) -> None:
 @given(
     st.floats(-0.98, 0.98), st.sampled_from([8, 20, 64]), st.sampled_from(["verdict", "width"]), st.floats(0.01, 0.9)
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_standing_is_what_its_interval_says(rho: float, n: int, kind: str, value: float) -> None:
     schedule = looks(max(n, 17))
     now = Estimate(rho, float(np.sqrt((1 + rho**2 / 2) / (n - 3))), n)

@@ -75,7 +75,7 @@ def test_names_of_a_pair_of_datasets_cover_neither_each_other_nor_a_point(tmp_pa
     assert not any(box.contains(*point) for box in names for point in points)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.integers(1, 15))
 def test_two_nets_are_joined_just_where_they_are_not_critically_apart(ranks, apart):
     ranks = np.sort(np.array(ranks, float))

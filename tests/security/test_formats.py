@@ -117,7 +117,7 @@ def reads_or_says(read: Callable[[Path], object], path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=TEXT)
 def test_any_content_is_read_or_refused_in_one_line(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
@@ -150,7 +150,7 @@ def test_a_hash_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORGIVING)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=TEXT | st.just(DEEP))
 def test_any_content_does_not_stop_who_can_go_on(name: str, content: bytes, tmp_path: Path) -> None:
     for folder in ("results", ".git", "progress"):
@@ -194,7 +194,7 @@ def beton() -> bytes:
 BETON = beton()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.lists(st.integers(0, len(BETON) - 1), min_size=1, max_size=8), to=st.integers(0, 255), cut=st.booleans())
 def test_a_damaged_beton_opens_or_is_refused_in_one_line(at: list[int], to: int, cut: bool, tmp_path: Path) -> None:
     content = bytearray(BETON)

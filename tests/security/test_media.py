@@ -28,7 +28,7 @@ from toolkit.study import Study
 from toolkit.study.result import Failure
 from toolkit.study.submission import new_submission, record_path
 
-SOME = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SOME = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CONTROLS = ("Cc", "Cs", "Zl", "Zp")
 
 

@@ -68,7 +68,7 @@ NUMBERS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
 USAGES = st.fixed_dictionaries(dict.fromkeys(Usage.model_fields, NUMBERS))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(usage=USAGES, total=NUMBERS, pack=NUMBERS, name=hostile | NUMBERS)
 def test_any_usage_is_counted_or_left_out(tmp_path_factory, usage, total, pack, name) -> None:
     study = Study.create(tmp_path_factory.mktemp("study") / "s")

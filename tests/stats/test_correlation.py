@@ -81,7 +81,7 @@ def test_p_of_few_rows_is_a_permutation_p(statistic):
 finite = st.floats(-1e3, 1e3, width=32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(finite, finite, finite), min_size=4, max_size=25))
 def test_monotone_maps_leave_rank_statistics_alone(rows):
     values = np.round(np.array(rows), 3)
@@ -91,7 +91,7 @@ def test_monotone_maps_leave_rank_statistics_alone(rows):
     np.testing.assert_allclose(after.kendall, before.kendall, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(finite, finite, finite), min_size=4, max_size=25))
 def test_turning_one_column_round_turns_signs_and_both_nothing(rows):
     values = np.round(np.array(rows), 3)
@@ -138,7 +138,7 @@ def test_sparse_tau_ties_pairs_within_noise_wherever_they_lie():
         assert found[0, 1] == found[1, 0] == pytest.approx(expected) and found[0, 0] == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(*[st.one_of(st.integers(0, 9), st.just(np.nan))] * 3), min_size=4, max_size=12))
 def test_sparse_tau_without_noise_is_tau_over_the_rows_of_both(rows):
     values = np.array(rows, float)

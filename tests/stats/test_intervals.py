@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from tests.benchmarks.coverage import cases, simulate
+from tests.benchmarks.coverage import AT_LEAST, cases, simulate
 from tests.benchmarks.coverage import main as coverage
 from toolkit.analysis.table import with_interval
 from toolkit.report import main as report
 from toolkit.stats.correlation import bootstrap_correlations, correlations
 from toolkit.stats.fits import ols
-from toolkit.stats.intervals import correlation_interval, fisher_interval, interval_from
+from toolkit.stats.intervals import BOOTSTRAP_FROM, correlation_interval, fisher_interval, interval_from
 from toolkit.stats.ranking import (
     Noise,
     flips,
     rank_intervals,
     regret,
-    regret_interval,
+    regret_at_most,
     same_ranking,
     top_overlap,
 )
@@ -34,7 +34,7 @@ few = st.integers(0, 6)
 rows = st.lists(st.tuples(few, few), min_size=4, max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows)
 def test_an_interval_has_a_width_and_few_rows_hold_their_estimate(drawn):
     values = np.array(drawn, float)
@@ -44,12 +44,12 @@ def test_an_interval_has_a_width_and_few_rows_hold_their_estimate(drawn):
     for name, estimate, sample in zip(samples._fields, found, samples, strict=True):
         low, high = correlation_interval(name, estimate[0], sample[0], n, ROWS)
         assert np.isnan([low, high]).all() or -1 <= low < high <= 1
-        assert n >= 10 or (not low - estimate[0] > 1e-9 and not estimate[0] - high > 1e-9)
+        assert n >= BOOTSTRAP_FROM["spearman"] or (not low - estimate[0] > 1e-9 and not estimate[0] - high > 1e-9)
     rho = found.spearman[0]
     assert np.isfinite(fisher_interval("spearman", rho, n)).all() == np.isfinite(rho)
 
 
-@pytest.mark.parametrize("n", [4, 9, 40, 500])
+@pytest.mark.parametrize("n", [9, 40, 500])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_ranks_that_all_agree_leave_doubt(n, sign):
     values = np.stack([np.arange(n), sign * np.exp(np.arange(n) / n)], axis=1)
@@ -75,25 +75,28 @@ def test_what_the_bootstrap_cannot_see_is_not_given():
     assert np.isnan(ols(np.arange(5.0), 2 * np.arange(5.0)).line.slope_interval).all()
 
 
-QUICK = {("distribution", 10), ("gains", 10), ("fits", 10), ("partial", 8), ("agreement", 10), ("ranking", 10)}
+QUICK = {("distribution", 10), ("gains", 10), ("fits", 10), ("partial", 12), ("agreement", 10), ("ranking", 10)}
 CHECKED = [
     case
     for case in cases()
-    if ((case.table, case.n) in QUICK and case.good in ("0.95", "to 0.05"))
+    if ((case.table, case.n) in QUICK and case.good in ("0.95", AT_LEAST, "to 0.05"))
     or (
         case.table == "pairs"
-        and case.n <= 10
+        and case.n in (4, 9, 10)
         and (case.quantity, case.setting) in {("spearman", "rho 0.9"), ("pearson", "rho 0.5")}
     )
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CHECKED, ids=lambda case: f"{case.table}-{case.quantity}-{case.setting}-{case.n}")
 def test_simulated_studies_hold_the_truth(case):
-    """200 studies of fixed seed: 0.91 is 2.6 standard errors under 0.95."""
+    """200 studies of fixed seed: 0.91 is 2.6 standard errors under 0.95, 0.985 as many over it."""
     found = simulate(case, 200)["found"]
-    if case.good == "0.95":
-        assert found is None if case.quantity == "deming" else found >= 0.91
+    if case.quantity == "deming" or (case.quantity == "spearman" and case.n == 4):
+        assert found is None
+    elif case.good in ("0.95", AT_LEAST):
+        assert 0.91 <= found <= (0.99 if case.good == "0.95" else 1)
     elif case.good == "to 0.05":
         assert found <= 0.09
 
@@ -107,7 +110,7 @@ def test_as_many_flips_beyond_noise_are_expected_as_equal_rankings_show(gap):
     assert by["beyond noise"] > 0.5 and 0.7 * by["beyond noise"] <= by["by chance"] <= 2 * by["beyond noise"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, st.randoms(use_true_random=False))
 def test_ties_are_broken_by_expectation_not_by_row(drawn, source):
     x, y = np.array(drawn, float).T
@@ -115,8 +118,8 @@ def test_ties_are_broken_by_expectation_not_by_row(drawn, source):
     order = np.array(source.sample(range(len(x)), len(x)))
     assert regret(x[order], y[order]) == pytest.approx(regret(x, y))
     assert top_overlap(x[order], y[order], 3) == pytest.approx(top_overlap(x, y, 3))
-    low, high = regret_interval(x, y, errors, 0)
-    assert regret(x, y) == 0 if np.isnan(low) else 0 <= low <= regret(x, y) + 1e-9 and low < high >= regret(x, y)
+    assert regret_at_most(x[order], y[order], errors) == pytest.approx(regret_at_most(x, y, errors))
+    assert regret_at_most(x, y, errors) >= regret(x, y)
     first, last = rank_intervals(x, errors)
     assert (first <= scipy_stats.rankdata(x, "min")).all() and (scipy_stats.rankdata(x, "max") <= last).all()
 
@@ -145,6 +148,7 @@ def test_none_wrong_is_compared_exactly():
     assert flips(values, other, Noise(wald, np.array([0.0, 9.0]), images), clear).beyond_noise == 1
 
 
+@pytest.mark.slow
 def test_equal_nets_are_not_refused_the_same_ranking():
     rng = np.random.default_rng(0)
     one = np.ones(40)
@@ -152,6 +156,7 @@ def test_equal_nets_are_not_refused_the_same_ranking():
     assert np.mean(np.array(p) < 0.05) <= 0.12 and 0.3 < np.mean(p) < 0.75
 
 
+@pytest.mark.slow
 def test_p_same_finds_nearly_what_a_test_finds_that_knows_the_truth():
     where = "agreement", 10, "nets 1 errors apart"
     found = {case.quantity: case for case in cases() if (case.table, case.n, case.setting) == where}
@@ -172,7 +177,16 @@ def test_nine_nets_in_one_order_do_not_settle_it(tmp_path, capsys):
     assert row["kendall_low"] is None and row["pearson_low"] is None and row["spearman_high"] == 1
 
 
+def test_ranks_of_few_nets_have_no_interval_and_the_finding_says_why(tmp_path, capsys):
+    columns = {"architecture": [f"n{i}" for i in range(6)], "imagenet": range(10, 16), "other": range(30, 36)}
+    pl.DataFrame(columns).write_csv(tmp_path / "t.csv")
+    report([str(tmp_path / "t.csv"), "--error", "--unit", "percent"])
+    said = " ".join(capsys.readouterr().out.split())
+    why = "(no interval of ranks: 6 architectures, fewer than 9): Spearman other 1.00."
+    assert said.startswith(f"Whether the ranking on imagenet transfers is open {why}") and "1.00 [" not in said
+
+
 def test_the_simulation_prints_a_table(capsys):
     coverage(["--only", "distribution", "--studies", "20"])
     said = capsys.readouterr().out
-    assert said.startswith("| table |") and "| distribution | share | uniform | 0.95 | n 4: " in said
+    assert said.startswith("| table |") and "| distribution | share | uniform | 0.95 or more | n 4: " in said

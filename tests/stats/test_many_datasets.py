@@ -23,7 +23,7 @@ few = st.integers(0, 4)
 rankings = st.lists(st.tuples(few, few), min_size=4, max_size=6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(few, few, few), min_size=3, max_size=9))
 def test_w_is_friedmans_statistic_of_what_it_could_be(rows):
     values = np.array(rows, float)
@@ -85,7 +85,7 @@ def test_a_value_is_predicted_by_the_line_of_the_others():
         assert (found.p[i] < 0.05) == (abs(y[i] - expected) > half)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rankings, st.integers(1, 4))
 def test_the_best_of_the_k_best_lose_what_they_lose_in_the_mean_over_ties(rows, k):
     x, y = np.array(rows, float).T
@@ -94,7 +94,7 @@ def test_the_best_of_the_k_best_lose_what_they_lose_in_the_mean_over_ties(rows, 
     assert regret_of_best(x, y, 1) == pytest.approx(regret(x, y)) and regret_of_best(x, y, len(x)) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.permutations(range(8)))
 def test_overlap_and_weighted_tau_look_at_the_head_first(order):
     x, y = np.arange(8.0), np.array(order, float)

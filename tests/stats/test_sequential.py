@@ -53,7 +53,7 @@ def test_boundaries_spend_five_percent_over_all_looks() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sets(st.integers(1, 300), min_size=1, max_size=8).map(sorted))
 def test_what_comes_later_changes_no_earlier_boundary(schedule) -> None:
     edges = boundaries(tuple(schedule), 300)

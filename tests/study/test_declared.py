@@ -29,7 +29,7 @@ def made(path: Path, *parts: list[Task]) -> Study:
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_tasks_are_found_by_id_beginning_and_label(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

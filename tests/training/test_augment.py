@@ -7,7 +7,7 @@ from toolkit.training.augment import DRAWS, center_crops, order, random_crops, s
 SEEDS = st.integers(0, 2**32)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEEDS, st.integers(0, 500), st.integers(1, 500))
 def test_order_is_a_permutation_that_seed_and_epoch_decide(seed, epoch, samples):
     first = order(seed, epoch, samples)
@@ -37,7 +37,7 @@ def test_uniforms_are_uniform_and_uncorrelated():
     assert abs(np.corrcoef(values[:, 0], next_epoch[:, 0])[0, 1]) < 0.03
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.integers(1, 600), st.integers(1, 600), st.floats(0.01, 1), st.floats(0.2, 1))
 def test_crops_lie_inside_their_image(seed, height, width, least, low):
     samples = np.arange(50)

@@ -82,7 +82,7 @@ def test_everything_at_once_resumes_bit_equal_and_packs_as_alone(study, declare,
 
 
 @given(st.sampled_from(["trivialaugment", "randaugment", "autoaugment"]), st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_policy_does_what_torchvision_s_does_with_the_same_draws(kind, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), np.uint8)
     bilinear = InterpolationMode.BILINEAR

@@ -15,7 +15,7 @@ from toolkit.training.schedule import learning_rate, resolution_at
 from toolkit.training.sizing import LARGEST, Need, pack_size
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 30), st.integers(1, 50), st.floats(0, 0.9), st.sampled_from(["cosine", "step", "constant"]))
 def test_rates_ramp_up_to_the_peak_and_never_above(epochs, steps, warmup, schedule):
     recipe = Recipe(epochs=epochs, lr=0.4, schedule=schedule, warmup_epochs=warmup * epochs)

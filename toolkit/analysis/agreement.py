@@ -10,7 +10,7 @@ from toolkit.analysis.roles import Roles
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import MINIMUM
-from toolkit.stats.ranking import Noise, flips, regret, regret_interval, same_ranking, top_overlap
+from toolkit.stats.ranking import Noise, flips, regret, regret_at_most, same_ranking, top_overlap
 
 TOPS = (1, 5, 15)
 FLIPS_UP_TO = 5000
@@ -26,7 +26,7 @@ def agreement(data: Measurements, roles: Roles, settings: Settings) -> Table:
         f"by chance: how many such flips to expect, were the true rankings the same; confirmed: flips of which 5% are "
         f"none (false-discovery rate); p same: chance of so many flips by noise, were the rankings the same; top k: "
         f"share of the {roles.reference} best k among the best k there; regret: cost in {data.unit or 'units'} of "
-        f"taking the best by {roles.reference}, its interval for the noise on the other dataset"
+        f"taking the best by {roles.reference}; at most: without the noise on the other dataset, with 95% or more"
     )
     return table("agreement", f"The ranking on {roles.reference} elsewhere", rows, note)
 
@@ -42,7 +42,6 @@ def _agreement(data: Measurements, reference: str, other: str, settings: Setting
         return row | {"note": "too few to compare" if len(x) < MINIMUM else f"over {FLIPS_UP_TO} architectures"}
     counted = flips(x, y, Noise(x_errors, *x_counts[:, both]), Noise(y_errors, *y_counts[:, both]))
     known = counted.beyond_noise >= 0
-    low, high = regret_interval(x, y, y_errors, settings.seed)
     same = same_ranking(x, y, x_errors, y_errors, settings.seed) if known else None
     return row | {
         "same_ranking": counted.inverted == 0,
@@ -54,7 +53,6 @@ def _agreement(data: Measurements, reference: str, other: str, settings: Setting
         "same_p": same.p if same else None,
         **{f"top_{k}": top_overlap(x, y, k) for k in TOPS if k <= len(x) // 2},
         "regret": regret(x, y),
-        "regret_low": low,
-        "regret_high": high,
+        "regret_at_most": regret_at_most(x, y, y_errors),
         "note": "" if known else "noise not known: no counts, no seeds, no --noise",
     }

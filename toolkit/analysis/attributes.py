@@ -11,7 +11,7 @@ from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import Statistic, bootstrap_pearson, bootstrap_spearman, correlations
-from toolkit.stats.intervals import correlation_interval, p_of
+from toolkit.stats.intervals import p_of, pair_interval
 from toolkit.stats.resampling import Draws, Floats, Ints
 
 TOP = 15
@@ -53,7 +53,8 @@ def _correlate(
         row: dict[str, Any] = {"dataset": dataset, "column": column, "n": len(values)}
         for name in BOOTSTRAPS:
             estimate = getattr(found, name)[i]
-            low, high = correlation_interval(name, estimate, samples[name][i], len(values), drawn)
+            x, y = values[:, 0], values[:, i + 1]
+            low, high = pair_interval(name, x, y, estimate, samples[name][i], drawn)
             row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
         row["p"] = p[i]
         rows.append(row)

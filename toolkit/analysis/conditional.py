@@ -13,7 +13,7 @@ from toolkit.analysis.settings import Settings, how_correlations
 from toolkit.analysis.table import Table, table
 from toolkit.names import unknown
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, t_p
-from toolkit.stats.intervals import correlation_interval, family_p
+from toolkit.stats.intervals import INTERVAL_FROM, PARTIAL_FROM, family_p, pair_interval, partial_interval
 from toolkit.stats.partial import partial_spearman
 from toolkit.stats.resampling import Floats, Interval, Ints
 
@@ -60,10 +60,12 @@ def _partial(data: Measurements, reference: str, other: str, held: Floats, setti
     if len(values) < MINIMUM + held.shape[1]:
         return row | {"note": "too few architectures"}
     estimate, samples = partial_spearman(values, drawn)
-    low, high = correlation_interval("spearman", estimate, samples, len(values) - held.shape[1], drawn)
+    low, high = partial_interval(estimate, samples, len(values), held.shape[1], drawn)
     by_rows = t_p(estimate, len(values) - 2 - held.shape[1])
     p = by_rows if drawn.family_count is None else family_p(estimate, samples, drawn.family_count)
-    note = "" if np.isfinite(estimate) else "a column is constant or follows from the others"
+    least = PARTIAL_FROM + held.shape[1]
+    few = "" if drawn.family_count or len(values) >= least else f"no interval: fewer than {least} architectures"
+    note = few if np.isfinite(estimate) else "a column is constant or follows from the others"
     return row | {"partial": estimate, "partial_low": low, "partial_high": high, "partial_p": p, "note": note}
 
 
@@ -83,7 +85,10 @@ def tertiles(data: Measurements, roles: Roles, settings: Settings) -> Table:
         for other, rho, (low, high) in _within(data, rows, [roles.reference, *others], settings):
             found[other] |= {third: rho, f"{third}_low": low, f"{third}_high": high}
     order = ("dataset", "n", *(f"{third}{end}" for third in THIRDS for end in ("", "_low", "_high")))
-    note = f"thirds of the ranking on {roles.reference}; a correlation over all may come from the worst nets alone"
+    note = (
+        f"thirds of the ranking on {roles.reference}; a correlation over all may come from the worst nets alone; "
+        f"a third of fewer than {INTERVAL_FROM['spearman']} nets has no interval"
+    )
     ordered = [{column: row[column] for column in order} for row in found.values()]
     return table("tertiles", f"Spearman with {roles.reference} within thirds", ordered, note)
 
@@ -96,5 +101,5 @@ def _within(
     pairs = np.array([(0, other) for other in range(1, len(names))])
     drawn = draws(data, settings).among(rows)
     found = zip(names[1:], correlations(values, pairs).spearman, bootstrap_spearman(values, pairs, drawn), strict=True)
-    for name, rho, samples in found:
-        yield name, rho, correlation_interval("spearman", rho, samples, len(rows), drawn)
+    for (name, rho, samples), y in zip(found, values[:, 1:].T, strict=True):
+        yield name, rho, pair_interval("spearman", values[:, 0], y, rho, samples, drawn)

@@ -89,8 +89,7 @@ def _transfer(who: Roles, tables: Mapping[str, Table]) -> list[str]:
     rows = with_reference(who, tables["pairs"].frame)
     known = sorted((row for row in rows if row["spearman_low"] is not None), key=lambda row: -row["spearman"])
     if not known:
-        reasons = sorted({row["note"] or "no interval" for row in rows})
-        return [f"No correlation with {who.reference} can be given: {'; '.join(reasons)}."] if rows else []
+        return _without_interval(who, rows)
     ceilings = _ceilings(who, tables)
     groups = {verdict: [row for row in known if verdict_of(interval_of(row)) == verdict] for verdict in MEANING}
     lines = [_first(who, groups, len(rows))]
@@ -99,6 +98,17 @@ def _transfer(who: Roles, tables: Mapping[str, Table]) -> list[str]:
     lines += _together(groups, len(known))
     without = [f"{row['target']} ({row['note'] or 'no interval'})" for row in rows if row["spearman_low"] is None]
     return [*lines, f"No verdict on {', '.join(without)}."] if without else lines
+
+
+def _without_interval(who: Roles, rows: Sequence[Row]) -> list[str]:
+    """What is to be said where no target's correlation has an interval."""
+    reasons = "; ".join(sorted({row["note"] or "no interval" for row in rows}))
+    told = [f"{row['target']} {row['spearman']:.2f}" for row in rows if row["spearman"] is not None]
+    if told:
+        more = [f"and {len(told) - NAMED} more (table pairs)"] * (len(told) > NAMED)
+        spearman = ", ".join(told[:NAMED] + more)
+        return [f"Whether the ranking on {who.reference} transfers is open ({reasons}): Spearman {spearman}."]
+    return [f"No correlation with {who.reference} can be given: {reasons}."] if rows else []
 
 
 def _first(who: Roles, groups: Mapping[Verdict, list[Row]], targets: int) -> str:

@@ -1,6 +1,7 @@
 """What a column of anybody's table is, by its heading."""
 
 import re
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 Role = Literal[
@@ -41,18 +42,21 @@ NAMES: dict[Role, tuple[str, ...]] = {
 """Headings of each role, the most telling first; compared as `plain` writes them."""
 KEYS = ("pretrained", "weights", "checkpoint", "pretraining", "pretrain", "tag", "variant")
 """Columns that together with an architecture's name say which network it is."""
-INDEX = ("", "index", "idx", "id", "rank", "no", "row", "level_0")
+INDEX = ("", "index", "idx", "id", "rank", "no", "row", "level_0", "experiment_id", "run_id")
 ATTRIBUTES = {
     "depth", "width", "resolution", "cumulative_depth", "cumulative_width", "size", "model_size",
-    "input_size", "img_size", "image_size", "cluster", "year", "time", "train_size", "batch_size",
-    "weight_decay", "crop_pct", "wd", "d1", "d2", "d3", "d4",
+    "input_size", "img_size", "image_size", "cluster", "train_size", "batch_size",
+    "weight_decay", "crop_pct", "wd", "d1", "d2", "d3", "d4", "learning_rate", "class_weight", "year", "devices",
 }  # fmt: skip
 ATTRIBUTE_WORDS = {
     "params", "param", "parameters", "flops", "gflops", "mflops", "macs", "gmacs", "mmacs", "macts",
     "activations", "lr", "epochs", "epoch", "batch", "crop", "img", "latency", "throughput", "memory",
     "runtime", "seconds", "hours", "layers", "momentum", "warmup", "dropout", "steps", "interpolation",
-    "samples", "gpus",
+    "samples", "gpus", "mparams", "time", "timespan", "timestamp", "duration", "fps", "speed", "size",
+    "dim", "cost", "energy", "vram",
 }  # fmt: skip
+ATTRIBUTE_ENDS = {"width", "resolution", "sec", "secs", "ms", "mb", "gb", "kb"}
+"""Last words of further attributes: ``text_width``, ``peak_gpu_mb`` (MS COCO is a dataset)."""
 ATTRIBUTE_PREFIX = "attr_"
 """Marks any further column of a wide table as an architecture's."""
 SUMMARY = {"average", "avg", "mean", "median", "overall"}
@@ -61,15 +65,33 @@ DERIVED = {"delta", "diff", "difference", "gap", "drop", "rank"}
 _ENDS = (("low", "high"), ("lower", "upper"), ("lo", "hi"), ("min", "max"))
 OTHER_END = dict(_ENDS) | {high: low for low, high in _ENDS}
 """What the other end of an interval is called."""
-ERROR_WORDS = {"err", "error", "errors", "loss", "err1", "err5", "error1", "error5", "nll"}
-ACCURACY_WORDS = {
-    "acc", "acc1", "acc5", "accuracy", "accuracies", "accs", "top1", "top5", "prec1", "prec5", "precision",
-    "score", "f1", "auc", "auroc", "map",
-}  # fmt: skip
+LOSS = {"loss", "nll"}
+ERROR_WORDS = LOSS | {"err", "error", "errors", "err1", "err5", "error1", "error5"}
+USUAL = {"acc", "acc1", "acc5", "accuracy", "accuracies", "accs", "top1", "top5", "err", "error", "err1", "error1"}
+"""Measures that are taken before others of the same dataset."""
+ACCURACY_WORDS = (USUAL - ERROR_WORDS) | {"prec1", "prec5", "precision", "recall", "score", "f1", "auc", "auroc", "map"}
 BESIDE = {
     "val", "valid", "validation", "test", "eval", "rate", "pct", "percent", "final", "best", "ema", "1", "5",
-    "balanced",
+    "balanced", "macro", "micro", "weighted", "worst", "class",
 }  # fmt: skip
+TRAINING = {"train", "training"}
+"""Words of what was measured on the images that a network learned from."""
+NEITHER = {
+    "ece",
+    "brier",
+    "mse",
+    "mae",
+    "rmse",
+    "entropy",
+    "perplexity",
+    "mcc",
+    "kappa",
+    "variance",
+    "var",
+    "ci",
+    "ci95",
+}
+"""Words of measures that are neither errors nor accuracies, and of spreads."""
 
 
 def plain(heading: str) -> str:
@@ -99,8 +121,38 @@ def is_metric(heading: str) -> bool:
 def is_attribute(heading: str) -> bool:
     """Whether a heading is one of a network's size, cost or settings."""
     name = plain(heading)
-    known = name in ATTRIBUTES or bool(set(name.split("_")) & ATTRIBUTE_WORDS) or heading.startswith(ATTRIBUTE_PREFIX)
-    return known and not is_metric(heading)
+    words = name.split("_")
+    known = name in ATTRIBUTES or bool(set(words) & ATTRIBUTE_WORDS) or words[-1] in ATTRIBUTE_ENDS
+    return (known or heading.startswith(ATTRIBUTE_PREFIX)) and not is_metric(heading)
+
+
+def is_no_result(heading: str) -> bool:
+    """Whether a heading is of the training images, or of a measure that is neither error nor accuracy."""
+    return bool(set(plain(heading).split("_")) & (TRAINING | NEITHER))
+
+
+def preference(heading: str) -> tuple[bool, ...]:
+    """Least of the measure to be taken where a table has several of one dataset: accuracy, top-1, of test images."""
+    words = set(plain(heading).split("_"))
+    top5, error = metric(heading) == "top5", direction(heading) == "error"
+    return bool(words & LOSS), "ema" in words, not words & USUAL, top5, error, "test" not in words
+
+
+def one_of_each(headings: Sequence[str]) -> list[str]:
+    """Of ``headings`` that are measures of one dataset (``pets_acc``, ``pets_top5``, ``pets_ema_acc``) the preferred.
+
+    Losses stay only where there is nothing else.
+    """
+    measures = ERROR_WORDS | ACCURACY_WORDS | {"ema"}
+    same: dict[str, list[str]] = {}
+    for heading in headings:
+        same.setdefault("_".join(w for w in plain(heading).split("_") if w not in measures), []).append(heading)
+    kept = set()
+    for stem, found in same.items():
+        silent = [heading for heading in found if plain(heading) == stem]
+        kept |= set(silent or [min(found, key=preference)])
+    losses = {heading for heading in kept if set(plain(heading).split("_")) & LOSS}
+    return [heading for heading in headings if heading in (kept - losses or kept)]
 
 
 def is_summary(heading: str) -> bool:

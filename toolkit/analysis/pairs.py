@@ -23,7 +23,7 @@ from toolkit.stats.correlation import (
     holm,
     sparse_kendall,
 )
-from toolkit.stats.intervals import FAMILIES_FROM, correlation_interval, p_of
+from toolkit.stats.intervals import FAMILIES_FROM, INTERVAL_FROM, correlation_interval, p_of, pair_interval
 from toolkit.stats.ranking import Z
 from toolkit.stats.resampling import Draws, Floats, Ints
 from toolkit.stats.scales import logit
@@ -111,7 +111,7 @@ def _correlate(data: Measurements, mask: np.ndarray, members: list[Pair], settin
         row: Row = {"a": data.datasets[a], "b": data.datasets[b], "n": len(x)}
         row["missing"] = len(data.architectures) - len(x)
         for statistic, estimate, sample, p in zip(STATISTICS, estimates, samples, p_all, strict=True):
-            low, high = correlation_interval(statistic, estimate[i], sample[i], len(x), drawn)
+            low, high = pair_interval(statistic, x, y, estimate[i], sample[i], drawn)
             row |= {
                 statistic: estimate[i],
                 f"{statistic}_low": low,
@@ -145,8 +145,11 @@ def _why_not(x: Floats, y: Floats, families: int | None) -> str:
         return f"fewer than {MINIMUM} have both"
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return "one of the two is constant"
-    few = families is not None and families < FAMILIES_FROM
-    return f"no interval: {families} families, fewer than {FAMILIES_FROM}" if few else ""
+    if families is not None:
+        few = families < FAMILIES_FROM
+        return f"no interval: {families} families, fewer than {FAMILIES_FROM}" if few else ""
+    least = INTERVAL_FROM["spearman"]
+    return "" if len(x) >= least else f"no interval of ranks: {len(x)} architectures, fewer than {least}"
 
 
 def matrix(pair_table: Table, datasets: list[str], statistic: str) -> Table:

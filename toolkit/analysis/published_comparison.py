@@ -14,7 +14,7 @@ from toolkit.analysis.table import Table, table
 from toolkit.analysis.table_source import reference_measurements
 from toolkit.references import reference, reference_names
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations
-from toolkit.stats.intervals import correlation_interval
+from toolkit.stats.intervals import pair_interval
 from toolkit.stats.resampling import Draws, Floats
 
 Row = dict[str, Any]
@@ -153,4 +153,4 @@ def _spearman(values: Floats, drawn: Draws) -> tuple[float, float, float, int]:
     pair = np.array([[0, 1]])
     samples = bootstrap_spearman(values, pair, drawn)[0]
     rho = float(correlations(values, pair).spearman[0])
-    return rho, *correlation_interval("spearman", rho, samples, len(values), drawn), len(values)
+    return rho, *pair_interval("spearman", values[:, 0], values[:, 1], rho, samples, drawn), len(values)

@@ -11,7 +11,7 @@ from toolkit.analysis.settings import Settings
 from toolkit.analysis.table import Table, table
 from toolkit.stats.correlation import MINIMUM, bootstrap_spearman, correlations, midranks
 from toolkit.stats.grouping import groups
-from toolkit.stats.intervals import correlation_interval
+from toolkit.stats.intervals import INTERVAL_FROM, pair_interval
 from toolkit.stats.resampling import Floats
 
 ALIKE = 0.9
@@ -36,7 +36,8 @@ def redundancy(data: Measurements, pairs: Table, settings: Settings) -> list[Tab
     note = (
         f"a group: any two of it have a Spearman of {ALIKE} or more (complete linkage); nearest: the dataset that "
         "ranks most alike; it was picked, so that its correlation has no interval; with the rest: Spearman with the "
-        f"mean rank on all other datasets, over the nets that have all; B = {of_others(len(names), settings)}"
+        "mean rank on all other datasets, over the nets that have all (an interval from "
+        f"{INTERVAL_FROM['spearman']} nets on); B = {of_others(len(names), settings)}"
     )
     return [table("redundancy", "Which datasets say the same? Groups of datasets that rank alike", rows, note)]
 
@@ -64,5 +65,6 @@ def _with_the_rest(data: Measurements, settings: Settings) -> list[Row]:
     both, pairs = np.concatenate([values, rest], axis=1), np.array([(i, k + i) for i in range(k)])
     drawn = draws(data, settings, known)._replace(resamples=of_others(k, settings))
     found = zip(correlations(both, pairs).spearman, bootstrap_spearman(both, pairs, drawn), strict=True)
-    ends = [(rho, *correlation_interval("spearman", rho, samples, len(both), drawn)) for rho, samples in found]
+    columns = zip(values.T, rest.T, found, strict=True)
+    ends = [(rho, *pair_interval("spearman", x, y, rho, samples, drawn)) for x, y, (rho, samples) in columns]
     return [{"with_the_rest": rho, "with_the_rest_low": low, "with_the_rest_high": high} for rho, low, high in ends]

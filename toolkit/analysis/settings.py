@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from toolkit.analysis.measurements import Measurements
-from toolkit.stats.intervals import BOOTSTRAP_FROM, FAMILIES_FROM
+from toolkit.stats.intervals import BOOTSTRAP_FROM, FAMILIES_FROM, INTERVAL_FROM
 
 Scale = Literal["raw", "ratio", "logit", "probit"]
 
@@ -32,13 +32,13 @@ class Settings:
 
 def how_correlations(data: Measurements, settings: Settings) -> str:
     """How the intervals of correlations came about, for the note below a table."""
-    rows = BOOTSTRAP_FROM
     if data.families:
         return (
             f"bootstrap over {len(set(data.families))} families of architectures (B = {settings.resamples}, seed "
             f"{settings.seed}), their standard error on Fisher's z, Student's t; none under {FAMILIES_FROM} families"
         )
     drawn = f"bootstrap over architectures (B = {settings.resamples}, seed {settings.seed})"
-    few = f"under {rows['spearman']} of them (Pearson {rows['pearson']}) and where all ranks agree"
-    spread = "Pearson by its standard error on Fisher's z"
-    return f"{drawn}, {spread}; by Fisher's z {few}; none of Kendall's tau under {rows['kendall']}"
+    spread = "Kendall by its standard deviation, Pearson by it on Fisher's z"
+    few = f"under {BOOTSTRAP_FROM['spearman']} of them (Pearson {BOOTSTRAP_FROM['pearson']}) and where all ranks agree"
+    none = f"none of ranks under {INTERVAL_FROM['spearman']} (Kendall {INTERVAL_FROM['kendall']})"
+    return f"{drawn}, {spread}; by Fisher's z {few}; {none}"

@@ -22,9 +22,12 @@ from toolkit.analysis.headings import (
     is_attribute,
     is_index,
     is_metric,
+    is_no_result,
     is_summary,
     metric,
+    one_of_each,
     plain,
+    preference,
 )
 from toolkit.analysis.measurements import SCHEMA, Measurements
 from toolkit.analysis.numerals import Numerals, is_numeric, read_numerals, uses_decimal_comma
@@ -277,11 +280,11 @@ class _Table:
     def _guessed_values(self, tidy: bool) -> list[str]:
         free = [c for c in self.frame.columns if c not in self.roles and is_numeric(self.numerals[c])]
         metrics = [c for c in free if is_metric(c)]
-        wide = [c for c in free if c not in metrics and not self._is_beside(c)]
+        wide = one_of_each([c for c in free if c not in metrics and not self._is_beside(c)])
         if not tidy and (wide or not metrics):
             return wide
         if metrics:
-            return [min(metrics, key=lambda c: (metric(c) == "top5", direction(c) == "error"))]
+            return [min(metrics, key=preference)]
         value = self.find("value")
         return [value] if value else []
 
@@ -290,7 +293,8 @@ class _Table:
         stem, _, last = plain(column).rpartition("_")
         an_end = f"{stem}_{OTHER_END.get(last)}" in map(plain, self.frame.columns)
         noise = bool(stem) and last in NAMES["noise"]
-        return is_attribute(column) or is_summary(column) or is_index(column) or noise or an_end
+        told = is_attribute(column) or is_summary(column) or is_index(column) or is_no_result(column)
+        return told or noise or an_end
 
     def _says(self, column: str) -> str | None:
         """ "error" or "accuracy", as a column's role or heading says; None when both are silent."""
@@ -356,7 +360,7 @@ class _Table:
             for c in free
             if is_numeric(self.numerals[c]) and not is_metric(c) and not is_summary(c) and not is_index(c)
         ]
-        columns = [c for c in columns if tidy or is_attribute(c) or self.roles.get(c)]
+        columns = [c for c in columns if (tidy and not is_no_result(c)) or is_attribute(c) or self.roles.get(c)]
         self.roles |= dict.fromkeys(columns, "attribute")
         values = {c.removeprefix(ATTRIBUTE_PREFIX): self.numerals[c].values for c in columns}
         frame = pl.DataFrame({"architecture": self.architecture, **values}).filter(pl.col("architecture").is_not_null())

@@ -15,10 +15,13 @@ from toolkit.benchmarks._part import Part
 from toolkit.imagefile.reader import Beton
 from toolkit.study import Recipe, Task, find_dataset
 from toolkit.training import device as devices
-from toolkit.training.graphs import WARM_UP, Record, cuda_graph
+from toolkit.training.graphs import WARM_UP, Record, Work, cuda_graph
 from toolkit.training.loader import Loader, Pool
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.trainer import Trainer
+
+LOSSES = 1e-2
+"""Relative difference of bfloat16 losses up to which two ways of training are the same (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,12 @@ class Scale:
         return Task(architecture=f"anynetx-500/{net}", dataset="dataset", dataset_hash=content, recipe=recipe)
 
     def held(
-        self, net: int, side: int, precision: str = "bfloat16", record: Record | None = None
+        self, net: int, side: int, precision: str = "bfloat16", record: Record | None = None, fused: bool = False
     ) -> tuple[Trainer, Callable[[], None]]:
         """A net, and its update on one batch that lies on the device."""
         manifest = find_dataset("dataset", self.pictures).manifest
         trainer = Trainer(
-            self.task(net, side, precision), manifest, 1_000_000, ProcessGroup(self.device), record=record
+            self.task(net, side, precision), manifest, 1_000_000, ProcessGroup(self.device), record=record, fused=fused
         )
         images, labels = self.random_batch(side)
         return trainer, lambda: trainer.train_batch(images, labels)
@@ -77,6 +80,13 @@ class Scale:
         if self.cuda:
             torch.cuda.synchronize()
 
+    def bandwidth(self) -> float:
+        """Bytes a second that a copy within the device's memory reads and writes."""
+        a = torch.empty(self.copied, dtype=torch.uint8, device=self.device)
+        b = torch.empty_like(a)
+        b.copy_(a)
+        return 2 * self.copied / self.timed(lambda: b.copy_(a), 10 * self.repeats)[0]
+
     def timed(self, call: Callable[[], Any], count: int = 0) -> tuple[float, float]:
         """Seconds of a call when ``count`` follow each other, and of those the host's until the last is handed over."""
         count = count or self.repeats
@@ -89,18 +99,30 @@ class Scale:
         return (time.perf_counter() - began) / count, handed / count
 
 
+def _skip_without_gpu(part: Part, scale: Scale, what: str) -> bool:
+    """Say in a row, which passes for no result, that a processor cannot measure this part."""
+    if not scale.cuda:
+        part.add(skipped=what)
+    return not scale.cuda
+
+
 def ceilings(part: Part, scale: Scale) -> None:
     """What the device, and whoever launches its kernels, can do at best."""
-    a = torch.empty(scale.copied, dtype=torch.uint8, device=scale.device)
-    b = torch.empty_like(a)
+    part.add(what="memory, read and written", value=scale.bandwidth() / 1e9, unit="GB/s")
     m = scale.product
     x, y = (torch.randn(m, m, device=scale.device, dtype=torch.bfloat16) for _ in range(2))
     one = torch.zeros(1, device=scale.device)
     calls: list[tuple[str, Callable[[], Any], float, str]] = [
-        ("memory, read and written", lambda: b.copy_(a), 2 * scale.copied / 1e9, "GB/s"),
         ("bfloat16 product", lambda: x @ y, 2 * m**3 / 1e12, "TFLOP/s"),
         ("smallest kernels in a row", lambda: one.add_(1), 1e-6, "million/s"),
     ]
+    if scale.cuda:  # what a ring of pinned buffers would save, and what it would not
+        batch = torch.zeros(scale.batch, scale.sides[0], scale.sides[0], 3, dtype=torch.uint8)
+        pinned = batch.pin_memory()
+        calls.append(
+            ("a batch into pinned memory, by the launching thread", batch.pin_memory, batch.nbytes / 1e9, "GB/s")
+        )
+        calls.append(("a pinned batch onto the device", lambda: pinned.to(scale.device), batch.nbytes / 1e9, "GB/s"))
     for what, call, work, unit in calls:
         call()
         each, _ = scale.timed(call, 10 * scale.repeats)
@@ -108,13 +130,15 @@ def ceilings(part: Part, scale: Scale) -> None:
 
 
 def steps(part: Part, scale: Scale) -> None:
-    """One net at a time on a batch in memory."""
+    """One net at a time on a batch in memory, with cuDNN's search for the fastest algorithms and without."""
     for side in scale.sides:
-        for precision in ("bfloat16", "float32"):
+        for precision, search in (("bfloat16", True), ("float32", True), ("bfloat16", False)):
             for net in scale.nets:
                 if not part:
                     return
-                part.add(net=net, side=side, **_step(scale, net, side, precision))
+                torch.backends.cudnn.benchmark = search
+                found = _step(scale, net, side, precision)
+                part.add(net=net, side=side, search="on" if search else "off", **found)
 
 
 def _step(scale: Scale, net: int, side: int, precision: str) -> dict[str, Any]:
@@ -131,13 +155,15 @@ def _step(scale: Scale, net: int, side: int, precision: str) -> dict[str, Any]:
 
 def graphs(part: Part, scale: Scale) -> None:
     """The same update with its kernels launched one by one, and replayed as a CUDA graph (`--cuda-graphs`)."""
-    if not scale.cuda:
-        part.add(skipped="CUDA graphs are a GPU's alone")
+    if _skip_without_gpu(part, scale, "CUDA graphs are a GPU's alone"):
         return
     for side in reversed(scale.sides):
         for net in scale.nets:
             if part:
                 part.add(net=net, side=side, **_graph(scale, net, side))
+    for k in (2, 4):
+        if part:
+            part.add(streams=k, side=scale.sides[-1], **_side_by_side(scale, k, scale.sides[-1]))
 
 
 def _graph(scale: Scale, net: int, side: int) -> dict[str, Any]:
@@ -148,6 +174,38 @@ def _graph(scale: Scale, net: int, side: int) -> dict[str, Any]:
         seconds[way], _ = scale.timed(step)
     milliseconds = {f"{way}_ms": each * 1e3 for way, each in seconds.items()}
     return {**milliseconds, "gain": seconds["eager"] / seconds["graph"]}
+
+
+def _graph_of_its_own(work: Work) -> Work:
+    """A graph with a pool of memory of its own: graphs that share one may not be replayed side by side."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        work()
+    replay: Work = graph.replay
+    return replay
+
+
+def _side_by_side(scale: Scale, k: int, side: int) -> dict[str, Any]:
+    """The graphs of ``k`` nets replayed one after another, and each on a stream of its own.
+
+    The trainers are kept while their graphs are: a graph's kernels use the weights where they lay when it was recorded.
+    """
+    nets = [[scale.held(net, side, record=_graph_of_its_own) for net in range(k)] for _ in range(2)]
+    for _, step in nets[0] + nets[1]:
+        scale.timed(step, WARM_UP + 2)
+    streams = [torch.cuda.Stream() for _ in range(k)]
+
+    def together() -> None:
+        for stream, (_, step) in zip(streams, nets[1], strict=True):
+            with torch.cuda.stream(stream):
+                step()
+
+    one, _ = scale.timed(lambda: [step() for _, step in nets[0]])
+    other, _ = scale.timed(together)
+    sums = [[trainer.loss_sum.item() for trainer, _ in group] for group in nets]
+    apart = max(abs(a - b) / abs(a) for a, b in zip(*sums, strict=True))
+    times = {"one_after_another_ms": one * 1e3, "side_by_side_ms": other * 1e3, "gain": one / other}
+    return {**times, "losses_apart": apart, "right": apart <= LOSSES}
 
 
 def packs(part: Part, scale: Scale) -> None:

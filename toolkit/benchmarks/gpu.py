@@ -3,9 +3,10 @@
     python -m toolkit.bench gpu --minutes 8 --out DIR
 
 Correctness first (a pack equals its nets alone, a resumed run an uninterrupted one, ...), then the ceilings, steps,
-CUDA graphs, packs, plain PyTorch as a peer, decoding threads beside launching, and a profile by kinds of kernels. Each
-part has a share of the time and writes DIR/PART.json row by row; on a GPU it is a process of its own, which is ended
-when its share is over. DIR/gpu.md has all tables. Without a GPU everything runs small, to see that it runs.
+CUDA graphs (one after another and on streams), fused batch norms, grouped convolutions, packs, plain PyTorch as a peer,
+decoding threads beside launching, and a profile by kinds of kernels. Each part has a share of the time and writes
+DIR/PART.json row by row; on a GPU it is a process of its own, which is ended when its share is over. DIR/gpu.md has all
+tables. Without a GPU everything runs small, to see that it runs; what needs one says so.
 """
 
 import json
@@ -23,8 +24,8 @@ from toolkit.files import make_folder, write_atomic
 from toolkit.training.threads import allocation, prepare
 
 SHARES = {
-    "correctness": 0.22, "ceilings": 0.04, "steps": 0.14, "graphs": 0.1, "packs": 0.2, "peer": 0.1, "threads": 0.08,
-    "profile": 0.08,
+    "correctness": 0.2, "ceilings": 0.03, "steps": 0.12, "graphs": 0.1, "fused": 0.1, "grouped": 0.03, "packs": 0.17,
+    "peer": 0.08, "threads": 0.07, "profile": 0.06,
 }  # fmt: skip
 """Shares of the time, the rest for starts and pictures (our choice)."""
 GRACE_S = 5.0
@@ -100,7 +101,7 @@ def _measure(pictures: str, name: str, out: Path, seconds: float) -> None:
     """Run one part here; what it raises is written into its file."""
     import torch
 
-    from toolkit.benchmarks import _gpu_checks, _gpu_rates
+    from toolkit.benchmarks import _gpu_checks, _gpu_layers, _gpu_rates
     from toolkit.benchmarks._part import Part
     from toolkit.training import device
 
@@ -112,7 +113,7 @@ def _measure(pictures: str, name: str, out: Path, seconds: float) -> None:
         if name == "correctness":
             _gpu_checks.correctness(part, chosen, min(allocation(), 8))
         else:
-            _gpu_rates.RATES[name](part, scale)
+            (_gpu_rates.RATES | _gpu_layers.RATES)[name](part, scale)
     except (RuntimeError, torch.AcceleratorError) as caught:
         error = f"{type(caught).__name__}: {str(caught).splitlines()[0]}"
         complain(f"part {name}: {error}")

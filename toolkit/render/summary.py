@@ -27,7 +27,7 @@ COLUMNS = {
     "draws": ("target", "classes", "draws", "mean_gain", "sd", "min", "max", "share_positive"),
     "agreement": (
         *("dataset", "n", "flips", "of_pairs", "beyond_noise", "by_chance", "confirmed", "same_p"),
-        *("top_5", "top_15", "regret"),
+        *("top_5", "top_15", "regret", "regret_at_most"),
     ),
     "noise": ("a", "b", "n", "spearman", "ceiling", "noiseless"),
     "top": ("dataset", "n", "weighted_tau", "rbo", "lost_1", "lost_3", "lost_10", "lost_by_lot"),

@@ -134,6 +134,25 @@ def midranks(values: Floats) -> Floats:
     return (last - (size - 1) / 2)[group]
 
 
+def spearman_influence(x: Floats, y: Floats, rho: float) -> Floats:
+    """The influence function of Spearman's ``rho`` of ``x`` and ``y`` (n,) at each row, ties included; (n,)."""
+    n = len(x)
+    f, g = ((midranks(v) - (n + 1) / 2) / n for v in (x, y))
+    xx, yy, xy = f @ f / n, g @ g / n, f @ g / n
+    of_xy = f * g + _above(x, g) + _above(y, f) - 3 * xy
+    of_xx = f * f + 2 * _above(x, f) - 3 * xx
+    of_yy = g * g + 2 * _above(y, g) - 3 * yy
+    return np.asarray(of_xy / np.sqrt(xx * yy) - rho / 2 * (of_xx / xx + of_yy / yy))
+
+
+def _above(x: Floats, g: Floats) -> Floats:
+    """For each row i, the mean over rows j of g_j where x_j > x_i, half of it where they are equal; (n,)."""
+    _, group = np.unique(x, return_inverse=True)
+    sums = np.bincount(group, g)
+    from_here = np.cumsum(sums[::-1])[::-1]
+    return (from_here - sums / 2)[group] / len(x)
+
+
 def p_values(statistic: Statistic, values: Floats, pairs: Ints, estimates: Floats, seed: int = 0) -> Floats:
     """Two-sided p of no association for ``pairs`` (p, 2) of columns of ``values`` (n, k) with ``estimates`` (p,); (p,).
 

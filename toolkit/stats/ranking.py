@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special, stats
 
 from toolkit.stats.kernels import count_inversions
-from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval, Ints
+from toolkit.stats.resampling import LEVEL, Floats, Ints
 
 SIMULATIONS = 1000
 """Noisy repetitions of a measured ranking. Our choice."""
@@ -22,7 +22,7 @@ def surely_apart(n: int) -> float:
 
 
 def rank_intervals(values: Floats, errors: Floats) -> tuple[Ints, Ints]:
-    """Lowest and highest rank (1 = least value) that each of ``values`` (n,) may have; all hold together with `LEVEL`.
+    """Lowest and highest rank (1 = least value) that each of ``values`` (n,) may have; all hold with at least `LEVEL`.
 
     ``errors`` (n,) are standard errors. A rank is bounded by how many others are surely better and how many surely
     worse (Klein, Wright & Wieczorek 2020, J. R. Stat. Soc. A 183:1057); sure is a difference beyond `surely_apart`
@@ -185,10 +185,6 @@ def _expected_beyond(x: Floats, y: Floats, x_errors: Floats, y_errors: Floats) -
     return total
 
 
-def _repeat(values: Floats, errors: Floats, rng: np.random.Generator) -> Floats:
-    return values + errors * rng.standard_normal((SIMULATIONS, len(values)))
-
-
 def _order_rows(values: Floats | Ints) -> Ints:
     return values.argsort(axis=1, kind="stable")
 
@@ -221,23 +217,16 @@ def regret(x: Floats, y: Floats) -> float:
     return float(y[x == x.min()].mean() - y.min())
 
 
-def regret_interval(x: Floats, y: Floats, y_errors: Floats, seed: int) -> Interval:
-    """`LEVEL` interval, or wider, of the `regret` that ``y`` (n,) without its noise would show, for the same choice.
+def regret_at_most(x: Floats, y: Floats, y_errors: Floats) -> float:
+    """What the `regret` is at most that ``y`` (n,) without its noise would show for the same choice; at least `LEVEL`.
 
-    ``y_errors`` (n,) are standard errors, independent of ``x``; without them, or all 0, there is no interval, nor where
-    the choice is the best beyond doubt. The true regret is the largest of the true differences between the choice and
-    each other. Its upper end is that of the pointwise one-sided intervals, for the truly best is one of them; its lower
-    end is the largest of simultaneous one-sided ones (comparisons with the best, Hsu 1981, Ann. Stat. 9:1026; Dunnett's
-    quantile, by `SIMULATIONS`).
+    ``y_errors`` (n,) are standard errors, independent of ``x``; NaN without them, or where all are 0. The true regret
+    is the largest of the true differences between the choice and each other. One of the others is truly the best, so
+    that the largest of the one-sided pointwise bounds holds with `LEVEL` or more: with `LEVEL` where one net is far
+    better than all others, with more where several are near the best (after Hsu 1981, Ann. Stat. 9:1026).
     """
+    if not np.isfinite(y_errors).all() or not (y_errors > 0).any():
+        return float("nan")
     chosen = (x == x.min()) / (x == x.min()).sum()
     spread = np.sqrt(np.maximum(chosen**2 @ y_errors**2 + y_errors**2 - 2 * chosen * y_errors**2, 0))
-    compared = spread > 0
-    if not np.isfinite(y_errors).all() or not compared.any():
-        return NO_INTERVAL
-    gap, spread = (chosen @ y - y)[compared], spread[compared]
-    noise = _repeat(np.zeros(len(y)), y_errors, np.random.default_rng(seed))
-    largest = (((noise @ chosen)[:, None] - noise[:, compared]) / spread).max(axis=1)
-    low = (gap - np.quantile(largest, (1 + LEVEL) / 2) * spread).max()
-    found = Interval(max(float(low), 0.0), float((gap + Z * spread).max()))
-    return found if found.low < found.high else NO_INTERVAL
+    return max(float((chosen @ y - y + special.ndtri(LEVEL) * spread).max()), 0.0)

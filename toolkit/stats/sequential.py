@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special
 
-from toolkit.stats.correlation import MINIMUM, midranks
+from toolkit.stats.correlation import MINIMUM, midranks, spearman_influence
 from toolkit.stats.resampling import LEVEL, NO_INTERVAL, Floats, Interval, Ints
 
 SPENT_EARLY = 0.4
@@ -47,25 +47,13 @@ def spearman_estimate(x: Floats, y: Floats, families: Ints | None = None) -> Est
     if n < MINIMUM or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Estimate(float("nan"), float("nan"), n)
     f, g = ((midranks(v) - (n + 1) / 2) / n for v in (x, y))
-    xx, yy, xy = f @ f / n, g @ g / n, f @ g / n
-    rho = float(xy / np.sqrt(xx * yy))
+    rho = float(f @ g / np.sqrt((f @ f) * (g @ g)))
     one_swap = 1 - 12 / (n * (n**2 - 1))
     rho = max(-one_swap, min(one_swap, rho))
-    of_xy = f * g + _above(x, g) + _above(y, f) - 3 * xy
-    of_xx = f * f + 2 * _above(x, f) - 3 * xx
-    of_yy = g * g + 2 * _above(y, g) - 3 * yy
-    influence = of_xy / np.sqrt(xx * yy) - rho / 2 * (of_xx / xx + of_yy / yy)
+    influence = spearman_influence(x, y, rho)
     sums = influence if families is None else np.bincount(np.unique(families, return_inverse=True)[1], influence)
     by_influence = np.sqrt(sums @ sums / n / (n - 1)) / (1 - rho**2)
     return Estimate(rho, float(max(by_influence, np.sqrt((1 + rho**2 / 2) / (n - 3)))), n)
-
-
-def _above(x: Floats, g: Floats) -> Floats:
-    """For each row i, the mean over rows j of g_j where x_j > x_i, half of it where they are equal; (n,)."""
-    _, group = np.unique(x, return_inverse=True)
-    sums = np.bincount(group, g)
-    from_here = np.cumsum(sums[::-1])[::-1]
-    return (from_here - sums / 2)[group] / len(x)
 
 
 def spent(n: int, horizon: int, first: int) -> float:

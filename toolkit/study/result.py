@@ -63,6 +63,8 @@ class Provenance(FrozenModel):
     device: str = ""
     arithmetic: str = ""
     """How products were computed: float32, bfloat16, or tf32 (float32 of 10 bits of mantissa, on a GPU)."""
+    ways: tuple[str, ...] = ()
+    """Options that make a GPU faster and were at work: cuda-graphs, fused-norm."""
     job: str | None = None
     restarts: int = 0
     pack: int = 1

@@ -31,6 +31,8 @@ class PackContext:
     """Epochs after which a task is saved and left."""
     record: Record | None = None
     """Records the nets' updates, where they can be."""
+    fused: bool = False
+    """Whether sampled nets use fused batch norms."""
 
     @property
     def device(self) -> torch.device:

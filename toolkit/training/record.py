@@ -40,7 +40,7 @@ def result_of(
         resolution=resolution,
         timing=_timing(trainer),
         usage=usage,
-        provenance=_provenance(trainer.task, device, pack, started, trainer.resumes, trainer.arithmetic),
+        provenance=_provenance(trainer.task, device, pack, started, trainer.resumes, trainer.arithmetic, trainer.ways),
         failure=failure,
     )
 
@@ -79,7 +79,15 @@ def _timing(trainer: Trainer) -> Timing:
     )
 
 
-def _provenance(task: Task, device: str, pack: int, started: float, resumes: int, arithmetic: str = "") -> Provenance:
+def _provenance(
+    task: Task,
+    device: str,
+    pack: int,
+    started: float,
+    resumes: int,
+    arithmetic: str = "",
+    ways: tuple[str, ...] = (),
+) -> Provenance:
     fields: dict[str, Any] = {"job": job(), "restarts": max(resumes, job_restarts()), "image_digest": image_digest()}
     return Provenance(
         toolkit=toolkit.__version__,
@@ -89,6 +97,7 @@ def _provenance(task: Task, device: str, pack: int, started: float, resumes: int
         host=host(),
         device=device,
         arithmetic=arithmetic,
+        ways=ways,
         pack=pack,
         started=started,
         finished=time.time(),

@@ -35,6 +35,8 @@ class TrainRequest:
     """Epochs after which a task is saved and left; None: at its end."""
     graphs: bool = False
     """Whether updates that can be are recorded as CUDA graphs and replayed."""
+    fused: bool = False
+    """Whether sampled nets' batch norms, additions and ReLUs are one operation."""
 
     @classmethod
     def of(cls, study: Study, submission: Submission, workers: int = 0) -> "TrainRequest":
@@ -77,7 +79,14 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
     from toolkit.training.session import Session
 
     with Session(
-        study, request.data, threads, stop, request.on_corrupt, pause=request.pause, graphs=request.graphs
+        study,
+        request.data,
+        threads,
+        stop,
+        request.on_corrupt,
+        pause=request.pause,
+        graphs=request.graphs,
+        fused=request.fused,
     ) as session:
 
         def train(task_ids: Sequence[str]) -> Outcome:

@@ -18,6 +18,7 @@ from toolkit.study.dataset import Dataset, find_dataset
 from toolkit.study.study import Study
 from toolkit.study.task import Task
 from toolkit.training import device
+from toolkit.training.fused import available, check_fusable
 from toolkit.training.graphs import cuda_graph
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader, Pool
@@ -45,12 +46,15 @@ class Session:
         membership: Membership | None = None,
         pause: int | None = None,
         graphs: bool = False,
+        fused: bool = False,
     ) -> None:
         self.study, self.data, self.stop, self.on_corrupt, self.pause = study, data, stop, on_corrupt, pause
         self.device = device.choose(membership.rank if membership else 0)
         if graphs and self.device.type != "cuda":
             raise UsageError("--cuda-graphs records what a GPU does, and none is visible here: leave it out")
-        self.record = cuda_graph if graphs else None
+        if fused:
+            check_fusable(self.device.type, available())
+        self.record, self.fused = cuda_graph if graphs else None, fused
         self.team = ProcessGroup(self.device, membership)
         self.pool = Pool(workers)
         self.heartbeat = Heartbeat(study, silent=not self.team.is_main)
@@ -139,6 +143,7 @@ class Session:
                 self.texts,
                 pause=self.pause,
                 record=self.record,
+                fused=self.fused,
             )
         place = self._places[task.dataset]
         task.check_dataset(Dataset(self.data / task.dataset, place.manifest))

@@ -50,7 +50,7 @@ def pack_size(need: Need, free: int) -> int:
 def measure(place: PackContext, task: Task) -> Need:
     """Load and train on a few batches with a net that is thrown away. Raises what building or training it raises."""
     recipe, before = task.recipe, _start_of_memory(place.device)
-    trainer = Trainer(task, place.manifest, place.train.steps(recipe.batch), place.team, place.texts)
+    trainer = Trainer(task, place.manifest, place.train.steps(recipe.batch), place.team, place.texts, fused=place.fused)
     side = max(trainer.side(epoch) for epoch in range(recipe.epochs))
     began = time.perf_counter()
     batches = [batch for batch, _ in zip(training_batches(place, task, 0, side), range(AHEAD), strict=False)]

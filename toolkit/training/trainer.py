@@ -16,6 +16,7 @@ from toolkit.study.result import Evaluation
 from toolkit.study.task import Task
 from toolkit.training.augment import step_seed
 from toolkit.training.averaging import WeightAverage
+from toolkit.training.fused import fuse
 from toolkit.training.graphs import Record, RecordedUpdate, recordable
 from toolkit.training.mixing import mixing, parts_of
 from toolkit.training.process_group import ProcessGroup
@@ -99,6 +100,8 @@ class Trainer:
     """What the study has kept of nets of the user's own."""
     record: Record | None = None
     """Records the update of a net that can be recorded; None: every step launches its kernels one by one."""
+    fused: bool = False
+    """Whether a sampled net does batch norm, addition and ReLU as one operation (`toolkit.training.fused`)."""
     epoch: int = 0
     """Epochs trained and evaluated."""
     step: int = 0
@@ -114,6 +117,9 @@ class Trainer:
         torch.manual_seed(self.task.seed)
         side = self.architecture.input_size(recipe.resolution)
         net = self.architecture.build(self.classes, side, recipe.drop_path)
+        self.fused = self.fused and self.architecture.config is not None
+        if self.fused:
+            fuse(net)
         self.device = self.team.device
         self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)
         if recipe.tune == "head":
@@ -270,9 +276,16 @@ class Trainer:
             return "float32"
         return "bfloat16" if self.task.recipe.precision == "bfloat16" else "tf32"
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """What of `toolkit.train`'s faster ways this net is trained in."""
+        return (("cuda-graphs",) if self._recorded else ()) + (("fused-norm",) if self.fused else ())
+
     def _train_mode(self) -> None:
-        """A linear probe keeps the statistics of its frozen part."""
-        self.net.train(self.task.recipe.tune == "all")
+        """A linear probe keeps the statistics of its frozen part. A net has hundreds of modules: told changes alone."""
+        learns = self.task.recipe.tune == "all"
+        if self.net.training != learns:
+            self.net.train(learns)
 
     def _logits(self, net: nn.Module, images: Tensor) -> Tensor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.arithmetic == "bfloat16"):

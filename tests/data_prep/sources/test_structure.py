@@ -130,7 +130,7 @@ def layout(request, tmp_path_factory):
     return importlib.import_module(f"data_prep.{module}").main, maker(root).arguments, root
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(data=st.data())
 @pytest.mark.slow
 def test_any_structure_ends_in_a_dataset_or_one_line(layout, data):
