@@ -63,7 +63,8 @@ MaxJobCount=50000
 KillWait=10
 MinJobAge=60
 SlurmdTimeout=15
-SchedulerParameters=bf_interval=5,sched_interval=10,batch_sched_delay=0
+# A requeued job is looked at when its time has come, not up to a minute later.
+SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port_range}] CPUs={cpus} \

@@ -16,21 +16,35 @@ from toolkit.cli import parser, print_json, run, say
 def main(argv: Sequence[str]) -> int:
     """Print the states; status 0 whatever they are."""
     given = _parser().parse_args(argv)
-    from toolkit.launching.snapshot import StudySnapshot
-    from toolkit.render.states import print_states, watch
+    from toolkit.files import uncollected
 
     if given.efficiency:
         return _efficiency(given.study, given.json)
-    look = StudySnapshot.of(given.study)
     if given.watch:
-        look = watch(look)
+        _watch(given.study)
+    with uncollected():
+        _show(given)
+    return 0
+
+
+def _watch(path: str) -> None:
+    from toolkit.launching.snapshot import StudySnapshot
+    from toolkit.render.states import watch
+
+    watch(StudySnapshot.of(path))
+
+
+def _show(given: argparse.Namespace) -> None:
+    from toolkit.launching.snapshot import StudySnapshot
+    from toolkit.render.states import print_states
+
+    look = StudySnapshot.of(given.study)
     if given.json:
         print_json(look.document())
     elif given.ids is not None:
         say("\n".join(look.listed(given.ids)))
     else:
         print_states(look, given.failed)
-    return 0
 
 
 def _efficiency(path: str, as_json: bool) -> int:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
 from slurm.cluster import Cluster
@@ -65,6 +66,32 @@ def test_a_launch_inside_an_allocation_trains(cluster: Cluster, data: Path, tmp_
     assert "launched inside job" in done.stderr
     wait_for(lambda: len(errors(study)) == 2 or not queued(cluster), 120, "both results")
     assert len(errors(study)) == 2, status(study)
+
+
+def test_a_result_that_is_seen_late_is_neither_lost_nor_done_again(
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study, before = tmp_path / "study", tmp_path / "as it was"
+    if os.geteuid():
+        real_part("an old view of a folder (mount)", "run as root")
+    before.mkdir()
+    launch(study, data, "--array", "0", "--dataset", "tiny", "--executor", "slurm", "--profile", profile)
+    wait_for(lambda: not queued(cluster), 120, "the end of the job")
+
+    def late(name: str, *arguments: object) -> str:
+        """Run a verb where the folder of results looks as it did before the job wrote to it."""
+        view = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', before]
+        command = [*view, study / "results", sys.executable, "-m", name, *arguments]
+        done = subprocess.run([*map(str, command)], env=environment(), capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert orjson.loads(late("toolkit.status", study, "--json"))["states"] == {"finishing": 1}
+    again = orjson.loads(late("toolkit.launch", "--study", study, "--data", data, "--json"))
+    assert (again["to_run"], again["states"]) == (0, {"finishing": 1})
+    late("toolkit.launch", "--study", study, "--cancel")
+    assert status(study)["states"] == {"diverged": 1}  # as all of one epoch: it has its result
+    (record,) = submissions(Study(study))
+    assert not record.cancelled
 
 
 def test_a_time_out_after_sbatch_took_the_job_loses_and_doubles_nothing(

@@ -9,10 +9,12 @@ import pytest
 
 from slurm.cluster import Cluster
 from tests.executors.conftest import ROOT, errors, launch, start, status, training, verb, wait_for
+from tests.study.strategies import result
 from toolkit.cluster.container import CODE
 from toolkit.cluster.profile import Profile, load_profile
 from toolkit.executors.slurm import SlurmExecutor
 from toolkit.study import Study
+from toolkit.study.result import Failure
 from toolkit.study.submission import new_submission, submissions
 
 pytestmark = pytest.mark.cluster
@@ -145,6 +147,22 @@ def test_what_sbatch_refuses_is_told_and_not_recorded(cluster: Cluster, data: Pa
     assert said.count("invalid partition specified: nowhere") == 1
     assert not list((tmp_path / "study" / "submissions").glob("*.json"))
     assert status(tmp_path / "study")["states"] == {"waiting": 1}
+
+
+def test_what_is_tried_again_stays_where_sbatch_refuses_it(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+    study, profile = Study(tmp_path / "study"), tmp_path / "p.toml"
+    profile.write_text('partition = "nowhere"\n')
+    call = ["--array", "0", "--dataset", "tiny", "--executor", "slurm", "--profile", profile, "--recipe", "smoke"]
+    verb("toolkit.launch", *call, "--data", data, "--study", study.path)
+    ((task_id, one),) = study.tasks().items()
+    checkpoint = study.checkpoint_folder(task_id) / "latest.pt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    failure = {"status": "failed", "failure": Failure(kind="OSError", message="no picture")}
+    result(one).model_copy(update=failure).write(study.result_path(task_id))
+    again = verb("toolkit.launch", *call, "--data", data, "--study", study.path, "--retry", "failed")
+    assert (again.returncode, "nowhere" in again.stderr) == (1, True)
+    assert status(study.path)["states"] == {"failed": 1} and checkpoint.exists()
 
 
 def test_ten_thousand_tasks_are_split_into_arrays_and_cancelled(

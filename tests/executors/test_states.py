@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.study.strategies import result
 from toolkit.study import Progress, Recipe, Study, Task
 from toolkit.study.progress import LOST_AFTER_S
 from toolkit.study.states import Queue, task_states
@@ -62,6 +63,16 @@ def test_never_submitted_is_waiting(study: Study) -> None:
 @pytest.mark.parametrize("slurm_says", ["PENDING", "RUNNING", "COMPLETING", "REQUEUED"])
 def test_in_the_queue_is_held(study: Study, slurm_says: str) -> None:
     assert state(study, {submitted(study).name: {0: slurm_says}}) == ("queued", True)
+
+
+def test_a_job_that_ended_well_has_a_result_that_may_be_late(study: Study) -> None:
+    ended = {submitted(study).name: {0: "COMPLETED"}}
+    for age in (0, LOST_AFTER_S + 1):
+        beat(study, age=age, host="node7")
+        assert state(study, ended) == ("finishing", True)
+    assert state(study, {}) == ("lost", False)
+    result(TASK).write(study.result_path(TASK.id))
+    assert state(study, ended) == ("done", False)
 
 
 def test_the_queue_knows_a_job_whose_id_was_never_recorded(study: Study) -> None:

@@ -75,7 +75,7 @@ def test_what_nobody_holds_and_is_wanted_is_run(
 
 def test_every_state_that_is_no_finding_can_be_tried_again() -> None:
     assert RETRIES["all"] == RETRIES["failed"] | RETRIES["diverged"] | RETRIES["lost"]
-    assert set(STATES) - UNFINISHED - RETRIES["all"] == {"done", "running", "queued", "paused"}
+    assert set(STATES) - UNFINISHED - RETRIES["all"] == {"done", "running", "finishing", "queued", "paused"}
 
 
 def test_a_preview_writes_nothing_and_counts_the_cost(request_: LaunchRequest, data: Path) -> None:

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.study.strategies import result, task
 from toolkit.files import read_regular
-from toolkit.study import Study
+from toolkit.study import Study, declared
 from toolkit.study import outcomes as module
 from toolkit.study.outcomes import MEMORY, outcomes
 from toolkit.study.task import Start, Task
@@ -35,16 +36,16 @@ def test_tasks_are_found_by_id_beginning_and_label(
     first = data.draw(st.lists(st.sampled_from(TASKS), unique_by=lambda t: t.id))
     second = data.draw(st.lists(st.sampled_from(TASKS), unique_by=lambda t: t.id))
     study = made(tmp_path_factory.mktemp("s") / "study", first, second)
-    declared = {t.id: t for t in (*first, *second)}
-    assert study.tasks() == declared and list(study.tasks()) == list(declared)
+    every = {t.id: t for t in (*first, *second)}
+    assert study.tasks() == every and list(study.tasks()) == list(every)
     assert {i: (label.architecture, label.column, label.seed) for i, label in study.labels().items()} == {
-        i: (t.architecture, t.column, t.seed) for i, t in declared.items()
+        i: (t.architecture, t.column, t.seed) for i, t in every.items()
     }
     for path in study.room("tasks").glob("*.index" if data.draw(st.booleans()) else "none"):
         path.unlink()  # as an earlier version left it
     wanted = set(data.draw(st.lists(st.sampled_from([t.id for t in TASKS]))))
-    assert study.tasks(wanted) == {i: t for i, t in declared.items() if i in wanted}
-    assert all(study.task(i) == t for i, t in declared.items())
+    assert study.tasks(wanted) == {i: t for i, t in every.items() if i in wanted}
+    assert all(study.task(i) == t for i, t in every.items())
 
 
 def test_an_element_reads_its_own_lines_alone(tmp_path: Path) -> None:
@@ -64,6 +65,32 @@ def test_an_index_of_another_file_misleads_nobody(tmp_path: Path) -> None:
     for one in TASKS[:9]:
         found = study.tasks({one.id})
         assert found in ({one.id: one}, {}) and (one in TASKS[:4] or found)
+
+
+def test_labels_are_remembered_while_their_file_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(declared, "WORTH", 2)
+    study = made(tmp_path / "study", TASKS)
+    (file,) = study.room("tasks").glob("*.jsonl")
+    memory, want = file.with_suffix(".labels"), study.labels()
+
+    def anew() -> dict[str, declared.Label]:
+        """As another process reads them."""
+        declared._labels.cache_clear()
+        return study.labels()
+
+    lines = file.read_bytes().splitlines(keepends=True)
+    with monkeypatch.context() as spent:
+        spent.setattr(declared, "_lines", lambda path: pytest.fail("it was read again"))
+        assert anew() == want and list(anew()) == list(want)
+    remembered = orjson.loads(memory.read_bytes())
+    wrong = [
+        {**remembered, **part} for part in ({"ids": "../x" * 100}, {"seed": ["1"]}, {"name": []}, {"names": [[1]]})
+    ]
+    for nonsense in (b"", b"{", b"[]", b'{"of": 3}', *map(orjson.dumps, wrong)):
+        memory.write_bytes(nonsense)
+        assert anew() == want
+    file.write_bytes(b"".join(lines[1:]))
+    assert list(anew()) == list(want)[1:]
 
 
 def test_results_are_read_once_and_again_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

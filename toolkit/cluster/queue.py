@@ -5,12 +5,14 @@ import pwd
 import re
 import shutil
 import subprocess
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from toolkit.errors import ToolkitError
 from toolkit.study import Study
-from toolkit.study.states import Queue
+from toolkit.study.states import COMPLETED, Queue
 from toolkit.study.submission import Submission, record_path, submissions
 
 PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SALLOC_", "SRUN_", "SACCT_", "SINFO_", "SCONTROL_")
@@ -20,6 +22,9 @@ CONTAINMENT = ("APPTAINER_CONTAIN", "APPTAINER_CONTAINALL", "SINGULARITY_CONTAIN
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
 """Which cluster, and who pays: a user's own defaults."""
 TIMEOUT_S = 120
+LATE_S = 60
+"""How long a file system may take to show here what a job wrote elsewhere at its end: an NFS client remembers a folder
+for a minute at most (acdirmax in nfs(5))."""
 DONE = "No error|no longer pending|already finished"
 """scontrol's words where it has changed what still waits of an array, or nothing waits."""
 NO_ANSWER = re.compile(r"timed out|unable to contact|connection|communication|temporarily|try again", re.IGNORECASE)
@@ -97,22 +102,23 @@ def user() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
 
 
-def queue_of(study: Study) -> Queue | None:
+def queue_of(study: Study, lately: bool = False) -> Queue | None:
     """The study's jobs in the queue, whoever owns them, by submission and array index; None when squeue is not here.
 
     Jobs are asked for by their id. A submission whose id was never recorded (its launcher died, or sbatch got no
-    answer) is known by its job's name. Raises `SlurmError` when squeue is here and fails.
+    answer) is known by its job's name. ``lately``: those that completed less than `LATE_S` ago are among them.
+    Raises `SlurmError` when squeue is here and fails.
     """
     submitted = [s for s in submissions(study) if s.executor == "slurm" and not s.cancelled]
     if not submitted:
         return {}
-    return find_jobs(submitted) if slurm_here() else None
+    return find_jobs(submitted, lately) if slurm_here() else None
 
 
-def find_jobs(submitted: Sequence[Submission]) -> Queue:
-    """Slurm's state of each element that is in the queue, by submission. Raises `SlurmError`."""
+def find_jobs(submitted: Sequence[Submission], lately: bool = False) -> Queue:
+    """Slurm's state of each element that is in the queue, by submission, as `queue_of`. Raises `SlurmError`."""
     queue: dict[str, dict[int, str]] = defaultdict(dict)
-    for submission, job in _matched(submitted):
+    for submission, job in _matched(submitted, ("--states=all",) if lately else ()):
         queue[submission.name][job.index] = job.state
     return dict(queue)
 
@@ -159,12 +165,27 @@ class _Job:
     """One line of squeue."""
 
     def __init__(self, line: str) -> None:
-        self.id, index, state, reason, self.owner, self.name, command = line.split("|", 6)
+        self.id, index, state, reason, self.owner, end, self.name, command = line.split("|", 7)
         self.index = int(index) if index.isdigit() else 0
         stuck = state == "PENDING" and reason.partition(",")[0] in STUCK  # after a comma: which nodes
         self.state = f"{state} ({reason})" if stuck else state
         self.script = command.rpartition("/")[2].removesuffix(".sbatch")
+        self.left = state in ENDED and not (state == COMPLETED and _is_recent(end))
+        """Whether it left the queue, and whatever it wrote can be seen."""
 
+
+def _is_recent(end: str) -> bool:
+    """Slurm's time of an end, by the controller's clock; one that cannot be read is."""
+    try:
+        return time.time() - datetime.fromisoformat(end).timestamp() < LATE_S
+    except ValueError:
+        return True
+
+
+ENDED = frozenset({
+    "BOOT_FAIL", "CANCELLED", COMPLETED, "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT",
+})  # fmt: skip
+"""Slurm's states of jobs that have left the queue; squeue can list them for a while (MinJobAge)."""
 
 STUCK = (
     "JobHeldUser", "JobHeldAdmin", "PartitionTimeLimit", "PartitionNodeLimit", "PartitionDown", "PartitionInactive",
@@ -176,26 +197,27 @@ STUCK = (
 
 
 def _squeue(*which: str) -> Iterator[_Job]:
-    lines = slurm("squeue", "--noheader", "--array", "--all", *which, "--format=%F|%K|%T|%r|%U|%j|%o")
-    return (_Job(line) for line in lines.splitlines() if line.count("|") >= 6)
+    lines = slurm("squeue", "--noheader", "--array", "--all", *which, "--format=%F|%K|%T|%r|%U|%e|%j|%o")
+    jobs = (_Job(line) for line in lines.splitlines() if line.count("|") >= 7)
+    return (job for job in jobs if not job.left)
 
 
-def _matched(submitted: Sequence[Submission]) -> Iterator[tuple[Submission, _Job]]:
+def _matched(submitted: Sequence[Submission], options: Sequence[str] = ()) -> Iterator[tuple[Submission, _Job]]:
     recorded = {submission.job: submission for submission in submitted if submission.job}
-    for job in _by_id(recorded):
+    for job in _by_id(recorded, options):
         if (found := recorded.get(job.id)) and found.name in (job.script, job.name):  # ids begin anew some day
             yield found, job
     unrecorded = {submission.name: submission for submission in submitted if not submission.job}
     if unrecorded:
-        yield from ((unrecorded[job.name], job) for job in _squeue(f"--name={','.join(unrecorded)}"))
+        yield from ((unrecorded[job.name], job) for job in _squeue(f"--name={','.join(unrecorded)}", *options))
 
 
-def _by_id(jobs: Mapping[str, object]) -> Iterator[_Job]:
+def _by_id(jobs: Mapping[str, object], options: Sequence[str]) -> Iterator[_Job]:
     """The jobs of these ids; one that Slurm has forgotten is none."""
     if not jobs:
         return iter(())
     try:
-        return _squeue(f"--jobs={','.join(jobs)}")
+        return _squeue(f"--jobs={','.join(jobs)}", *options)
     except SlurmError as error:
         if "invalid job id" in error.said.lower() and not isinstance(error, NoAnswer):
             return iter(())

@@ -23,7 +23,7 @@ from toolkit.executors.debug import DebugExecutor
 from toolkit.executors.gpus import gpus
 from toolkit.executors.local import Display, LocalExecutor, default_jobs
 from toolkit.executors.slurm import SlurmExecutor, try_nodes_again
-from toolkit.files import of_another
+from toolkit.files import of_another, uncollected
 from toolkit.launching.cost import estimate, size_of
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
 from toolkit.launching.pretrained import keep_weights
@@ -196,7 +196,7 @@ def carry_out(plan: Plan, display: Display) -> dict[str, Any]:
     Two launchers on one study do not submit a task twice: states are read and submissions recorded under a lock.
     """
     Study.create(plan.study.path)
-    with launch_lock(plan.study):
+    with launch_lock(plan.study), uncollected():
         if plan.nodes_again:
             try_nodes_again(plan.study, plan.profile)
         known, fresh = plan.study.labels(), () if isinstance(plan.tasks, DeclaredTasks) else plan.tasks.values()
@@ -306,7 +306,11 @@ def _states(plan: Plan, known: Iterable[str]) -> dict[str, TaskState]:
     A result counts whoever declared its task, and a result of what nobody declared any more: nothing is done twice.
     """
     there = plan.study.room("tasks").is_dir()
-    return task_states(plan.study, queue_of(plan.study), dict.fromkeys((*known, *plan.tasks))) if there else {}
+    return (
+        task_states(plan.study, queue_of(plan.study, lately=True), dict.fromkeys((*known, *plan.tasks)))
+        if there
+        else {}
+    )
 
 
 def _work(plan: Plan, states: Mapping[str, TaskState], declared: Mapping[str, Label]) -> Work:

@@ -13,6 +13,7 @@ from toolkit.launching.endings import ending, how_ended
 from toolkit.names import unknown
 from toolkit.study import Study
 from toolkit.study.declared import Label, several_seeds
+from toolkit.study.outcomes import outcomes
 from toolkit.study.ranges import format_names, format_ranges
 from toolkit.study.states import STATES, State, TaskState, task_states
 from toolkit.study.submission import submissions
@@ -31,6 +32,8 @@ class StudySnapshot:
     """Why the queue could not be read; what was submitted counts as queued then."""
     endings: Endings = field(default_factory=dict)
     """What Slurm's accounting said of jobs whose tasks were lost."""
+    undeclared: int = 0
+    """Results of tasks that the study does not declare: the declarations were lost, or the results are copies."""
 
     @classmethod
     def of(cls, path: str) -> Self:
@@ -45,15 +48,16 @@ class StudySnapshot:
     def _look(cls, study: Study, known: Endings) -> Self:
         warning = ""
         try:
-            queue = queue_of(study)
+            queue = queue_of(study, lately=True)
             if queue is None:
                 warning = "no squeue here: what was submitted to Slurm and has no result counts as queued"
         except ToolkitError as error:
             queue, warning = None, f"{error}; what was submitted counts as queued"
         labels = study.labels()
-        states = task_states(study, queue, labels)
+        finished = outcomes(study.path)
+        states = task_states(study, queue, labels, finished)
         known = how_ended(study, states, known)
-        return cls(study, labels, _told(states, known), warning, known)
+        return cls(study, labels, _told(states, known), warning, known, len(finished.keys() - labels.keys()))
 
     @property
     def in_flight(self) -> bool:
@@ -97,10 +101,6 @@ class StudySnapshot:
             if state.state in ("failed", "lost")
         )
         return dict(Counter(filter(None, hosts)).most_common())
-
-    def undeclared(self) -> int:
-        """Results of tasks that the study does not declare: the declarations were lost, or the results are copies."""
-        return len(self.study.finished() - self.tasks.keys())
 
     def stuck(self) -> dict[str, int]:
         """Tasks whose jobs wait for more than their turn, counted by Slurm's state and reason."""
@@ -173,7 +173,7 @@ class StudySnapshot:
             ],
             "trouble_by_node": self.by_node(),
             "stuck": self.stuck(),
-            "undeclared": self.undeclared(),
+            "undeclared": self.undeclared,
             "seconds_left": self.seconds_left(),
             "warning": self.warning or None,
         }
@@ -181,9 +181,6 @@ class StudySnapshot:
 
 def _told(states: Mapping[str, TaskState], known: Endings) -> dict[str, TaskState]:
     """The states, with Slurm's own word in the reason of lost tasks."""
-    return {
-        task_id: state._replace(reason=f"{state.reason}; Slurm: {told}")
-        if state.state == "lost" and (told := ending(state, known))
-        else state
-        for task_id, state in states.items()
-    }
+    words = {i: told for i, state in states.items() if state.state == "lost" and (told := ending(state, known))}
+    lost = ((i, states[i], told) for i, told in words.items())
+    return {**states, **{i: state._replace(reason=f"{state.reason}; Slurm: {told}") for i, state, told in lost}}

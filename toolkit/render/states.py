@@ -1,5 +1,6 @@
 """Terminal views of a study's states: the table of `toolkit.status`, and the live lines of a local run."""
 
+import contextlib
 import shlex
 import time
 from collections import Counter
@@ -38,17 +39,14 @@ STYLES: Mapping[State, str] = {
 }
 
 
-def watch(look: StudySnapshot) -> StudySnapshot:
-    """Redraw until nothing is in flight; Ctrl-C only ends the watching. Returns the last look."""
-    with Live(overview(look), console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-        try:
-            while look.in_flight:
-                time.sleep(REFRESH_S)
-                look = look.again()
-                live.update(overview(look), refresh=True)
-        except KeyboardInterrupt:
-            return look
-    return look
+def watch(look: StudySnapshot) -> None:
+    """Redraw until nothing is in flight; Ctrl-C only ends the watching."""
+    view = Live(overview(look), console=Console(stderr=True), auto_refresh=False, transient=True)
+    with view as live, contextlib.suppress(KeyboardInterrupt):
+        while look.in_flight:
+            time.sleep(REFRESH_S)
+            look = look.again()
+            live.update(overview(look), refresh=True)
 
 
 def print_states(look: StudySnapshot, failed: bool) -> None:
@@ -75,7 +73,7 @@ def overview(look: StudySnapshot) -> Group:
     if nodes := look.by_node():
         named = ", ".join(f"{count} on {node}" for node, count in list(nodes.items())[:NODES_SHOWN])
         parts.append(Text(terminal(f"failed or lost: {named}"), style="yellow"))
-    if count := look.undeclared():
+    if count := look.undeclared:
         said = f"{count} results of tasks that are not declared here: a launch that names them takes them over"
         parts.append(Text(said, style="yellow"))
     if look.warning:

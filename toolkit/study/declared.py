@@ -2,9 +2,11 @@
 
 Beside ``NAME.jsonl`` stands ``NAME.index``: ids in order, each with the offset of its line. So an array element finds
 its own tasks among 100,000 by a few small reads. A file without an index (an earlier version's) is looked through.
+``NAME.labels`` is what was once read of a large file for people, and may be removed at any time.
 """
 
 import hashlib
+import operator
 import os
 import re
 from bisect import bisect_left
@@ -21,6 +23,7 @@ from toolkit.errors import ToolkitError
 from toolkit.files import regular, stamp, uncollected, write_atomic
 from toolkit.study.model import first_problem
 from toolkit.study.recipe import Recipe
+from toolkit.study.remembered import NONSENSE, recall, remember
 from toolkit.study.task import ID_LENGTH, Task
 
 ENTRY = ID_LENGTH + 14
@@ -36,6 +39,9 @@ TAIL = re.compile(rb'"seed":(\d+),"start":null\}\}$')
 know a task by is had without its JSON; the seeds of a net on a dataset share what stands before the recipe."""
 TAIL_LENGTH = 48
 WHOLE_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+WHOLE_IDS = re.compile(rf"(?:[0-9a-f]{{{ID_LENGTH}}})*")
+WORTH = 500
+"""Tasks from which on their labels are remembered: below, reading the tasks is as quick."""
 FEW = 500
 """Up to so many tasks are looked up one by one; for more a file is read through."""
 LONGEST_LINE = 1 << 20
@@ -88,12 +94,41 @@ def add(folder: Path, tasks: Mapping[str, Task]) -> None:
 
 def labels(folder: Path) -> dict[str, Label]:
     """All declared tasks, in the order of declaration; this process reads a file once. Raises `ToolkitError`."""
-    return {i: label for path in _files(folder) for i, label in _labels(path, stamp(path)).items()}
+    found = dict[str, Label]()
+    for path in _files(folder):
+        found |= _labels(path, stamp(path) or ())
+    return found
 
 
 @lru_cache(maxsize=1024)
 @uncollected()
-def _labels(path: Path, _stamp: object) -> Mapping[str, Label]:
+def _labels(path: Path, seen: tuple[int, ...]) -> Mapping[str, Label]:
+    """Those of the file as it is ``seen``. Of many tasks they are remembered beside it: a fortieth of its bytes."""
+    memory = path.with_suffix(".labels")
+    try:
+        return _remembered(recall(memory), seen)
+    except NONSENSE:
+        found = _read_labels(path)
+    if len(found) >= WORTH:
+        names = [(label.architecture, label.column, *label[3:]) for label in found.values()]
+        places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        columns = {"name": [places[name] for name in names], "seed": [label.seed for label in found.values()]}
+        remember(memory, {"of": seen, "names": list(places), "ids": "".join(found), **columns})
+    return found
+
+
+def _remembered(memory: Mapping[str, Any], seen: tuple[int, ...]) -> Mapping[str, Label]:
+    """Labels from columns. Raises one of `NONSENSE` where they are of another file, or no labels."""
+    ids = memory["ids"]
+    if tuple(memory["of"]) != seen or not WHOLE_IDS.fullmatch(ids):
+        raise ValueError("they are of another file, or no labels")
+    names = [tuple(map(intern, name)) for name in memory["names"]]
+    rows = zip(map(names.__getitem__, memory["name"]), map(operator.index, memory["seed"]), strict=True)
+    found = (Label(net, column, seed, content, manifest) for (net, column, content, manifest), seed in rows)
+    return dict(zip((ids[at : at + ID_LENGTH] for at in range(0, len(ids), ID_LENGTH)), found, strict=True))
+
+
+def _read_labels(path: Path) -> Mapping[str, Label]:
     found = {}
     for number, line in _lines(path):
         head, tail = HEAD.match(line), TAIL.search(line, max(0, len(line) - TAIL_LENGTH))

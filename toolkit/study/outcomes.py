@@ -3,7 +3,6 @@
 ``results/`` stays the truth: what is remembered counts only while a file's inode, size and time of change are the same.
 """
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
 
-from toolkit.files import TEMPORARY, read_regular, uncollected, write_atomic
+from toolkit.files import TEMPORARY, opened_folder, read_regular, uncollected
+from toolkit.study.remembered import NONSENSE, recall, remember
 from toolkit.study.result import Status
 
 
@@ -58,32 +58,29 @@ def read_outcome(path: str | Path) -> Outcome:
 def outcomes(study: Path) -> dict[str, Outcome]:
     """The outcome of every file in the study's ``results/``, by task id. Costs a stat each, and a read if it is new."""
     try:
-        return _outcomes(study, _remembered(study / MEMORY))
-    except (ValueError, TypeError, LookupError, AttributeError):  # what is remembered is another version's, or nonsense
+        return _outcomes(study, recall(study / MEMORY))
+    except NONSENSE:
         return _outcomes(study, {})
 
 
 def _outcomes(study: Path, known: Mapping[str, Sequence[Any]]) -> dict[str, Outcome]:
-    """``known``: outcomes as JSON has them, by id and stamp in one text: fewer objects, and so less time."""
-    found, told, fresh = dict[str, Sequence[Any]](), dict[str, Outcome](), 0
-    for entry in os.scandir(study / "results"):
-        name = entry.name
-        if not name.endswith(".json") or name.startswith(TEMPORARY):
-            continue
-        seen, task_id = entry.stat(follow_symlinks=False), name[:-5]
-        key = f"{task_id} {seen.st_ino} {seen.st_size} {seen.st_mtime_ns}"
-        if (outcome := known.get(key)) is None:
-            outcome = read_outcome(entry.path)
-            fresh += 1
-        found[key], told[task_id] = outcome, Outcome._make(outcome)
+    """``known``: outcomes as JSON has them, by id and stamp in one text: fewer objects, and so less time.
+
+    The folder is opened anew each time: then an NFS client asks the server whether it has changed (close-to-open
+    consistency, nfs(5)), while the question whether one file is there may be answered from a minute ago.
+    """
+    found, told, fresh, results = dict[str, Sequence[Any]](), dict[str, Outcome](), 0, study / "results"
+    with opened_folder(results) as descriptor, os.scandir(descriptor) as entries:
+        for entry in entries:
+            name = entry.name
+            if not name.endswith(".json") or name.startswith(TEMPORARY):
+                continue
+            seen, task_id = entry.stat(follow_symlinks=False), name[:-5]
+            key = f"{task_id} {seen.st_ino} {seen.st_size} {seen.st_mtime_ns}"
+            if (outcome := known.get(key)) is None:
+                outcome = read_outcome(results / name)
+                fresh += 1
+            found[key], told[task_id] = outcome, Outcome._make(outcome)
     if fresh >= WORTH:
-        with contextlib.suppress(OSError):  # a reader may have no right to write: then it reads again next time
-            write_atomic(study / MEMORY, orjson.dumps(found, default=tuple))
+        remember(study / MEMORY, found)
     return told
-
-
-def _remembered(path: Path) -> dict[str, Sequence[Any]]:
-    try:
-        return orjson.loads(read_regular(path))
-    except (OSError, ValueError):
-        return {}

@@ -11,18 +11,25 @@ from toolkit.study.progress import LOST_AFTER_S, Progress
 from toolkit.study.study import Study
 from toolkit.study.submission import Submission, launcher_lives, process_lives, submissions
 
-State = Literal["done", "failed", "diverged", "damaged", "running", "queued", "preempted", "paused", "lost", "waiting"]
-"""damaged: results/ID.json is no result; preempted: saved and not in the queue; paused: trained up to a rung of
-``--halving`` and saved; lost: submitted and gone without a word; waiting: never submitted, or cancelled."""
+State = Literal[
+    "done", "failed", "diverged", "damaged", "running", "finishing", "queued", "preempted", "paused", "lost", "waiting"
+]
+"""damaged: results/ID.json is no result; finishing: its job ended well a moment ago, and the result is not to be seen
+yet; preempted: saved and not in the queue; paused: trained up to a rung of ``--halving`` and saved; lost: submitted and
+gone without a word; waiting: never submitted, or cancelled."""
 STATES: tuple[State, ...] = get_args(State)
 UNFINISHED: frozenset[State] = frozenset({"waiting", "preempted", "lost"})
 """What a launch submits without being told to retry anything."""
 
 LOCAL = "local"
+COMPLETED = "COMPLETED"
+"""Slurm's state of an element that ended well: each of its tasks has a result. One that is not to be seen yet is late,
+for a file system may remember a folder as it was, and nobody must do it again."""
 
 Queue = Mapping[str, Mapping[int, str]]
-"""Slurm's state (``PENDING``, ``RUNNING``...) by submission and array index, of the jobs that are in the queue. A
-reason that a person has to look at stands behind it: ``PENDING (JobHeldUser)``."""
+"""Slurm's state (``PENDING``, ``RUNNING``...) by submission and array index, of the jobs that are in the queue, and of
+those that left it as `COMPLETED` a moment ago. A reason that a person has to look at stands behind it: ``PENDING
+(JobHeldUser)``."""
 
 
 class TaskState(NamedTuple):
@@ -52,16 +59,23 @@ NEVER = TaskState("waiting")
 
 
 @uncollected()
-def task_states(study: Study, queue: Queue | None, ids: Iterable[str] | None = None) -> dict[str, TaskState]:
+def task_states(
+    study: Study,
+    queue: Queue | None,
+    ids: Iterable[str] | None = None,
+    finished: Mapping[str, Outcome] | None = None,
+) -> dict[str, TaskState]:
     """The state of each of ``ids`` (None: of all declared tasks), by id.
 
-    ``queue`` None: it could not be asked; what was given to it counts as queued then.
+    ``queue`` None: it could not be asked; what was given to it counts as queued then. ``finished``: the study's
+    `outcomes`, if they were read already, later than the queue.
 
     Costs one directory listing, one small read per result (the first time it is seen) and per task in flight.
     """
     now = study.clock()
     places = _places(study, queue, now)
-    finished, beating = outcomes(study.path), _beating(study)
+    beating = _beating(study)
+    finished = outcomes(study.path) if finished is None else finished
     return {
         task_id: _finished(finished[task_id], places.get(task_id))
         if task_id in finished
@@ -120,9 +134,8 @@ def _slurm_elements(submission: Submission, queue: Queue | None, now: float) -> 
 
 def _finished(outcome: Outcome, place: _Place | None) -> TaskState:
     state, reason, host, seconds, gpu_s = outcome
-    if place is None:
-        return TaskState(state, reason, host=host, seconds=seconds, gpu_s=gpu_s)
-    return TaskState(state, reason, None, place.submission, place.element, False, host, seconds, gpu_s)
+    submission, element = (place.submission, place.element) if place else (None, None)
+    return TaskState(state, reason, None, submission, element, False, host, seconds, gpu_s)
 
 
 def _unfinished(study: Study, task_id: str, place: _Place | None, beating: bool, now: float) -> TaskState:
@@ -137,11 +150,13 @@ def _unfinished(study: Study, task_id: str, place: _Place | None, beating: bool,
 
 
 def _state(place: _Place, progress: Progress | None, beat: float, now: float) -> tuple[State, str]:
+    if progress and progress.phase == "paused" and beat > place.created:
+        return "paused", f"after epoch {progress.epoch} of {progress.epochs}"
+    if place.active == COMPLETED:
+        return "finishing", "its job ended well; the file system does not show its result yet"
     saved = progress is not None and progress.phase in ("preempted", "paused")
     if progress and not saved and now - beat < LOST_AFTER_S and not _is_dead(progress):
         return "running", ""
-    if progress and progress.phase == "paused" and beat > place.created:
-        return "paused", f"after epoch {progress.epoch} of {progress.epochs}"
     fell_silent = progress and not saved and beat > place.created
     if place.active and not (fell_silent and place.active in (LOCAL, "RUNNING")):
         state, _, why = place.active.partition(" ")
