@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from data_prep.imagenot import options
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import open_regular
-from toolkit.limits import memory_bound
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,8 +48,6 @@ FOLDERS = ("*.parquet", "**/*.parquet", "*.[tc]sv", "*.[tc]sv.gz")
 BUFFER = 1 << 16
 """Bytes of a column that are read at a time."""
 LONGEST_FIELD = 1 << 24
-MOST_MEMORY = 2**31
-"""Bytes that reading a batch of rows may take (our choice): equal captions cost a file nothing, each its own memory."""
 SECRET_IN_URL = "credentials come from the environment alone (HF_TOKEN; AWS_ACCESS_KEY_ID and its like)"
 
 Found = Mapping[str, Sequence[str]]
@@ -133,7 +130,7 @@ def read_batches(source: str, rows: int) -> Iterator[Batch]:
     is_text = source.lower().endswith(TABLES[1:])
     try:
         with fsspec.open(source, "rb", compression="infer" if is_text else None) as file:
-            for found, frame in _bounded(_lines(source, file, rows) if is_text else _parquet(source, file, rows)):
+            for found, frame in _lines(source, file, rows) if is_text else _parquet(source, file, rows):
                 yield Batch(first, frame.select(*_columns(found, frame)), found)
                 first += len(frame)
     except ToolkitError:
@@ -143,16 +140,6 @@ def read_batches(source: str, rows: int) -> Iterator[Batch]:
             f"{source} cannot be read after row {first:,} ({_words(error)}); fetch it again, then start this stage "
             "again: finished shards stay"
         ) from error
-
-
-def _bounded(batches: "Iterator[tuple[Found, pl.DataFrame]]") -> "Iterator[tuple[Found, pl.DataFrame]]":
-    """The same, no one of which takes more than `MOST_MEMORY`; raises MemoryError, or what Arrow makes of it."""
-    while True:
-        with memory_bound(MOST_MEMORY):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
 
 
 def _parquet(source: str, file: IO[bytes], rows: int) -> "Iterator[tuple[Found, pl.DataFrame]]":

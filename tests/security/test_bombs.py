@@ -4,7 +4,6 @@ What took quadratic time or worse would not end here: these texts are a hundred 
 """
 
 import functools
-import gzip
 import io
 import random
 import struct
@@ -18,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from data_prep.imagenot import laion
 from data_prep.sources import imagenet, parquet, webdataset
 from tests.data_prep.pictures import jpeg
 from tests.data_prep.sources.layouts import imagenet_tars
@@ -185,19 +183,3 @@ MEDIA = (escape.terminal, escape.figure, escape.csv, escape.markdown, escape.lat
 @pytest.mark.parametrize("medium", MEDIA)
 def test_escaping_a_long_text_takes_no_more_than_its_length(medium) -> None:
     assert all(len(medium(f"{part * LONG}x")) for part in PARTS)
-
-
-@pytest.mark.parametrize("ending", ["parquet", "csv.gz"])
-def test_long_captions_in_metadata_fill_no_memory(tmp_path: Path, monkeypatch, ending: str) -> None:
-    """A caption of a megabyte, hundreds of times: a few megabytes of a file at most."""
-    source, caption = tmp_path / f"laion.{ending}", "a" * MB
-    if ending == "parquet":
-        rows = {"URL": ["http://a.example/1.jpg"] * 400, "TEXT": pa.DictionaryArray.from_arrays([0] * 400, [caption])}
-        pa.parquet.write_table(pa.table(rows), source, store_schema=False)
-    else:
-        source.write_bytes(gzip.compress(("URL,TEXT\n" + f"http://a.example/1.jpg,{caption}\n" * 400).encode()))
-    assert source.stat().st_size < 3 * MB
-    monkeypatch.setattr(laion, "MOST_MEMORY", 128 * MB)
-    with pytest.raises(ToolkitError, match=r"cannot be read after row 0 \(.+\); fetch it again"):
-        list(laion.read_batches(str(source), 20_000))
-    assert len(next(laion.read_batches(str(source), 20)).rows) == 20

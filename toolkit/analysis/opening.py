@@ -18,7 +18,6 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-import toolkit
 from toolkit.analysis import confined
 from toolkit.errors import UsageError
 from toolkit.files import read_regular
@@ -32,8 +31,6 @@ UNREADABLE = (
 """What damaged bytes raise, by format."""
 MOST_MEMORY = 2**31
 """Bytes of memory that reading a Parquet or Excel file may take (our choice): a file of a kilobyte may ask for more."""
-TREE = Path(toolkit.__file__).parents[1]
-"""Where the package lies: it need not be installed."""
 SAMPLE = 200
 """Lines from which the separator is judged."""
 
@@ -89,9 +86,8 @@ def _excel(raw: bytes) -> tuple[pl.DataFrame, list[str]]:
 
 def _confined(kind: str, raw: bytes) -> dict[str, pl.DataFrame]:
     """The tables of a file by name, read by `toolkit.analysis.confined`. Raises ValueError for what it cannot read."""
-    command = [sys.executable, "-P", "-m", confined.__name__, kind, str(MOST_MEMORY)]
-    modules = os.pathsep.join(filter(None, (str(TREE), os.environ.get("PYTHONPATH"))))
-    around = {**os.environ, "PYTHONPATH": modules, "POLARS_MAX_THREADS": "2", "RUST_BACKTRACE": "0"}
+    command = [sys.executable, "-P", confined.__file__, kind, str(MOST_MEMORY)]
+    around = {**os.environ, "POLARS_MAX_THREADS": "2", "RUST_BACKTRACE": "0"}
     done = subprocess.run(command, input=raw, capture_output=True, check=False, env=around)
     if done.returncode < 0:
         raise ValueError(f"it is damaged, or takes more than {MOST_MEMORY >> 20} MiB of memory")
