@@ -132,6 +132,8 @@ def test_an_explicit_list_of_ids_or_names(subset, tmp_path):
 def test_classes_merge_along_wordnet(subset):
     if not WORDNET.is_dir():
         real_part("WordNet")
+    with pytest.raises(UsageError, match="would have one class"):
+        subset("--merge-depth", "0")
     (dataset,) = subset("--merge-depth", "10").values()
     manifest = dataset.manifest
     assert len(manifest.classes) < 6
@@ -153,7 +155,6 @@ def test_classes_merge_along_wordnet(subset):
         (["--label-noise", "2"], "share"),
         (["--num-workers", "2", "--classes", "3"], r"did you mean --workers\?"),
         (["--label_noise", "0.2"], r"did you mean --label-noise\?"),
-        (["--merge-depth", "0"], "would have one class"),
         (["--merge-depth", "3", "--wordnet", "/nowhere"], "WordNet 3.0"),
         (["--class-list", "/nowhere", "--name", "x"], "no file"),
         (["--classes", "6", "--name", "six"], "there already"),
