@@ -22,6 +22,8 @@ def test_a_scan_has_what_the_results_say(tmp_path):
     assert (diverged["status"], diverged["dataset"], diverged["error"]) == ("diverged", "a<-b", None)
     assert diverged["failure"] == "nan-loss: loss is NaN in epoch 1"
     assert (done["error"], done["wrong"], done["images"], done["epochs"]) == (0.25, 250, 1000, 2)
+    told = ("flops", "params", "activations", "resolution", "total_s", "images_per_s", "classes", "metric", "seed")
+    assert [done[name] for name in told] == [370_000_000, 3_000_000, None, 32, 12.5, 600.0, 10, "top1", 0]
 
 
 @pytest.mark.parametrize("slow", [False, True])

@@ -99,6 +99,7 @@ def test_conditions_are_told_a_recipe_a_line() -> None:
 def test_final_weights_are_a_file(study: Study) -> None:
     assert not study.has_final("a") and study.final_weights("a") is None
     folder = study.checkpoint_folder("a")
+    assert folder == study.path / "checkpoints" / "a"
     (folder / "final.pt").mkdir(parents=True)
     assert not study.has_final("a")
     (folder / "final.pt").rmdir()
@@ -123,3 +124,33 @@ def test_a_dataset_that_is_not_there_is_named_as_one(tmp_path: Path) -> None:
     (tmp_path / "imagenet" / "dataset.json").write_text("{}")
     with pytest.raises(UsageError, match=r"unknown dataset 'imagenot': did you mean imagenet\?"):
         find_dataset("imagenot", tmp_path)
+
+
+def test_a_beginning_that_several_ids_share_is_told_with_their_number(study: Study) -> None:
+    tasks = [task("anynetx-500/0", seed=seed) for seed in range(200)]
+    study.declare(tasks)
+    for digit in "0123456789abcdef":
+        count = sum(one.id.startswith(digit) for one in tasks)
+        with pytest.raises(UsageError, match=f"'{digit}' fits {count} tasks of study"):
+            study.task(digit)
+
+
+def test_what_is_not_found_is_named_as_it_was_asked_for(study: Study) -> None:
+    study.declare([task("anynetx-500/0", seed=seed) for seed in (0, 1)])
+    with pytest.raises(UsageError, match=r"anynetx-500/7 on any dataset is no task of study"):
+        study.find("anynetx-500/7")
+    with pytest.raises(UsageError, match=r"anynetx-500/7 on toy, seed 3 is no task of study"):
+        study.find("anynetx-500/7", "toy", 3)
+    with pytest.raises(
+        UsageError, match=r"anynetx-500/0 on any dataset fits 2 tasks: give --dataset \(toy\) and --seed \(0-1\)"
+    ):
+        study.find("anynetx-500/0")
+
+
+def test_a_task_that_lacks_a_field_is_named_by_its_line(study: Study) -> None:
+    study.declare([task("anynetx-500/0")])
+    [path] = study.room("tasks").glob("*.jsonl")
+    lines = path.read_text() + '{"id":"0123456789abcdef","task":{"architecture":"n/1"}}\n'
+    path.write_text(lines)
+    with pytest.raises(ToolkitError, match=rf"{path.name}:2 is damaged \('dataset'\); restore it or delete the line"):
+        Study.open(study.path).labels()

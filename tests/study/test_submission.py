@@ -83,6 +83,12 @@ def test_only_the_process_that_wrote_the_record_is_ended(study: Study, sleeper: 
     assert sleeper.wait(30) == -signal.SIGTERM
 
 
+def test_a_record_is_named_after_its_study_in_letters_that_every_shell_takes(tmp_path: Path) -> None:
+    made = Study.create(tmp_path / 'a "study" \u00e9 of a name that is far too long')
+    name = new_submission(made, "local", [], Path("data")).name
+    assert name.startswith("a--study----of-a-name-th.") and name.isascii()
+
+
 def test_records_are_read_in_their_order_and_a_copy_is_named(study: Study) -> None:
     late, early = recorded(study, created=2.0), recorded(study, created=1.0)
     assert [one.name for one in submissions(study)] == [early.name, late.name]
