@@ -142,8 +142,9 @@ def test_a_task_is_paused_until_it_is_submitted_again(study: Study) -> None:
     assert state(study, {name: {0: "RUNNING"}}) == ("paused", False)  # its element trains another task
     later = submitted(study).name
     assert state(study, {later: {0: "PENDING"}}) == ("queued", True)
-    beat(study, phase="paused", age=70, host="elsewhere")  # a moment ago: what is saved does not run
-    assert state(study, {later: {0: "PENDING"}}) == ("queued", True)
+    beat(study, phase="paused", age=20, host="elsewhere")  # a moment ago: what is saved does not run
+    at_once = submitted(study, created=time.time()).name
+    assert state(study, {at_once: {0: "PENDING"}}) == ("queued", True)
 
 
 def test_saved_and_out_of_the_queue_is_preempted(study: Study) -> None:
