@@ -128,10 +128,7 @@ def _gradient_of_norm(
     """
     found = _load(grad, places, inside)
     if RELU:
-        if RESIDUAL:  # noqa: SIM108 (the compiler takes one branch)
-            output = _load(y, places, inside)
-        else:
-            output = tl.fma(x - centre[None, :], scale[None, :], offset[None, :])
+        output = _load(y, places, inside) if RESIDUAL else tl.fma(x - centre[None, :], scale[None, :], offset[None, :])
         found = tl.where(output <= 0, 0.0, found)
     return found
 
