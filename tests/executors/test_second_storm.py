@@ -202,6 +202,8 @@ class SecondStorm(Storm):
             case "lost" | "preempted" | "waiting":
                 true = not all(queue) or (state == "lost" and not lives) or here
                 return "" if true and task_id not in results else f"in the queue {queue}"
+            case "finishing":
+                return "" if not all(queue) or here else f"in the queue {queue}"
             case _:
                 return "no such state was to be expected"
 
