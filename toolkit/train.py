@@ -34,17 +34,20 @@ def train(
     ranks: int = 1,
     graphs: bool = False,
     fused: bool = False,
+    pinned: bool = False,
 ) -> Outcome:
     """Run tasks one after another, or ``pack`` of them side by side (0: as many as pays), and write their results.
 
     ``ranks``: processes that share each batch, on GPUs one each, where several are asked for.
     ``graphs``: whether a GPU replays each net's update as one CUDA graph, where it can be recorded.
     ``fused``: whether a GPU does the batch norms of sampled nets together with what follows them.
+    ``pinned``: whether batches are decoded into page-locked memory, which a GPU copies from by itself.
     ``workers``: decoding threads and torch's threads (0: the cores of the allocation). A task that fails writes a
     failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a checkpoint.
     Raises `UsageError` for an unknown task, `ToolkitError` when the study's results cannot be written.
     """
-    request = TrainRequest(study, data, pack, workers, on_corrupt, ranks=ranks, graphs=graphs, fused=fused)
+    ways = {"graphs": graphs, "fused": fused, "pinned": pinned}
+    request = TrainRequest(study, data, pack, workers, on_corrupt, ranks=ranks, **ways)
     with open_session(request, StopFlag() if stop is None else stop) as session:
         return session(task_ids)
 
@@ -79,6 +82,11 @@ def _arguments(argv: Sequence[str]) -> Namespace:
         action="store_true",
         help="batch norm, addition and ReLU of sampled nets as one operation: Triton, on a GPU (off: not yet measured)",
     )
+    arguments.add_argument(
+        "--pinned-batches",
+        action="store_true",
+        help="decode batches into page-locked memory, which saves a copy on the way to a GPU (off: not yet measured)",
+    )
     arguments.add_argument("--workers", type=int, default=0, metavar="N", help="threads (0: the allocation's cores)")
     arguments.add_argument(
         "--corrupt",
@@ -100,6 +108,8 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--cuda-graphs records one process's updates; leave it or --ranks out")
     if given.ranks > 1 and given.fused_norm:
         raise UsageError("--fused-norm was made for one process; leave it or --ranks out")
+    if given.ranks > 1 and given.pinned_batches:
+        raise UsageError("--pinned-batches was made for one process; leave it or --ranks out")
     study = Study.open(given.study)
     ids = [study.task(task).id for task in given.tasks]
     with on_signals() as stop:
@@ -114,6 +124,7 @@ def main(argv: Sequence[str]) -> int:
             ranks=given.ranks,
             graphs=given.cuda_graphs,
             fused=given.fused_norm,
+            pinned=given.pinned_batches,
         )
     return exit_status(outcome)
 

@@ -19,7 +19,9 @@ from toolkit.benchmarks._gpu_checks import CHECKS
 from toolkit.benchmarks._part import Part
 from toolkit.benchmarks._traffic import traffic
 from toolkit.errors import UsageError
+from toolkit.training import device
 from toolkit.training.fused import FusedNorm
+from toolkit.training.loader import pageable
 
 
 def test_what_is_installed_without_the_tests_measures_the_machine_and_says_where_the_peers_are(
@@ -76,7 +78,8 @@ def test_the_gpu_benchmark_runs_small_on_a_processor_and_needs_no_more_than_trai
     assert all(d["rows"] and "error" not in d and "cut" not in d for d in documents.values())
     checks = documents["correctness"]["rows"]
     assert len(checks) == len(CHECKS) and all(row.get("right", True) for row in checks)
-    untried = ["replayed equals launched", "fused norms equal torchs", "bfloat16 learns as float32"]
+    untried = ["replayed equals launched", "fused norms equal torchs", "pinned batches arrive whole"]
+    untried.append("bfloat16 learns as float32")
     assert [row["check"] for row in checks if "right" not in row] == untried
     assert all("skipped" in documents[part]["rows"][0] for part in ("graphs", "fused", "grouped"))
     assert (out / "gpu.md").read_text() in done.stdout and "| pack equals alone | yes |" in done.stdout
@@ -98,13 +101,14 @@ def as_if_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _gpu_rate
     for module in (_gpu_rates, _gpu_layers):
         monkeypatch.setattr(module, "cuda_graph", lambda work: work)
     monkeypatch.setattr(_gpu_rates, "_graph_of_its_own", lambda work: work)
+    monkeypatch.setattr(device, "pinned", pageable)
     monkeypatch.setattr(torch.cuda, "Stream", nullcontext)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
     sizes = gpu._sizes(cuda=False)
     return AsIfOnAGpu(torch.device("cpu"), tmp_path, **{**sizes, "batch": 2})
 
 
-@pytest.mark.parametrize("name", ["graphs", "fused", "grouped"])
+@pytest.mark.parametrize("name", ["graphs", "fused", "grouped", "packs"])
 def test_a_gpus_rows_are_right_where_stand_ins_compute(
     name: str, as_if_on_a_gpu: _gpu_rates.Scale, tmp_path: Path
 ) -> None:

@@ -5,20 +5,23 @@ import os
 import socket
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from toolkit.cluster import checks
 from toolkit.cluster.kernels import Kernels, try_kernels
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors import gpus as gpus_module
 from toolkit.launching.reconcile import make_plan
 from toolkit.launching.request import LaunchRequest
-from toolkit.train import exit_status, train
+from toolkit.study import find_dataset
+from toolkit.train import exit_status, main, train
 from toolkit.training import device, kernels
 from toolkit.training.device import DeviceTransfer, promised
 from toolkit.training.kernels import try_devices
+from toolkit.training.loader import Batch
 from toolkit.training.trainer import ErrorCounter, Trainer
 
 NETS = ("anynetx-500/17", "anynetx-500/3", "anynetx-500/1")
@@ -62,6 +65,28 @@ def test_no_memory_while_a_batch_moves_postpones_the_last_net_and_frees_it(study
     assert not outcome.failed and not outcome.preempted
     assert left[0] == [tasks[0].id]
     assert study.result(tasks[1].id).provenance.pack == 1
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_batch_is_pinned_once_on_its_way_to_a_gpu(pinned, data, monkeypatch):
+    """Only the way is looked at, on stand-ins: there is no GPU here."""
+    feed = DeviceTransfer(find_dataset("stripes", data).manifest, torch.device("cpu"))
+    feed.device, copies = torch.device("cuda"), []
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: pinned)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: copies.append(tensor.numel()) or tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, non_blocking: tensor)
+    images = np.full((2, 4, 4, 3), 9, np.uint8)
+    moved, labels = feed(Batch(0, np.arange(2), images, np.arange(2)))
+    assert moved.shape == (2, 3, 4, 4) and labels.tolist() == [0, 1]
+    assert copies == ([] if pinned else [images.size, 2])
+
+
+def test_batches_are_pinned_for_one_gpu_alone(study, declare, data):
+    task = declare(NETS[0])
+    with pytest.raises(UsageError, match=r"--pinned-batches .* leave it out"):
+        train(study, [task.id], data=data, pinned=True)
+    with pytest.raises(UsageError, match=r"--pinned-batches .* --ranks"):
+        main([str(study.path), task.id, "--ranks", "2", "--pinned-batches"])
 
 
 def test_counting_errors_never_waits_for_the_device():

@@ -39,6 +39,19 @@ def test_batches_are_the_same_for_any_number_of_workers_and_from_any_step(beton,
     assert len(np.unique(np.concatenate([batch.samples for batch in whole]))) == 80
 
 
+def test_images_are_decoded_into_the_memory_that_was_given_for_them(beton, pool):
+    given = []
+
+    def allocate(shape):
+        given.append(np.full(shape, 7, np.uint8))
+        return given[-1]
+
+    loader = Loader(beton, pool, allocate=allocate)
+    batches = [*loader.train(RECIPE, 7, 3, 24), *loader.evaluate(25, 24, 0.875)]
+    assert all(np.shares_memory(batch.images, memory) for batch, memory in zip(batches, given, strict=True))
+    assert same(batches[:4], list(Loader(beton, pool).train(RECIPE, 7, 3, 24)))
+
+
 def test_a_sample_is_augmented_alike_in_any_batch(beton, pool):
     by_sample = {}
     for batch_size in (20, 30):

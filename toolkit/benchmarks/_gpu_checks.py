@@ -199,6 +199,14 @@ def fused_norms_equal_torchs(place: Place) -> Seen:
     )
 
 
+def pinned_batches_arrive_whole(place: Place) -> Seen:
+    """A net comes to the same from batches that were decoded into page-locked memory, which is used again and again."""
+    if place.device.type == "cpu":
+        return None, "a processor copies no batches: nothing was tried"
+    difference = apart(place.run(*place.declared(NETS[:1]), pinned=True), place.alone(NETS[:1]))
+    return difference <= SAME, f"{difference:.1e} apart"
+
+
 def every_image_is_counted(place: Place) -> tuple[bool, str]:
     """An evaluation counts all images of a set that batches do not divide."""
     images, wrong, _ = place.alone(NETS[:1])[NETS[0]][-1]
@@ -213,6 +221,7 @@ CHECKS = (
     no_memory_for_one_net,
     replayed_equals_launched,
     fused_norms_equal_torchs,
+    pinned_batches_arrive_whole,
     bfloat16_learns_as_float32,
 )
 

@@ -16,7 +16,7 @@ from toolkit.imagefile.reader import Beton
 from toolkit.study import Recipe, Task, find_dataset
 from toolkit.training import device as devices
 from toolkit.training.graphs import WARM_UP, Record, Work, cuda_graph
-from toolkit.training.loader import Loader, Pool
+from toolkit.training.loader import Allocate, Loader, Pool, pageable
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.trainer import Trainer
 
@@ -209,15 +209,23 @@ def _side_by_side(scale: Scale, k: int, side: int) -> dict[str, Any]:
 
 
 def packs(part: Part, scale: Scale) -> None:
-    """K nets on the toolkit's loader: arithmetic alone, a pack, one by one; images a second, counted once a net."""
-    dataset = find_dataset("dataset", scale.pictures)
-    for k in scale.packs:
+    """K nets on the toolkit's loader: arithmetic alone, a pack, one by one; images a second, counted once a net.
+
+    On a GPU first one net whose batches are decoded into page-locked memory (`--pinned-batches`).
+    """
+    pinned = [(1, "pinned", devices.pinned)] if scale.cuda else []
+    for k, batches, allocate in pinned + [(k, "copied", pageable) for k in scale.packs]:
         for side in scale.sides:
             if part:
-                bench = Bench(dataset, [scale.task(net, side) for net in range(k)], scale.workers[-1])
-                ways = bench.rates(max(scale.repeats // 2, 1), 2 if scale.cuda else 1, None)
-                bench.loader.pool.close()
-                part.add(k=k, side=side, **{name: way["rate"] for name, way in ways.items()})
+                part.add(k=k, side=side, batches=batches, **_pack(scale, k, side, allocate))
+
+
+def _pack(scale: Scale, k: int, side: int, allocate: Allocate) -> dict[str, float]:
+    tasks = [scale.task(net, side) for net in range(k)]
+    bench = Bench(find_dataset("dataset", scale.pictures), tasks, scale.workers[-1], allocate=allocate)
+    ways = bench.rates(max(scale.repeats // 2, 1), 2 if scale.cuda else 1, None)
+    bench.loader.pool.close()
+    return {name: way["rate"] for name, way in ways.items()}
 
 
 def peer(part: Part, scale: Scale) -> None:

@@ -14,7 +14,7 @@ from torchvision import datasets, transforms
 from toolkit.launching.cost import BACKWARD
 from toolkit.study import Dataset, Task
 from toolkit.training import device
-from toolkit.training.loader import Loader, Pool
+from toolkit.training.loader import Allocate, Loader, Pool, pageable
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.session import opened
 from toolkit.training.trainer import Trainer
@@ -23,14 +23,17 @@ Batches = Iterator[Any]
 
 
 class Bench:
-    """Nets, one a task, that are trained for nothing; the tasks share dataset, recipe and seed."""
+    """Nets, one a task, that are trained for nothing; the tasks share dataset, recipe and seed.
 
-    def __init__(self, dataset: Dataset, tasks: Sequence[Task], workers: int) -> None:
+    ``allocate``: whose memory their batches are decoded into.
+    """
+
+    def __init__(self, dataset: Dataset, tasks: Sequence[Task], workers: int, *, allocate: Allocate = pageable) -> None:
         self.dataset, self.recipe, self.workers = dataset, tasks[0].recipe, workers
         self.team = ProcessGroup(device.choose())
         self.device_name = device.describe(self.team.device)
         self.feed = device.DeviceTransfer(dataset.manifest, self.team.device)
-        self.loader = Loader(opened(dataset, "train"), Pool(workers))
+        self.loader = Loader(opened(dataset, "train"), Pool(workers), allocate=allocate)
         self.steps = self.loader.steps(self.recipe.batch)
         self.nets = [Trainer(task, dataset.manifest, self.steps, self.team) for task in tasks]
         [self.held] = self.loaded(1)

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from toolkit.cluster.kernels import DRIVER, promised
 from toolkit.errors import ToolkitError
+from toolkit.imagefile.format import Pixels
 from toolkit.study.dataset import Manifest
 from toolkit.training.loader import Batch
 
@@ -29,7 +31,6 @@ def choose(rank: int = 0) -> torch.device:
     if rank >= torch.cuda.device_count():
         seen = torch.cuda.device_count()
         raise ToolkitError(f"rank {rank} has no GPU of its own: {socket.gethostname()} shows {seen}; take fewer ranks")
-    torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     device = torch.device("cuda", rank)
@@ -72,6 +73,16 @@ def not_computing(device: torch.device, why: str) -> str:
     return f"{socket.gethostname()}, {device}: {why} ({driver()}; {_wheel()})"
 
 
+def pinned(shape: Sequence[int]) -> Pixels:
+    """Page-locked memory for bytes, from PyTorch's caching host allocator.
+
+    It knows a block by its address, also in a view of numpy's, and gives it out again only when the copies from it have
+    ended (`record_event` in ATen's CachingHostAllocator.h): so batches that are decoded ahead go round in a few blocks.
+    """
+    memory: Pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
+    return memory
+
+
 def describe(device: torch.device) -> str:
     """Its model name, with the number of threads on a CPU."""
     if device.type == "cuda":
@@ -106,5 +117,5 @@ class DeviceTransfer:
     def _moved(self, array: Any) -> Tensor:
         tensor = torch.from_numpy(array)
         if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
+            return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
         return tensor

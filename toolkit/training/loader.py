@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.crops import CorruptSample, Decoder
+from toolkit.imagefile.format import Pixels
 from toolkit.imagefile.reader import Beton
 from toolkit.study.recipe import Recipe
 from toolkit.training.augment import DRAWS, center_crops, order, random_crops, uniforms
@@ -23,13 +24,22 @@ CHUNK = 16
 """Samples that one thread decodes at a time."""
 
 
+Allocate = Callable[[tuple[int, ...]], Pixels]
+"""Memory of a shape that a batch's images are decoded into."""
+
+
+def pageable(shape: tuple[int, ...]) -> Pixels:
+    """Ordinary memory for bytes."""
+    return np.empty(shape, np.uint8)
+
+
 class Batch(NamedTuple):
     """What a net sees in a step."""
 
     step: int
     samples: Ints
     """Numbers of the samples in the file, (batch,)."""
-    images: npt.NDArray[np.uint8]
+    images: Pixels
     """(batch, side, side, 3), RGB."""
     labels: Ints
     """(batch,)."""
@@ -72,12 +82,14 @@ class Loader:
 
     ``losable``: how many samples that do not decode are left out of their batches and counted in ``skipped``; one more,
     and the batch raises `ToolkitError`. None: the first one raises `CorruptSample` where its batch is asked for.
+    ``allocate``: whose memory images are decoded into.
     """
 
-    def __init__(self, beton: Beton, pool: Pool, losable: int | None = None) -> None:
+    def __init__(self, beton: Beton, pool: Pool, losable: int | None = None, *, allocate: Allocate = pageable) -> None:
         self.beton = beton
         self.pool = pool
         self.losable = losable
+        self.allocate = allocate
         self.skipped: set[int] = set()
 
     def leave_out(self, samples: Sequence[int]) -> None:
@@ -156,7 +168,7 @@ class _Pending:
 
     def __init__(self, loader: Loader, plan: Plan) -> None:
         self.loader, self.plan = loader, plan
-        self.images = np.empty((len(plan.samples), plan.side, plan.side, 3), np.uint8)
+        self.images = loader.allocate((len(plan.samples), plan.side, plan.side, 3))
         chunks = range(0, len(plan.samples), CHUNK)
         self.parts = [loader.pool.submit(self._decode, slice(start, start + CHUNK)) for start in chunks]
 

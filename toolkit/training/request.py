@@ -37,6 +37,8 @@ class TrainRequest:
     """Whether updates that can be are recorded as CUDA graphs and replayed."""
     fused: bool = False
     """Whether sampled nets' batch norms, additions and ReLUs are one operation."""
+    pinned: bool = False
+    """Whether batches are decoded into the memory that a GPU copies from."""
 
     @classmethod
     def of(cls, study: Study, submission: Submission, workers: int = 0) -> "TrainRequest":
@@ -87,6 +89,7 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
         pause=request.pause,
         graphs=request.graphs,
         fused=request.fused,
+        pinned=request.pinned,
     ) as session:
 
         def train(task_ids: Sequence[str]) -> Outcome:

@@ -21,7 +21,7 @@ from toolkit.training import device
 from toolkit.training.fused import available, check_fusable
 from toolkit.training.graphs import cuda_graph
 from toolkit.training.heartbeat import Heartbeat
-from toolkit.training.loader import Loader, Pool
+from toolkit.training.loader import Loader, Pool, pageable
 from toolkit.training.meter import Meter
 from toolkit.training.pack import Pack
 from toolkit.training.pack_context import PackContext
@@ -47,16 +47,19 @@ class Session:
         pause: int | None = None,
         graphs: bool = False,
         fused: bool = False,
+        pinned: bool = False,
     ) -> None:
         self.study, self.data, self.stop, self.on_corrupt, self.pause = study, data, stop, on_corrupt, pause
         self.device = device.choose(membership.rank if membership else 0)
         if graphs and self.device.type != "cuda":
             raise UsageError("--cuda-graphs records what a GPU does, and none is visible here: leave it out")
+        if pinned and self.device.type != "cuda":
+            raise UsageError("--pinned-batches shortens the way to a GPU, and none is visible here: leave it out")
         if fused:
             check_fusable(self.device.type, available())
         self.record, self.fused = cuda_graph if graphs else None, fused
         self.team = ProcessGroup(self.device, membership)
-        self.pool = Pool(workers)
+        self.pool, self._allocate = Pool(workers), device.pinned if pinned else pageable
         self.heartbeat = Heartbeat(study, silent=not self.team.is_main)
         self.preempted: list[str] = []
         self.texts = study.texts()
@@ -130,8 +133,9 @@ class Session:
         if task.dataset not in self._places:
             dataset = find_dataset(task.dataset, self.data)
             losable = dataset.manifest.losable("train") if self.on_corrupt == "skip" else None
-            train = Loader(opened(dataset, "train"), self.pool, losable)
-            val = Loader(opened(dataset, "val"), self.pool)  # an error over a part of the set is another quantity
+            train = Loader(opened(dataset, "train"), self.pool, losable, allocate=self._allocate)
+            # not losable: an error over a part of the set is another quantity
+            val = Loader(opened(dataset, "val"), self.pool, allocate=self._allocate)
             self._places[task.dataset] = PackContext(
                 self.study,
                 dataset.manifest,
