@@ -127,7 +127,7 @@ class FakeMemory:
     """The calls of torch.cuda that measuring may make, and no other."""
 
     def __init__(self, held):
-        self.held, self.peak, self.cached = held, 10 * held, held
+        self.held, self.peak, self.cached = held, 10_000, held
 
     def reset_peak_memory_stats(self, device):
         self.peak = self.held
@@ -146,7 +146,8 @@ class FakeMemory:
 
     def use(self, kept, peak):
         self.held += kept
-        self.peak = self.cached = self.held + peak
+        self.cached = self.held + peak
+        self.peak = max(self.peak, self.cached)
 
 
 def test_memory_of_a_net_is_the_same_whatever_was_there_before(monkeypatch):
