@@ -78,3 +78,22 @@ def test_a_net_that_keeps_a_part_still_while_it_learns_is_told_so_before_its_fir
     (tmp_path / "mynets.py").write_text(SOURCE + still)
     call("--models", "./mynets.py:Net", "--set", "epochs=2")
     assert seen and not any(seen)
+
+
+BREAKS = """
+class Broken(Net):
+    def forward(self, images):
+        if len(images) > 2:  # a launch tries it on two
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return super().forward(images)
+"""
+
+
+def test_a_worker_whose_device_broke_is_replaced_and_its_other_tasks_go_on(call, tmp_path):
+    (tmp_path / "mynets.py").write_text(SOURCE + BREAKS)
+    nets = [f"./mynets.py:{name}" for name in ("Broken", "Net", "Net?width=4")]
+    states = call("--models", *nets, "--per-job", "3", "--executor", "local", "--jobs", "1")["states"]
+    assert states.pop("failed") == 1 and sum(states.values()) == 2 and set(states) <= {"done", "diverged"}
+    study = Study.open(tmp_path / "study")
+    first, *others = (study.progress(task).pid for task in study.tasks())
+    assert first not in others and len(set(others)) == 1
