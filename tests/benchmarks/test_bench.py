@@ -152,6 +152,26 @@ def test_a_part_without_time_or_with_an_error_is_told(tmp_path: Path) -> None:
     assert all(text in told for text in ("over before all rows", "Broken off: RuntimeError: no luck", "| 1 | **no** |"))
 
 
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [("exec sleep 60", "took longer than its share of the time"), ("exit 5", "ended with status 5")],
+    ids=["hangs", "breaks"],
+)
+def test_a_gpus_part_is_ended_with_its_share_and_keeps_the_rows_that_it_had(
+    does: str, why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A part is a process of its own there; here a program that has written one row stands for it."""
+    program = tmp_path / "python"
+    row = json.dumps({"part": "steps", "rows": [{"net": 1}]})
+    program.write_text(f"#!/bin/sh\necho '{row}' > {tmp_path}/steps.json\n{does}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(gpu, "GRACE_S", 0.5)
+    gpu._run_part("steps", tmp_path, 0.5, "pictures")
+    assert json.loads((tmp_path / "steps.json").read_text()) == {"error": why, "part": "steps", "rows": [{"net": 1}]}
+
+
 LATE = """
 import os, signal, sys, time
 open(sys.argv[1], "w").write(str(os.getpid()))
