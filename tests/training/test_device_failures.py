@@ -137,6 +137,21 @@ def test_a_gpu_that_was_asked_for_and_is_not_seen_is_an_error(monkeypatch, tmp_p
         device.choose()
 
 
+def test_float32_on_a_gpu_is_named_for_what_it_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    chosen = device.choose(rank=1)
+    assert chosen == torch.device("cuda", 1)
+    assert torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32
+    assert [device.arithmetic(chosen.type, precision) for precision in ("float32", "bfloat16")] == ["tf32", "bfloat16"]
+    assert device.arithmetic("cpu", "bfloat16") == "float32"
+    with pytest.raises(ToolkitError, match=rf"rank 2 has no GPU of its own: {re.escape(socket.gethostname())} shows 2"):
+        device.choose(rank=2)
+
+
 def test_a_device_that_computes_is_told_from_one_that_does_not():
     """The meta device computes nothing, and a product on it has no values to compare."""
     found = try_devices([torch.device("meta"), torch.device("cpu")])

@@ -72,13 +72,13 @@ def fake(declare, data, monkeypatch):
         manifest = find_dataset("stripes", data).manifest
         task = declare("anynetx-500/1", recipe=changed(TINY, batch=BATCH))
         trainer = Trainer(task, manifest, 1000, ProcessGroup(device))
+        trainer.arithmetic = "bfloat16"
         assert all(parameter.device == device for parameter in trainer.net.parameters())
         images = np.zeros((BATCH, SIDE, SIDE, 3), np.uint8)
         images, labels = DeviceTransfer(manifest, CPU)(Batch(0, np.arange(BATCH), images, np.arange(BATCH)))
         return trainer, images.to(device), labels.to(device)
 
     monkeypatch.setattr(SampledArchitecture, "build", built)
-    monkeypatch.setattr(Trainer, "arithmetic", "bfloat16")
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     with FakeTensorMode(allow_non_fake_inputs=True):

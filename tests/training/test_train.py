@@ -25,6 +25,7 @@ def test_a_task_from_declaration_to_result(study, declare, data, capsys):
     assert len(last.wrong_by_class) == 4 and sum(last.wrong_by_class) == last.wrong_top1
     assert last.wrong_top5 == 0
     assert result.params > 10_000 and result.flops > 0 and result.resolution == 16
+    assert result.provenance.arithmetic == "float32"  # whatever the recipe's precision: this is a processor
     assert result.provenance.dataset_hash == "hash-of-stripes" and "torch" in result.provenance.versions
     assert result.timing.total_s > result.timing.compute_s > 0 and result.timing.images_per_s > 0
     progress = json.loads(study.progress_path(task.id).read_text())

@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from toolkit.errors import ToolkitError
 from toolkit.imagefile.format import Pixels
 from toolkit.study.dataset import Manifest
 from toolkit.training.loader import Batch
+
+Arithmetic = Literal["float32", "tf32", "bfloat16"]
 
 
 def choose(rank: int = 0) -> torch.device:
@@ -36,6 +38,13 @@ def choose(rank: int = 0) -> torch.device:
     device = torch.device("cuda", rank)
     torch.cuda.set_device(device)
     return device
+
+
+def arithmetic(kind: str, precision: str) -> Arithmetic:
+    """How a device of a ``kind`` computes products for a recipe's ``precision``: `choose` lets a GPU take TF32."""
+    if kind != "cuda":
+        return "float32"
+    return "bfloat16" if precision == "bfloat16" else "tf32"
 
 
 CPU = "to train on the CPU, set CUDA_VISIBLE_DEVICES to nothing"

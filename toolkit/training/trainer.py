@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from toolkit.study.result import Evaluation
 from toolkit.study.task import Task
 from toolkit.training.augment import step_seed
 from toolkit.training.averaging import WeightAverage
+from toolkit.training.device import arithmetic
 from toolkit.training.fused import fuse
 from toolkit.training.graphs import Record, RecordedUpdate, recordable
 from toolkit.training.mixing import mixing, parts_of
@@ -121,6 +121,7 @@ class Trainer:
         if self.fused:
             fuse(net)
         self.device = self.team.device
+        self.arithmetic = arithmetic(self.device.type, recipe.precision)
         self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)
         if recipe.tune == "head":
             self.net.requires_grad_(False)
@@ -268,13 +269,6 @@ class Trainer:
                 f"the last epoch's training loss {last.train_loss:.3f} is not below ln {self.classes} = "
                 f"{math.log(self.classes):.3f}, and its errors are those of guessing",
             )
-
-    @property
-    def arithmetic(self) -> Literal["float32", "tf32", "bfloat16"]:
-        """How products are computed: `toolkit.training.device.choose` lets a GPU take TF32 for float32."""
-        if self.device.type != "cuda":
-            return "float32"
-        return "bfloat16" if self.task.recipe.precision == "bfloat16" else "tf32"
 
     @property
     def ways(self) -> tuple[str, ...]:
