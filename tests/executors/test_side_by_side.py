@@ -11,6 +11,7 @@ import pytest
 from tests.executors.conftest import ROOT, environment, verb
 from tests.training.betons import write_dataset
 from toolkit.cluster.profile import Profile
+from toolkit.errors import ToolkitError
 from toolkit.executors import gpus as gpus_module
 from toolkit.executors.side_by_side import joined, run_side_by_side
 from toolkit.launching.tasks import make_elements
@@ -90,6 +91,10 @@ def test_only_the_jobs_own_gpus_are_used() -> None:
     assert gpus_module.granted(["0", "1", "2", "3"], "2,3") == ["2", "3"]
     assert gpus_module.granted(["0", "1"], "2,3") == ["0", "1"]  # Slurm hides the others, and CUDA counts anew
     assert gpus_module.granted(["0", "1"], None) == ["0", "1"]
+    assert gpus_module.granted(["MIG-x", "MIG-y"], None) == ["MIG-x", "MIG-y"]
+    for seen, job in ((["MIG-x", "MIG-y", "1"], "1"), (["0", "1"], "2")):
+        with pytest.raises(ToolkitError, match=f"the GPUs {job}, and nvidia-smi lists .*1: .*CUDA_VISIBLE_DEVICES"):
+            gpus_module.granted(seen, job)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,13 @@ def listed(listing: str) -> list[str]:
 def granted(seen: list[str], job: str | None) -> list[str]:
     """Those of the GPUs ``seen`` that are the job's own; ``job``: the machine's numbers for them, as Slurm lists them.
 
-    Where Slurm hides the GPUs of other jobs, what is seen is the job's, numbered anew.
+    Where Slurm hides the GPUs of other jobs, what is seen is the job's, numbered anew. Raises `ToolkitError` where the
+    numbers do not tell: they count cards here, and where one is cut up, Slurm may count slices.
     """
     given = job.split(",") if job else seen
-    return [name for name in seen if name in given] if len(given) < len(seen) else seen
+    if len(given) >= len(seen):
+        return seen
+    if not set(given) <= set(seen) or not all(map(str.isdigit, seen)):
+        told = f"Slurm gave this job the GPUs {job}, and nvidia-smi lists {', '.join(seen)}"
+        raise ToolkitError(f"on {socket.gethostname()}: {told}: name the job's own in CUDA_VISIBLE_DEVICES")
+    return [name for name in seen if name in given]
