@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from tests.training.conftest import TINY, changed
 from toolkit.cluster import checks
 from toolkit.cluster.kernels import Kernels, try_kernels
+from toolkit.cluster.profile import Profile
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.executors import gpus as gpus_module
 from toolkit.launching.reconcile import make_plan
@@ -124,7 +125,7 @@ def test_counting_errors_never_waits_for_the_device():
 )
 def test_what_says_that_a_gpu_was_asked_for(environment, driver, named):
     told = promised(environment, driver)
-    assert told is None if named is None else named in told
+    assert told is None if named is None else named in told and socket.gethostname() in told
 
 
 def test_a_gpu_that_was_asked_for_and_is_not_seen_is_an_error(monkeypatch, tmp_path):
@@ -133,7 +134,7 @@ def test_a_gpu_that_was_asked_for_and_is_not_seen_is_an_error(monkeypatch, tmp_p
     monkeypatch.setattr(device, "DRIVER", version)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with pytest.raises(ToolkitError, match=r"driver 470\.57\.02; torch"):
+    with pytest.raises(ToolkitError, match=rf"{re.escape(socket.gethostname())} .*driver 470\.57\.02; torch 2"):
         device.choose()
 
 
@@ -165,15 +166,16 @@ def test_a_wrong_product_is_trouble(monkeypatch):
     assert "from the CPU's" in try_devices([torch.device("cpu")]).trouble[0]
 
 
-def test_what_was_promised_is_tried_in_a_process_of_its_own_and_nothing_else_is(monkeypatch):
+def test_what_was_promised_is_tried_in_a_process_of_its_own_and_nothing_else_is(monkeypatch, data, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert try_kernels() == Kernels([], [])
     assert "nothing was tried" in checks.gpu_finding(try_kernels()).text
     assert not checks.gpu_finding(try_kernels(), asked=True).good
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    found = try_kernels()
-    assert "CUDA_VISIBLE_DEVICES=0" in found.trouble[0] and "driver" in found.trouble[0]
-    assert not checks.gpu_finding(found).good
+    monkeypatch.setenv("PATH", str(tmp_path))  # without Slurm
+    [found] = [finding for finding in checks.examine(Profile(), data, wait_s=0) if finding.part == "GPU"]
+    assert not found.good and found.text.startswith(f"{socket.gethostname()} has CUDA_VISIBLE_DEVICES=0")
+    assert "driver" in found.text and "torch 2" in found.text
 
 
 @pytest.mark.parametrize("script", ["echo no driver >&2; exit 9", "exec sleep 5"])
