@@ -226,6 +226,10 @@ def test_a_study_remembers_how_it_was_launched(data: Path, tmp_path: Path) -> No
         ('job-name = "mine"', "the launch sets it itself"),
         ('job_name = "mine"', "the launch sets it itself"),
         ("no-requeue = true", "the launch sets it itself"),
+        ('signal = "USR2@60"', "the launch sets it itself"),
+        ('output = "mine.log"', "the launch sets it itself"),
+        ("ntasks-per-node = 4", "the launch sets it itself"),  # four would train the same task
+        ('clusters = "other"', "the launch sets it itself"),  # whose queue nobody here asks
         ('mem-per-cpu = "2G"', "mem-per-cpu and memory_gb exclude each other"),
         ("cpus-per-task = 8", "cpus-per-task and cpus say the same thing"),
     ],

@@ -1,6 +1,7 @@
 """Work in Slurm's queue is known by its job id, whatever the launching shell has in its environment."""
 
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -55,17 +56,33 @@ def test_a_misleading_shell_changes_nothing(
     wait_for(lambda: not queued(cluster), 60, "an empty queue")
 
 
-def test_a_launch_inside_an_allocation_trains(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
-    study = tmp_path / "study"
-    profile.write_text(profile.read_text() + "memory_gb = 1\n")
+INSIDE = {
+    "salloc, srun": ["salloc", "--quiet", "--ntasks=1", "--mem-per-cpu=100M", "srun", "--mem-per-cpu=100M"],
+    "sbatch": ["sbatch", "--quiet", "--wait", "--ntasks=1", "--mem-per-cpu=100M", "--output=/dev/null"],
+}
+"""How people come to type a launch inside a job; a notebook's server is such a batch job, too."""
+
+
+@pytest.mark.parametrize("kind", INSIDE)
+def test_a_launch_inside_an_allocation_trains(
+    kind: str, cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study, script, log = tmp_path / "study", tmp_path / "launch.sh", tmp_path / "log"
+    profile.write_text(profile.read_text() + "memory_gb = 1\nsetup = ['[ \"$OF_THE_SHELL\" = handed-on ] || exit 9']\n")
     call = ["--array", "0-1", "--dataset", "tiny", "--recipe", "smoke", "--executor", "slurm", "--profile", profile]
-    here = ["salloc", "--quiet", "--ntasks=1", "--mem-per-cpu=100M", sys.executable, "-m", "toolkit.launch"]
-    command = [*here, *map(str, call), "--study", str(study), "--data", str(data)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "launched inside job" in done.stderr
+    words = [sys.executable, "-m", "toolkit.launch", *call, "--study", study, "--data", data]
+    exports = {"SBATCH_EXPORT": "NONE", "SLURM_EXPORT_ENV": "NONE", "CUDA_VISIBLE_DEVICES": "0"}
+    inside = [f"export {name}={value}" for name, value in exports.items()]
+    script.write_text("\n".join(["#!/bin/bash", f"exec > {log} 2>&1", *inside, f"exec {shlex.join(map(str, words))}"]))
+    script.chmod(0o755)
+    command = [*INSIDE[kind], script]
+    around = {**environment(), "OF_THE_SHELL": "handed-on"}
+    done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, (done.stderr, log.read_text())
+    assert "launched inside job" in log.read_text()
     wait_for(lambda: len(errors(study)) == 2 or not queued(cluster), 120, "both results")
     assert len(errors(study)) == 2, status(study)
+    assert status(study)["states"].keys() <= {"done", "diverged"}
 
 
 def test_a_result_that_is_seen_late_is_neither_lost_nor_done_again(

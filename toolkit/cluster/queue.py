@@ -19,6 +19,8 @@ PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SALLOC_", "S
 """Variables that change what Slurm's commands do and print, or that a job has set for its own steps."""
 CONTAINMENT = ("APPTAINER_CONTAIN", "APPTAINER_CONTAINALL", "SINGULARITY_CONTAIN", "SINGULARITY_CONTAINALL")
 """Variables that would keep the task's image from seeing folders that it must see."""
+DEVICES = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+"""Variables that name the GPUs of the job (a notebook's, say) in which a launch is typed: a task's are others."""
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
 """Which cluster, and who pays: a user's own defaults."""
 TIMEOUT_S = 120
@@ -57,7 +59,8 @@ def slurm_environment() -> dict[str, str]:
 
 def left_out() -> list[str]:
     """Variables of this process that Slurm's commands are not given."""
-    return [name for name in os.environ if name not in KEPT and (name.startswith(PREFIXES) or name in CONTAINMENT)]
+    names = (*CONTAINMENT, *DEVICES)
+    return [name for name in os.environ if name not in KEPT and (name.startswith(PREFIXES) or name in names)]
 
 
 def slurm(*command: str, stdin: str = "") -> str:
@@ -167,7 +170,8 @@ class _Job:
     def __init__(self, line: str) -> None:
         self.id, index, state, reason, self.owner, end, self.name, command = line.split("|", 7)
         self.index = int(index) if index.isdigit() else 0
-        stuck = state == "PENDING" and reason.partition(",")[0] in STUCK  # after a comma: which nodes
+        reason = reason.partition(",")[0]  # after it: which nodes
+        stuck = state == "PENDING" and reason not in TURN
         self.state = f"{state} ({reason})" if stuck else state
         self.script = command.rpartition("/")[2].removesuffix(".sbatch")
         self.left = state in ENDED and not (state == COMPLETED and _is_recent(end))
@@ -187,13 +191,12 @@ ENDED = frozenset({
 })  # fmt: skip
 """Slurm's states of jobs that have left the queue; squeue can list them for a while (MinJobAge)."""
 
-STUCK = (
-    "JobHeldUser", "JobHeldAdmin", "PartitionTimeLimit", "PartitionNodeLimit", "PartitionDown", "PartitionInactive",
-    "AssocGrpCpuLimit", "AssocMaxJobsLimit", "QOSMaxJobsPerUserLimit", "QOSMaxCpuPerUserLimit", "QOSMaxGRESPerUser",
-    "QOSMaxWallDurationPerJobLimit", "BadConstraints", "InvalidAccount", "InvalidQOS", "ReqNodeNotAvail",
-    "DependencyNeverSatisfied", "AccountingPolicy", "LaunchFailedRequeuedHeld",
-)  # fmt: skip
-"""Slurm's reasons of a job that waits for more than its turn: a person has to look."""
+TURN = frozenset({
+    "None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit", "Prolog", "Cleaning", "Licenses",
+    "Reservation", "BurstBufferResources", "BurstBufferStageIn",
+})  # fmt: skip
+"""Slurm's reasons of a job that waits for its turn alone. With any other one (held, a limit of the partition, of a QOS
+or of an account, nodes that are down) a person may have to look."""
 
 
 def _squeue(*which: str) -> Iterator[_Job]:
