@@ -20,7 +20,7 @@ from toolkit.render.escape import terminal
 from toolkit.study import Study
 from toolkit.study import progress as heartbeat
 from toolkit.study.declared import Label, several_seeds
-from toolkit.study.logs import task_log
+from toolkit.study.logs import last_words
 from toolkit.study.outcomes import read_outcome
 from toolkit.study.states import STATES, State
 from toolkit.visible import visible_lines
@@ -139,7 +139,7 @@ def _failure(look: StudySnapshot, task_id: str) -> list[Text]:
     task, state = look.tasks[task_id], look.states[task_id]
     named = task.named(several_seeds(look.tasks.values()))
     head = Text.assemble(task_id, " ", _styled(state.state), " ", terminal(named))
-    log = task_log(look.study, task_id).splitlines()[-LOG_TAIL:] if state.state == "lost" else []
+    log = last_words(look.study, task_id)[-LOG_TAIL:] if state.state == "lost" else []
     tail = (Text(f"    {visible_lines(line)}", style="dim") for line in log)
     return [head, Text(f"    {terminal(state.reason)}"), *tail]
 
