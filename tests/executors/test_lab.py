@@ -154,7 +154,7 @@ def test_a_contained_shell_hides_nothing_from_the_image(
 @pytest.mark.cluster
 def test_a_job_that_does_not_see_its_gpu_ends_at_once_and_says_where(lab: Cluster, data: Path, tmp_path: Path) -> None:
     study, profile = tmp_path / "study", tmp_path / "p.toml"
-    profile.write_text("cpus = 1\n[sbatch]\ngpus = 1\n")
+    profile.write_text("cpus = 1\n[sbatch]\ngpus-per-task = 1\n")
     call = ["--array", "0", "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
     launch(study, data, *call)
     wait_for(lambda: not lab.slurm("squeue", "--noheader").stdout, 120, "its end", every=0.5)
@@ -166,7 +166,7 @@ def test_a_job_that_does_not_see_its_gpu_ends_at_once_and_says_where(lab: Cluste
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("asked", ["[sbatch]\ngpus = 1", "[sbatch]\ngpus-per-task = 1", 'gres = "shard:1"', "gpus = 1"])
+@pytest.mark.parametrize("asked", ["[sbatch]\ngpus = 1", "[sbatch]\ngpus-per-task = 1", 'gres = "shard:1"'])
 def test_the_image_sees_the_gpus_by_whichever_option_they_are_asked_for(
     asked: str, lab: Cluster, data: Path, image_profile: Path, tmp_path: Path
 ) -> None:

@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.executors.conftest import environment, errors, launch, start, status, training, verb, wait_for
+from tests.study.strategies import result, task
+from toolkit.render.states import PoolDisplay
 from toolkit.study import Study
 from toolkit.study.submission import process_lives
 
@@ -129,4 +133,17 @@ def test_two_launchers_do_not_take_the_same_task(data: Path, tmp_path: Path) -> 
     assert launch(study, data, "--executor", "local")["to_run"] == 0
     launcher.send_signal(signal.SIGINT)
     assert launcher.wait(60) == 130
-    launcher.communicate()
+    assert "interrupted: 0 done, 4 go on with the same command" in launcher.communicate()[1]
+    assert status(study)["states"].keys() <= {"preempted", "waiting"}
+
+
+def test_a_display_that_cannot_be_written_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.create(tmp_path / "study")
+    study.declare([task()])
+    with contextlib.suppress(OSError), Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        with PoolDisplay(study, 1) as display:
+            result(task()).write(study.result_path(task().id))
+            display.update([])
+        shown = display.finished
+    assert shown == {task().id}

@@ -161,6 +161,9 @@ def test_a_time_out_after_sbatch_took_the_job_loses_and_doubles_nothing(
     (record,) = submissions(Study(study))
     wait_for(lambda: record.name in queued(cluster), 30, "the job that the controller took all the same")
     assert record.job is None
+    job = queued(cluster).partition("|")[0]
+    cluster.slurm("scontrol", "update", f"jobid={job}", "jobname=renamed")
+    assert queued(cluster) == f"{job}|renamed\n"
     assert launch(study, data, *what)["to_run"] == 0
     assert len(queued(cluster).splitlines()) == 1
     assert verb("toolkit.launch", "--study", study, "--cancel").returncode == 0

@@ -40,6 +40,7 @@ def test_the_script_line_by_line(tmp_path: Path) -> None:
         "#SBATCH --mem=20992M",
         "#SBATCH --nice=5",
         "#SBATCH --nodes=1",
+        "#SBATCH --ntasks=1",
         "#SBATCH --open-mode=append",
         f"#SBATCH --output='{quoted}/logs/%A_%a_0_log.out'",
         "#SBATCH --partition=gpu",

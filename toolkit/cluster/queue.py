@@ -109,8 +109,8 @@ def queue_of(study: Study, lately: bool = False) -> Queue | None:
     """The study's jobs in the queue, whoever owns them, by submission and array index; None when squeue is not here.
 
     Jobs are asked for by their id. A submission whose id was never recorded (its launcher died, or sbatch got no
-    answer) is known by its job's name. ``lately``: those that completed less than `LATE_S` ago are among them.
-    Raises `SlurmError` when squeue is here and fails.
+    answer) is known by the name of its job, or of its script. ``lately``: those that completed less than `LATE_S`
+    ago are among them. Raises `SlurmError` when squeue is here and fails.
     """
     submitted = [s for s in submissions(study) if s.executor == "slurm" and not s.cancelled]
     if not submitted:
@@ -211,8 +211,10 @@ def _matched(submitted: Sequence[Submission], options: Sequence[str] = ()) -> It
         if (found := recorded.get(job.id)) and found.name in (job.script, job.name):  # ids begin anew some day
             yield found, job
     unrecorded = {submission.name: submission for submission in submitted if not submission.job}
-    if unrecorded:
-        yield from ((unrecorded[job.name], job) for job in _squeue(f"--name={','.join(unrecorded)}", *options))
+    for which in (f"--name={','.join(unrecorded)}", f"--user={user()}") if unrecorded else ():
+        for job in _squeue(which, *options):  # what was renamed since still has its script's name
+            if found := unrecorded.get(job.name) or unrecorded.get(job.script):
+                yield found, job
 
 
 def _by_id(jobs: Mapping[str, object], options: Sequence[str]) -> Iterator[_Job]:

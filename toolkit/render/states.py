@@ -226,17 +226,23 @@ class PoolDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.update([])
-        self.live.stop()
+        with contextlib.suppress(OSError):
+            self.live.stop()
 
     def update(self, in_flight: Sequence[str]) -> None:
-        """Tell what finished since the last call, and where the tasks in flight are."""
+        """Tell what finished since the last call, and where the tasks in flight are.
+
+        A terminal that was closed takes nothing any more. Whether that ends the run is for SIGHUP to say, which a run
+        in the background does not get.
+        """
         finished = self.study.finished() & self.tasks.keys()
-        for task_id in finished - self.finished:
-            self.console.print(self._line(task_id), highlight=False, soft_wrap=True)
+        with contextlib.suppress(OSError):
+            for task_id in finished - self.finished:
+                self.console.print(self._line(task_id), highlight=False, soft_wrap=True)
+            if self.console.is_terminal:
+                self.bar.update(self.job, completed=len(finished - self.finished_before))
+                self.live.update(Group(self.bar, *self._running(in_flight)), refresh=True)
         self.finished = finished
-        if self.console.is_terminal:
-            self.bar.update(self.job, completed=len(finished - self.finished_before))
-            self.live.update(Group(self.bar, *self._running(in_flight)), refresh=True)
 
     def _running(self, in_flight: Sequence[str]) -> list[Text]:
         beats = ((task_id, self.study.progress(task_id)) for task_id in in_flight if task_id not in self.finished)
