@@ -254,3 +254,13 @@ def test_gpus_asked_for_by_any_option_are_known() -> None:
     ]
     assert all(Profile(sbatch=options).asks_for_gpus for options in asked)
     assert Profile(gpus=1).asks_for_gpus and not Profile(sbatch={"gpus": 0, "nice": 5}).asks_for_gpus
+
+
+@pytest.mark.parametrize(("given", "handed_on"), [("0,1", None), ("", "")])
+def test_a_jobs_own_gpus_are_not_handed_on_but_the_wish_for_the_cpu_is(
+    given: str, handed_on: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from toolkit.cluster.queue import slurm_environment
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert slurm_environment().get("CUDA_VISIBLE_DEVICES") == handed_on

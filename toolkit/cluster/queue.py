@@ -20,7 +20,8 @@ PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SALLOC_", "S
 CONTAINMENT = ("APPTAINER_CONTAIN", "APPTAINER_CONTAINALL", "SINGULARITY_CONTAIN", "SINGULARITY_CONTAINALL")
 """Variables that would keep the task's image from seeing folders that it must see."""
 DEVICES = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
-"""Variables that name the GPUs of the job (a notebook's, say) in which a launch is typed: a task's are others."""
+"""Variables that name the GPUs of the job (a notebook's, say) in which a launch is typed: a task's are others. One
+that is set to nothing asks for the CPU, and is handed on."""
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
 """Which cluster, and who pays: a user's own defaults."""
 TIMEOUT_S = 120
@@ -59,7 +60,8 @@ def slurm_environment() -> dict[str, str]:
 
 def left_out() -> list[str]:
     """Variables of this process that Slurm's commands are not given."""
-    names = (*CONTAINMENT, *DEVICES)
+    devices = {name for name in DEVICES if os.environ.get(name)}
+    names = {*CONTAINMENT, *devices}
     return [name for name in os.environ if name not in KEPT and (name.startswith(PREFIXES) or name in names)]
 
 
