@@ -34,6 +34,7 @@ STYLES: Mapping[State, str] = {
     "diverged": "yellow",
     "damaged": "red",
     "running": "cyan",
+    "finishing": "cyan",
     "preempted": "yellow",
     "lost": "red",
 }
