@@ -1,7 +1,5 @@
 """A broken node does not eat the array, and an element that cannot do its work says so before it trains."""
 
-import errno
-import fcntl
 import os
 import subprocess
 from collections import Counter
@@ -13,9 +11,7 @@ from slurm.cluster import Cluster
 from tests.conftest import real_part
 from tests.executors.conftest import launch, status, verb, wait_for
 from toolkit.cluster.brake import broken_nodes, lines, strikes
-from toolkit.errors import ToolkitError
 from toolkit.study import Study
-from toolkit.study.submission import launch_lock
 
 
 @pytest.mark.cluster
@@ -104,26 +100,3 @@ def test_an_element_without_room_says_so_before_it_trains(cluster: Cluster, data
     assert "Traceback" not in log.read_text() and not study.finished()
     (note,) = (study.path / "nodes").iterdir()  # the brake's
     assert note.read_text() == f"{job} 0 {os.EX_UNAVAILABLE}\n"
-
-
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
-def test_a_file_system_without_flock_has_another_lock(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    study = Study.create(tmp_path / "study")
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    held = study.room("submissions") / ".lock.held"
-    with launch_lock(study):
-        monkeypatch.setattr("time.monotonic", iter(range(0, 10_000, 100)).__next__)
-        with pytest.raises(ToolkitError, match=r"\.lock\.held for two minutes"), launch_lock(study):
-            pass
-        monkeypatch.undo()
-        monkeypatch.setattr(fcntl, "flock", refuse)
-    assert not held.exists()
-    held.write_text(f"{os.uname().nodename} 4194304 gone")  # a launcher that was killed
-    with launch_lock(study):
-        assert held.exists()
-    assert not held.exists()
