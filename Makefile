@@ -55,7 +55,7 @@ test-fast: setup ## the quick tests, which need neither Slurm nor a container no
 
 test-cluster: setup-ffcv ## the long fault run on the one-machine Slurm
 	containers/install-system.sh tests/apt-packages.txt
-	$(PY) -m pytest -m "long and cluster" -v
+	$(PY) -m pytest -m "long and cluster" -v -s
 
 test-long: setup-ffcv ## the long tests that need no cluster
 	$(PY) -m pytest -m "long and not cluster" -v

@@ -79,6 +79,15 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 """
 
+GPU_CONFIG = """\
+GresTypes=gpu,shard
+"""
+GRES_CONFIG = """\
+Name=gpu File=/dev/null
+Name=shard Count=2
+"""
+"""A GPU that Slurm gives to jobs, in two shards, and that nobody finds where it was promised."""
+
 ACCOUNTING_CONFIG = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
@@ -140,11 +149,13 @@ class Cluster:
         requeue_s: int = 120,
         accounting: bool = False,
         memory_limits: bool = False,
+        missing_gpu: bool = False,
     ) -> None:
         """Start munge, the controller and all nodes; return when every node is idle.
 
         ``cpus`` is what each node claims, whatever the machine has; ``accounting`` adds a database for sacct;
-        ``memory_limits`` ends jobs that use more memory than they asked for. What Slurm mails stands in ``mails``.
+        ``memory_limits`` ends jobs that use more memory than they asked for; ``missing_gpu``: each node claims a GPU
+        that is not there. What Slurm mails stands in ``mails``.
         Raises `ClusterError`.
         """
         self.state.mkdir(parents=True, exist_ok=True)
@@ -160,6 +171,10 @@ class Cluster:
         if memory_limits:
             config = self.config.read_text().replace("=CR_CPU\n", "=CR_CPU_Memory\n")
             self.config.write_text(config + MEMORY_CONFIG)
+        if missing_gpu:
+            config = self.config.read_text().replace(" State=UNKNOWN", " Gres=gpu:1,shard:2 State=UNKNOWN")
+            self.config.write_text(config + GPU_CONFIG)
+            (self.state / "gres.conf").write_text(GRES_CONFIG)
         self._write_mailer()
         self._start_munge()
         if accounting:

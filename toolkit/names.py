@@ -11,9 +11,11 @@ def unknown(kind: str, name: str, known: Iterable[str], advice: str = "") -> Usa
 
     >>> str(unknown("executor", "slurn", ["slurm", "local"]))
     "unknown executor 'slurn': did you mean slurm? (known: local, slurm)"
+    >>> str(unknown("study", "demo", []))
+    "unknown study 'demo' (known: none)"
     """
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" did you mean {', '.join(near)}?" if near else ""
-    listing = f" (known: {', '.join(names)})" if len(names) <= 30 else f" ({len(names)} known)"
+    listing = f" (known: {', '.join(names) or 'none'})" if len(names) <= 30 else f" ({len(names)} known)"
     return UsageError(f"unknown {kind} {name!r}:{hint}{listing}{' ' + advice if advice else ''}".replace(": (", " ("))

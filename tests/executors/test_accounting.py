@@ -82,6 +82,40 @@ def test_the_users_submit_limit_is_read_from_the_accounts(accounting: Cluster, d
 
 
 @pytest.mark.cluster
+def test_what_accounts_forbid_is_said_before_and_what_they_hold_back_after(
+    accounting: Cluster, data: Path, tmp_path: Path
+) -> None:
+    me = getpass.getuser()
+    for words in (
+        ["add", "account", "lab"],
+        ["add", "user", me, "account=lab"],
+        ["add", "qos", "small"],
+        ["modify", "qos", "small", "set", "MaxTRESPerUser=cpu=0"],
+        ["modify", "user", me, "set", "qos+=small", "MaxSubmitJobs=-1"],
+    ):
+        accounting.slurm("sacctmgr", "--immediate", *words)
+    with accounting.config.open("a") as file:
+        file.write("AccountingStorageEnforce=associations,limits,qos\n")
+    accounting.stop_controller()
+    accounting.start_controller()
+    profile, study = tmp_path / "p.toml", tmp_path / "study"
+    call = ["--array", "0", "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+    dry = ["toolkit.launch", *call, "--recipe", "smoke", "--study", study, "--data", data, "--dry-run"]
+    for wrong, says in (
+        ('account = "nowhere"', "invalid account"),
+        ('account = "lab"\nqos = "nowhere"', "invalid qos"),
+    ):
+        profile.write_text(f"cpus = 1\n{wrong}\n")
+        done = verb(*dry)
+        assert done.returncode == 1 and says in done.stderr.splitlines()[-1].lower(), done.stderr
+    profile.write_text('cpus = 1\naccount = "lab"\nqos = "small"\n')
+    launch(study, data, *call)
+    reason = {"pending (QOSMaxCpuPerUserLimit)": 1}
+    wait_for(lambda: status(study)["stuck"] == reason, 30, f"the limit, not {status(study)['stuck']}", every=0.5)
+    assert verb("toolkit.launch", "--study", study, "--cancel").returncode == 0
+
+
+@pytest.mark.cluster
 def test_without_accounting_there_is_only_less_to_say(cluster: Cluster, data: Path, tmp_path: Path) -> None:
     submit(tmp_path / "study", data, "exit 7")
     wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 60, "the end of an array that fails")

@@ -1,23 +1,17 @@
 """A broken node does not eat the array, and an element that cannot do its work says so before it trains."""
 
-import errno
-import fcntl
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from slurm.cluster import Cluster
-from tests.executors.conftest import environment, launch, status, verb, wait_for
-from tests.study.strategies import task
-from tests.training.test_full_disk import small_disk
+from tests.conftest import real_part
+from tests.executors.conftest import launch, status, verb, wait_for
 from toolkit.cluster.brake import broken_nodes, lines, strikes
-from toolkit.errors import ToolkitError
 from toolkit.study import Study
-from toolkit.study.submission import launch_lock, new_submission, record_path
 
 
 @pytest.mark.cluster
@@ -87,37 +81,22 @@ def test_strikes_are_counted_until_an_element_gets_through(tmp_path: Path) -> No
         assert run_script(folder, through) == "" and strikes(folder) == {}
 
 
-def test_an_element_without_room_says_so_before_it_trains(data: Path, tmp_path: Path) -> None:
-    study = Study.create(tmp_path / "study")
-    study.declare([task()])
-    submission = new_submission(study, "slurm", [[task().id]], data)
-    submission.write(record_path(study, submission))
-    call = [sys.executable, "-m", "toolkit.executors.element", record_path(study, submission)]
-    disk = small_disk(study.room("checkpoints"), 1 << 20, tmp_path / "aside")
-    around = {**environment(), "SLURM_ARRAY_TASK_ID": "0"}
-    done = subprocess.run([*map(str, disk + call)], env=around, capture_output=True, text=True, check=False)
-    assert done.returncode == os.EX_UNAVAILABLE, done.stderr
-    assert "checkpoints has 1 MB left, a task needs 64: make room" in done.stderr and "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
-def test_a_file_system_without_flock_has_another_lock(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    study = Study.create(tmp_path / "study")
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    held = study.room("submissions") / ".lock.held"
-    with launch_lock(study):
-        monkeypatch.setattr("time.monotonic", iter(range(0, 10_000, 100)).__next__)
-        with pytest.raises(ToolkitError, match=r"\.lock\.held for two minutes"), launch_lock(study):
-            pass
-        monkeypatch.undo()
-        monkeypatch.setattr(fcntl, "flock", refuse)
-    assert not held.exists()
-    held.write_text(f"{os.uname().nodename} 4194304 gone")  # a launcher that was killed
-    with launch_lock(study):
-        assert held.exists()
-    assert not held.exists()
+@pytest.mark.cluster
+def test_an_element_without_room_says_so_before_it_trains(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+    if os.geteuid():
+        real_part("a disk of its own for a folder (mount)", "run as root")
+    study, profile = Study.create(tmp_path / "study"), tmp_path / "p.toml"
+    profile.write_text("cpus = 1\n")
+    checkpoints = study.room("checkpoints")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", checkpoints], check=True)
+    try:
+        call = ["--array", 0, "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+        (job,) = launch(study.path, data, *call)["jobs"]
+        wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 120, "the end of the array", every=0.5)
+    finally:
+        subprocess.run(["umount", "--lazy", checkpoints], check=True)
+    (log,) = study.room("logs").glob("*_log.out")
+    assert "checkpoints has 1 MB left, a task needs 64: make room" in log.read_text()
+    assert "Traceback" not in log.read_text() and not study.finished()
+    (note,) = (study.path / "nodes").iterdir()  # the brake's
+    assert note.read_text() == f"{job} 0 {os.EX_UNAVAILABLE}\n"

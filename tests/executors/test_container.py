@@ -41,6 +41,21 @@ def test_an_array_in_the_image_gives_the_errors_of_the_host(
     digest = Study(inside).result(next(iter(errors(inside)))).provenance.image_digest
     assert digest is not None
     assert digest.startswith("sha256:")
+    more = [
+        "--array",
+        "4-5",
+        "--dataset",
+        "tiny",
+        "--recipe",
+        "smoke",
+        "--executor",
+        "slurm",
+    ]  # and no word of the rest
+    again = verb("toolkit.launch", "--study", inside, *more, "--dry-run", "--json")
+    document = orjson.loads(again.stdout)
+    (image,) = (line for line in image_profile.read_text().splitlines() if line.startswith("image = "))
+    assert image.split('"')[1] in document["script"] and "#SBATCH --time=30" in document["script"]
+    assert document["elements"] == 1 and f"data {linked}" in again.stderr
 
 
 @pytest.mark.cluster

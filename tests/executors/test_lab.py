@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -31,11 +32,11 @@ from toolkit.training import meter
 
 @pytest.fixture(scope="module")
 def running_lab() -> Iterator[Cluster]:
-    """A Slurm of one node that ends what uses more memory than it asked for; without accounts."""
+    """A Slurm of one node that ends what uses more memory than it asked for and has lost its GPU; without accounts."""
     if missing := missing_parts():
         real_part(f"Slurm ({', '.join(missing)})")
     cluster = Cluster(Path(tempfile.mkdtemp(prefix="slurm-")))
-    cluster.start(nodes=1, cpus=2, requeue_s=5, memory_limits=True)
+    cluster.start(nodes=1, cpus=2, requeue_s=5, memory_limits=True, missing_gpu=True)
     yield cluster
     cluster.stop()
 
@@ -148,6 +149,33 @@ def test_a_contained_shell_hides_nothing_from_the_image(
     launch(study, data, "--array", "3", "--dataset", "tiny", "--executor", "slurm", "--profile", image_profile)
     wait_for(lambda: not cluster.slurm("squeue", "--noheader").stdout, 120, "the end of the array")
     assert len(errors(study)) == 1, status(study)
+
+
+@pytest.mark.cluster
+def test_a_job_that_does_not_see_its_gpu_ends_at_once_and_says_where(lab: Cluster, data: Path, tmp_path: Path) -> None:
+    study, profile = tmp_path / "study", tmp_path / "p.toml"
+    profile.write_text("cpus = 1\n[sbatch]\ngpus-per-task = 1\n")
+    call = ["--array", "0", "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+    launch(study, data, *call)
+    wait_for(lambda: not lab.slurm("squeue", "--noheader").stdout, 120, "its end", every=0.5)
+    assert status(study)["states"] == {"lost": 1} and status(study)["trouble_by_node"] == {"n1": 1}
+    (log,) = (study / "logs").glob("*_log.out")
+    (said,) = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
+    assert f"no GPU is visible on node {socket.gethostname()} (CUDA_VISIBLE_DEVICES '0')" in said
+    assert "no NVIDIA driver is loaded" in said or "driver " in said
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("asked", ["[sbatch]\ngpus = 1", "[sbatch]\ngpus-per-task = 1", 'gres = "shard:1"'])
+def test_the_image_sees_the_gpus_by_whichever_option_they_are_asked_for(
+    asked: str, lab: Cluster, data: Path, image_profile: Path, tmp_path: Path
+) -> None:
+    profile = tmp_path / "p.toml"
+    profile.write_text(f"{image_profile.read_text()}\n{asked}\n")
+    call = ["--array", "0", "--dataset", "tiny", "--recipe", "smoke", "--executor", "slurm", "--profile", profile]
+    done = verb("toolkit.launch", *call, "--study", tmp_path / "study", "--data", data, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert " exec --nv " in next(line for line in done.stdout.splitlines() if line.startswith("srun"))
 
 
 LABELS = {"a": Label("n/0", "first", 0, ""), "b": Label("n/0", "other", 0, ""), "c": Label("n/1", "other", 0, "")}

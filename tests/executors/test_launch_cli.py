@@ -226,6 +226,10 @@ def test_a_study_remembers_how_it_was_launched(data: Path, tmp_path: Path) -> No
         ('job-name = "mine"', "the launch sets it itself"),
         ('job_name = "mine"', "the launch sets it itself"),
         ("no-requeue = true", "the launch sets it itself"),
+        ('signal = "USR2@60"', "the launch sets it itself"),
+        ('output = "mine.log"', "the launch sets it itself"),
+        ("ntasks-per-node = 4", "the launch sets it itself"),  # four would train the same task
+        ('clusters = "other"', "the launch sets it itself"),  # whose queue nobody here asks
         ('mem-per-cpu = "2G"', "mem-per-cpu and memory_gb exclude each other"),
         ("cpus-per-task = 8", "cpus-per-task and cpus say the same thing"),
     ],
@@ -250,3 +254,13 @@ def test_gpus_asked_for_by_any_option_are_known() -> None:
     ]
     assert all(Profile(sbatch=options).asks_for_gpus for options in asked)
     assert Profile(gpus=1).asks_for_gpus and not Profile(sbatch={"gpus": 0, "nice": 5}).asks_for_gpus
+
+
+@pytest.mark.parametrize(("given", "handed_on"), [("0,1", None), ("", "")])
+def test_a_jobs_own_gpus_are_not_handed_on_but_the_wish_for_the_cpu_is(
+    given: str, handed_on: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from toolkit.cluster.queue import slurm_environment
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert slurm_environment().get("CUDA_VISIBLE_DEVICES") == handed_on

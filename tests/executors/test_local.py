@@ -1,11 +1,17 @@
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.executors.conftest import errors, launch, start, status, training, verb, wait_for
+from tests.executors.conftest import environment, errors, launch, start, status, training, verb, wait_for
+from tests.study.strategies import result, task
+from toolkit.render.states import PoolDisplay
 from toolkit.study import Study
+from toolkit.study.submission import process_lives
 
 LONG = ["--set", "epochs=2000"]  # trains until it is stopped
 
@@ -40,6 +46,9 @@ def test_a_killed_worker_loses_its_task_alone(data: Path, tmp_path: Path) -> Non
     wait_for(lambda: status(study)["states"] == {"running": 1, "lost": 1}, 60, "the next task in a fresh worker")
     (trouble,) = status(study)["trouble"]
     assert (trouble["id"], trouble["state"]) == (victim, "lost")
+    (other,) = Study(study).labels().keys() - {victim}
+    shown = verb("toolkit.status", study, "--failed").stdout
+    assert victim in shown and other not in shown
     launcher.send_signal(signal.SIGINT)
     assert launcher.wait(60) == 130
     launcher.communicate()
@@ -76,10 +85,31 @@ def interrupted(number: signal.Signals, study: Path, data: Path) -> str:
     return task
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_run_is_interrupted_by_whatever_ends_its_terminal(number: signal.Signals, data: Path, tmp_path: Path) -> None:
-    interrupted(number, tmp_path / "study", data)
+def test_a_run_is_interrupted_by_sigterm(data: Path, tmp_path: Path) -> None:
+    interrupted(signal.SIGTERM, tmp_path / "study", data)
     assert status(tmp_path / "study")["states"] == {"preempted": 1}
+
+
+def test_a_run_whose_terminal_is_closed_saves_what_it_has(data: Path, tmp_path: Path) -> None:
+    """The launcher is told by SIGHUP, and can write to nobody any more."""
+    study, (ours, its) = tmp_path / "study", os.openpty()
+    options = ["--data", data, "--study", study, "--dataset", "tiny", "--recipe", "smoke", "--executor", "local"]
+    call = ["setsid", "--ctty", sys.executable, "-m", "toolkit.launch", *options, "--array", "0-1", "--jobs", 1, *LONG]
+    launcher = subprocess.Popen([*map(str, call)], env=environment(), stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    os.set_blocking(ours, False)
+
+    def shown_and_trains() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            os.read(ours, 1 << 16)
+        return bool(training(study))
+
+    wait_for(shown_and_trains, 90, "a task that trains")
+    worker = Study(study).progress(training(study)[0]).pid
+    os.close(ours)
+    assert launcher.wait(60) == 130
+    assert not process_lives(worker)
+    assert status(study)["states"] == {"preempted": 1, "waiting": 1}
 
 
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_later(data: Path, tmp_path: Path) -> None:
@@ -103,4 +133,17 @@ def test_two_launchers_do_not_take_the_same_task(data: Path, tmp_path: Path) -> 
     assert launch(study, data, "--executor", "local")["to_run"] == 0
     launcher.send_signal(signal.SIGINT)
     assert launcher.wait(60) == 130
-    launcher.communicate()
+    assert "interrupted: 0 done, 4 go on with the same command" in launcher.communicate()[1]
+    assert status(study)["states"].keys() <= {"preempted", "waiting"}
+
+
+def test_a_display_that_cannot_be_written_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.create(tmp_path / "study")
+    study.declare([task()])
+    with contextlib.suppress(OSError), Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        with PoolDisplay(study, 1) as display:
+            result(task()).write(study.result_path(task().id))
+            display.update([])
+        shown = display.finished
+    assert shown == {task().id}

@@ -1,10 +1,14 @@
 """Work in Slurm's queue is known by its job id, whatever the launching shell has in its environment."""
 
+import contextlib
 import os
+import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
@@ -55,17 +59,33 @@ def test_a_misleading_shell_changes_nothing(
     wait_for(lambda: not queued(cluster), 60, "an empty queue")
 
 
-def test_a_launch_inside_an_allocation_trains(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
-    study = tmp_path / "study"
-    profile.write_text(profile.read_text() + "memory_gb = 1\n")
+INSIDE = {
+    "salloc, srun": ["salloc", "--quiet", "--ntasks=1", "--mem-per-cpu=100M", "srun", "--mem-per-cpu=100M"],
+    "sbatch": ["sbatch", "--quiet", "--wait", "--ntasks=1", "--mem-per-cpu=100M", "--output=/dev/null"],
+}
+"""How people come to type a launch inside a job; a notebook's server is such a batch job, too."""
+
+
+@pytest.mark.parametrize("kind", INSIDE)
+def test_a_launch_inside_an_allocation_trains(
+    kind: str, cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+) -> None:
+    study, script, log = tmp_path / "study", tmp_path / "launch.sh", tmp_path / "log"
+    profile.write_text(profile.read_text() + "memory_gb = 1\nsetup = ['[ \"$OF_THE_SHELL\" = handed-on ] || exit 9']\n")
     call = ["--array", "0-1", "--dataset", "tiny", "--recipe", "smoke", "--executor", "slurm", "--profile", profile]
-    here = ["salloc", "--quiet", "--ntasks=1", "--mem-per-cpu=100M", sys.executable, "-m", "toolkit.launch"]
-    command = [*here, *map(str, call), "--study", str(study), "--data", str(data)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "launched inside job" in done.stderr
+    words = [sys.executable, "-m", "toolkit.launch", *call, "--study", study, "--data", data]
+    exports = {"SBATCH_EXPORT": "NONE", "SLURM_EXPORT_ENV": "NONE", "CUDA_VISIBLE_DEVICES": "0"}
+    inside = [f"export {name}={value}" for name, value in exports.items()]
+    script.write_text("\n".join(["#!/bin/bash", f"exec > {log} 2>&1", *inside, f"exec {shlex.join(map(str, words))}"]))
+    script.chmod(0o755)
+    command = [*INSIDE[kind], script]
+    around = {**environment(), "OF_THE_SHELL": "handed-on"}
+    done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, (done.stderr, log.read_text())
+    assert "launched inside job" in log.read_text()
     wait_for(lambda: len(errors(study)) == 2 or not queued(cluster), 120, "both results")
     assert len(errors(study)) == 2, status(study)
+    assert status(study)["states"].keys() <= {"done", "diverged"}
 
 
 def test_a_result_that_is_seen_late_is_neither_lost_nor_done_again(
@@ -94,15 +114,42 @@ def test_a_result_that_is_seen_late_is_neither_lost_nor_done_again(
     assert not record.cancelled
 
 
+@pytest.fixture
+def impatient(cluster: Cluster, tmp_path: Path) -> Path:
+    """The cluster's configuration for a client that waits two seconds for an answer, not ten."""
+    copy = tmp_path / "impatient.conf"
+    copy.write_text(cluster.config.read_text() + "MessageTimeout=2\n")
+    return copy
+
+
+@contextlib.contextmanager
+def silent(cluster: Cluster) -> Iterator[None]:
+    """A controller that takes what it is sent, and answers when this is over."""
+    pid = int((cluster.state / "slurmctld.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def gone(cluster: Cluster) -> Iterator[None]:
+    cluster.stop_controller()
+    try:
+        yield
+    finally:
+        cluster.start_controller()
+
+
 def test_a_time_out_after_sbatch_took_the_job_loses_and_doubles_nothing(
-    cluster: Cluster, data: Path, tmp_path: Path, profile: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, impatient: Path, data: Path, tmp_path: Path, profile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, real = tmp_path / "study", shutil.which("sbatch")
+    study, real, pid = tmp_path / "study", shutil.which("sbatch"), (cluster.state / "slurmctld.pid").read_text().strip()
     deaf = tmp_path / "deaf" / "sbatch"
     deaf.parent.mkdir()
     deaf.write_text(
-        f'#!/bin/sh\n{real} "$@" > /dev/null\n'
-        "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2\nexit 1\n"
+        f'#!/bin/sh\nkill -STOP {pid}\nSLURM_CONF={impatient} {real} "$@"\nstatus=$?\nkill -CONT {pid}\nexit $status\n'
     )
     deaf.chmod(0o755)
     what = ["--array", "3", "--dataset", "tiny", *LONG, "--executor", "slurm", "--profile", profile]
@@ -110,28 +157,34 @@ def test_a_time_out_after_sbatch_took_the_job_loses_and_doubles_nothing(
         patched.setenv("PATH", f"{deaf.parent}{os.pathsep}{os.environ['PATH']}")
         done = verb("toolkit.launch", *what, "--recipe", "smoke", "--study", study, "--data", data)
     assert done.returncode == 1
-    assert "may be queued or not" in done.stderr.splitlines()[-1]
+    assert "may be queued or not" in done.stderr.splitlines()[-1] and "Socket timed out" in done.stderr
     (record,) = submissions(Study(study))
-    assert record.job is None and record.name in queued(cluster)
+    wait_for(lambda: record.name in queued(cluster), 30, "the job that the controller took all the same")
+    assert record.job is None
+    job = queued(cluster).partition("|")[0]
+    cluster.slurm("scontrol", "update", f"jobid={job}", "jobname=renamed")
+    assert queued(cluster) == f"{job}|renamed\n"
     assert launch(study, data, *what)["to_run"] == 0
     assert len(queued(cluster).splitlines()) == 1
     assert verb("toolkit.launch", "--study", study, "--cancel").returncode == 0
     wait_for(lambda: not queued(cluster), 60, "an empty queue")
 
 
+@pytest.mark.parametrize("away, says", [(silent, "Socket timed out"), (gone, "Unable to contact")])
 def test_nothing_is_submitted_while_the_controller_does_not_answer(
-    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
-) -> None:
+    away: Callable[[Cluster], contextlib.AbstractContextManager[None]], says: str, cluster: Cluster, impatient: Path,
+    data: Path, tmp_path: Path, profile: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     study = tmp_path / "study"
     what = ["--array", "3", "--dataset", "tiny", *LONG, "--executor", "slurm", "--profile", profile]
     launch(study, data, *what)
-    cluster.stop_controller()
-    try:
+    with away(cluster), monkeypatch.context() as patched:
+        patched.setenv("SLURM_CONF", str(impatient))
         done = verb("toolkit.launch", *what, "--recipe", "smoke", "--study", study, "--data", data)
-    finally:
-        cluster.start_controller()
+        told = status(study)
     assert done.returncode == 1, done.stdout
     assert done.stderr.splitlines()[-1].startswith("error: squeue") and "Traceback" not in done.stderr
+    assert says in done.stderr and says in told["warning"] and told["states"].keys() <= {"queued", "running"}
     assert launch(study, data, *what)["to_run"] == 0
     assert len(submissions(Study(study))) == 1
 

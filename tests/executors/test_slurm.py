@@ -15,7 +15,7 @@ from toolkit.cluster.profile import Profile, load_profile
 from toolkit.executors.slurm import SlurmExecutor
 from toolkit.study import Study
 from toolkit.study.result import Failure
-from toolkit.study.submission import new_submission, submissions
+from toolkit.study.submission import new_submission, process_lives, submissions
 
 pytestmark = pytest.mark.cluster
 
@@ -27,16 +27,20 @@ def test_the_script_line_by_line(tmp_path: Path) -> None:
     )
     quoted = str(study.path).replace("'", "'\"'\"'")
     profile = Profile(partition="gpu", cpus=8, gpus=1, memory_gb=20.5, setup=("module load cuda",), max_requeues=3)
+    profile = profile.model_copy(update={"sbatch": {"contiguous": True, "overcommit": False, "nice": 5}})
     assert SlurmExecutor(study, profile, Path("/data")).array(submission, throttle=1).script().splitlines() == [
         "#!/bin/bash",
         "",
         "# Parameters",
         "#SBATCH --array=0-1%1",
+        "#SBATCH --contiguous",
         "#SBATCH --cpus-per-task=8",
         "#SBATCH --gpus-per-node=1",
         "#SBATCH --job-name=name",
         "#SBATCH --mem=20992M",
+        "#SBATCH --nice=5",
         "#SBATCH --nodes=1",
+        "#SBATCH --ntasks=1",
         "#SBATCH --open-mode=append",
         f"#SBATCH --output='{quoted}/logs/%A_%a_0_log.out'",
         "#SBATCH --partition=gpu",
@@ -116,7 +120,15 @@ def test_a_killed_element_is_lost_and_launched_again(
     call = ["--array", "3", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--profile", profile]
     launch(study, data, *call)
     wait_for(lambda: training(study), 90, "a task that trains")
-    os.kill(Study(study).progress(training(study)[0]).pid, signal.SIGKILL)
+    (task,) = training(study)
+    beat = Study(study).progress(task)
+    os.kill(beat.pid, signal.SIGKILL)
+    wait_for(lambda: not process_lives(beat.pid), 30, "the end of the task")
+    ahead = beat.updated + 600  # a clock that is off, and what else may lie in a folder that others can write
+    beat.model_copy(update={"updated": ahead}).write(Study(study).progress_path(task))
+    os.utime(Study(study).progress_path(task), (ahead, ahead))
+    os.mkfifo(study / "results" / "fifo.json")
+    (study / "results" / "half.json").write_text('{"status": "done", "id"')
     wait_for(lambda: status(study)["states"] == {"lost": 1}, 60, "a lost task")
     assert launch(study, data, "--executor", "slurm", "--profile", profile)["to_run"] == 1
 
@@ -149,7 +161,9 @@ def test_what_sbatch_refuses_is_told_and_not_recorded(cluster: Cluster, data: Pa
     assert status(tmp_path / "study")["states"] == {"waiting": 1}
 
 
-def test_what_is_tried_again_stays_where_sbatch_refuses_it(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+def test_what_is_tried_again_stays_where_nothing_is_submitted(
+    cluster: Cluster, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study, profile = Study(tmp_path / "study"), tmp_path / "p.toml"
     profile.write_text('partition = "nowhere"\n')
     call = ["--array", "0", "--dataset", "tiny", "--executor", "slurm", "--profile", profile, "--recipe", "smoke"]
@@ -162,6 +176,15 @@ def test_what_is_tried_again_stays_where_sbatch_refuses_it(cluster: Cluster, dat
     result(one).model_copy(update=failure).write(study.result_path(task_id))
     again = verb("toolkit.launch", *call, "--data", data, "--study", study.path, "--retry", "failed")
     assert (again.returncode, "nowhere" in again.stderr) == (1, True)
+    assert status(study.path)["states"] == {"failed": 1} and checkpoint.exists()
+    profile.write_text("cpus = 1\n")
+    silent = tmp_path / "silent" / "scontrol"  # asked for the size of an array, after squeue and before sbatch
+    silent.parent.mkdir()
+    silent.write_text("#!/bin/sh\necho 'slurm_load_ctl_conf error: Unable to contact slurm controller' >&2; exit 1\n")
+    silent.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{silent.parent}{os.pathsep}{os.environ['PATH']}")
+    again = verb("toolkit.launch", *call, "--data", data, "--study", study.path, "--retry", "failed")
+    assert (again.returncode, "Unable to contact" in again.stderr) == (1, True)
     assert status(study.path)["states"] == {"failed": 1} and checkpoint.exists()
 
 
@@ -195,9 +218,10 @@ def test_a_cancelled_task_saves_itself_and_stays_out_of_the_queue(
 
 
 def test_the_submit_limit_leaves_the_rest_for_later(
-    cluster: Cluster, data: Path, tmp_path: Path, profile: Path
+    cluster: Cluster, data: Path, tmp_path: Path, profile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = tmp_path / "study"
+    monkeypatch.setenv("LOGNAME", "nobody")  # whose jobs count is for Slurm to say
     profile.write_text(profile.read_text() + "submit_limit = 3\n")
     call = ["--array", "0-4", "--dataset", "tiny", "--set", "epochs=2000", "--executor", "slurm", "--profile", profile]
     first = launch(study, data, *call)
@@ -237,11 +261,12 @@ def test_doctor_says_what_to_fix(cluster: Cluster, tmp_path: Path, profile: Path
 
 def test_the_log_of_a_task_is_found(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
     study = tmp_path / "study"
-    call = ["--array", "0-1", "--dataset", "tiny", "--executor", "slurm", "--profile", profile, "--per-job", 2]
-    launch(study, data, *call)
+    call = ["--array", "0", "--seeds", "0-1", "--dataset", "tiny", "--executor", "slurm", "--profile", profile]
+    launch(study, data, *call, "--per-job", 2)
     wait_for(lambda: len(errors(study)) == 2, 120, "both results")
-    for task_id in errors(study):
-        lines = verb("toolkit.logs", study, task_id[:8]).stdout.splitlines()
+    for seed in (0, 1):
+        task_id = Study(study).find("anynetx-500/0", "tiny", seed)
+        lines = verb("toolkit.logs", study, "anynetx-500/0", "--dataset", "tiny", "--seed", seed).stdout.splitlines()
         assert lines[0].startswith(f"{task_id} ")
         assert {line.split()[0] for line in lines} <= {task_id, "srun:"}  # Slurm's last word comes after a task's
 

@@ -90,3 +90,32 @@ def test_a_look_without_squeue_says_that_the_queue_is_not_known(
     look = StudySnapshot.of(str(study.path)).again()
     assert look.warning == "no squeue here: what was submitted to Slurm and has no result counts as queued"
     assert look.document()["warning"] == look.warning and look.ids()["queued"] == [TASKS[0].id]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("Priority", ""),
+        ("Resources", ""),
+        ("None", ""),
+        ("QOSMaxMemoryPerUser", "pending (QOSMaxMemoryPerUser)"),
+        ("AssocGrpGRES", "pending (AssocGrpGRES)"),
+        ("PartitionTimeLimit", "pending (PartitionTimeLimit)"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1", "pending (ReqNodeNotAvail)"),
+        ("launch failed requeued held", "pending (launch failed requeued held)"),
+    ],
+)
+def test_what_slurm_says_of_a_job_that_waits_for_more_than_its_turn_is_shown(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, told: str
+) -> None:
+    """A limit of a QOS or an account needs a cluster with such limits; squeue's line is all that is read of it."""
+    submission = new_submission(study, "slurm", [[TASKS[0].id]], Path("data")).model_copy(update={"job": "7"})
+    submission.write(record_path(study, submission))
+    for name in ("sbatch", "squeue"):
+        line = f"7|0|PENDING|{reason}|0|N/A|{submission.name}|/tmp/x/{submission.name}.sbatch"
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{line}'\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    look = StudySnapshot.of(str(study.path))
+    assert look.ids()["queued"] == [TASKS[0].id]
+    assert look.stuck() == ({told: 1} if told else {})

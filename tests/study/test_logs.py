@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.study import Study
-from toolkit.study.logs import element_log, log_files, task_log
+from toolkit.study.logs import element_log, last_words, log_files, task_log
 from toolkit.study.submission import new_submission, record_path
 
 A, B, C = ("a" * 16, "b" * 16, "c" * 16)
@@ -34,6 +34,15 @@ def test_an_array_has_a_log_an_element_and_a_pool_one_a_worker(study: Study) -> 
     assert [path.name for path in log_files(study, C)] == ["7_1_0_log.out"]
     shown = task_log(study, C).splitlines()
     assert shown[0] == f"(nothing from this task; the end of {element_log(study, array, 1)}:)" and len(shown) == 31
+
+
+def test_the_last_words_of_a_task_are_no_other_tasks(study: Study) -> None:
+    record = new_submission(study, "slurm", [[A, B, C]], Path("data")).model_copy(update={"job": "7"})
+    record.write(record_path(study, record))
+    lines = ["setup said", f"{A} one", "Traceback", f"{B} two", "slurmstepd: error: killed"]
+    element_log(study, record, 0).write_text("\n".join(lines))
+    assert last_words(study, A) == lines[1:3] and last_words(study, B) == lines[3:]
+    assert last_words(study, C) == [lines[0], lines[4]]
 
 
 def test_a_log_that_cannot_be_read_says_so(study: Study) -> None:

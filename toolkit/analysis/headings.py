@@ -77,20 +77,8 @@ BESIDE = {
 TRAINING = {"train", "training"}
 """Words of what was measured on the images that a network learned from."""
 NEITHER = {
-    "ece",
-    "brier",
-    "mse",
-    "mae",
-    "rmse",
-    "entropy",
-    "perplexity",
-    "mcc",
-    "kappa",
-    "variance",
-    "var",
-    "ci",
-    "ci95",
-}
+    "ece", "brier", "mse", "mae", "rmse", "entropy", "perplexity", "mcc", "kappa", "variance", "var", "ci", "ci95",
+}  # fmt: skip
 """Words of measures that are neither errors nor accuracies, and of spreads."""
 
 

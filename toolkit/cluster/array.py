@@ -122,10 +122,13 @@ class JobArray:
         return executor
 
     def _further(self) -> dict[str, Any]:
-        """Options of sbatch that submitit has no parameter for; those of the profile that are false are left out."""
+        """Options of sbatch that submitit has no parameter for; those of the profile that are false are left out.
+
+        An element is one of Slurm's tasks: options such as gpus-per-task are refused where their number is not said.
+        """
         warning = {"signal": f"{WARNING}@{self.profile.grace_s}"} if self.saves else {}
         given = {key: value for key, value in self.profile.sbatch.items() if value is not False}
-        return {"requeue": True, **warning, **given}
+        return {"requeue": True, "ntasks": 1, **warning, **given}
 
 
 @dataclass(frozen=True)

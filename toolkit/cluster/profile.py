@@ -18,9 +18,10 @@ GPUS = re.compile(r"gpu(?:[:/][^:=,\s]+)?[:=](\d+)(?![^,(\s])")
 """The number in a list of generic resources: ``gpu:4``, ``gpu:a100:4``, ``gres/gpu=4``."""
 OWN_OPTIONS = (
     "array", "job-name", "signal", "requeue", "no-requeue", "output", "error", "open-mode", "dependency", "parsable",
-    "wrap", "test-only", "wait", "export", "export-file", "nodes", "ntasks",
+    "wrap", "test-only", "wait", "export", "export-file", "nodes", "ntasks", "ntasks-per-node", "tasks-per-node",
+    "ntasks-per-gpu", "clusters", "cluster",
 )  # fmt: skip
-"""What a launch sets itself: another value would lose tasks or their logs."""
+"""What a launch sets itself: with another value tasks would be lost, trained several times, or have no logs."""
 NAMED = {
     "partition": "partition", "account": "account", "qos": "qos", "constraint": "constraint", "exclude": "exclude",
     "time": "time_min", "mem": "memory_gb", "cpus-per-task": "cpus", "gpus-per-node": "gpus", "gres": "gres",

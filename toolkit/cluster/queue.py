@@ -19,6 +19,9 @@ PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SALLOC_", "S
 """Variables that change what Slurm's commands do and print, or that a job has set for its own steps."""
 CONTAINMENT = ("APPTAINER_CONTAIN", "APPTAINER_CONTAINALL", "SINGULARITY_CONTAIN", "SINGULARITY_CONTAINALL")
 """Variables that would keep the task's image from seeing folders that it must see."""
+DEVICES = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+"""Variables that name the GPUs of the job (a notebook's, say) in which a launch is typed: a task's are others. One
+that is set to nothing asks for the CPU, and is handed on."""
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
 """Which cluster, and who pays: a user's own defaults."""
 TIMEOUT_S = 120
@@ -57,7 +60,9 @@ def slurm_environment() -> dict[str, str]:
 
 def left_out() -> list[str]:
     """Variables of this process that Slurm's commands are not given."""
-    return [name for name in os.environ if name not in KEPT and (name.startswith(PREFIXES) or name in CONTAINMENT)]
+    devices = {name for name in DEVICES if os.environ.get(name)}
+    names = {*CONTAINMENT, *devices}
+    return [name for name in os.environ if name not in KEPT and (name.startswith(PREFIXES) or name in names)]
 
 
 def slurm(*command: str, stdin: str = "") -> str:
@@ -106,8 +111,8 @@ def queue_of(study: Study, lately: bool = False) -> Queue | None:
     """The study's jobs in the queue, whoever owns them, by submission and array index; None when squeue is not here.
 
     Jobs are asked for by their id. A submission whose id was never recorded (its launcher died, or sbatch got no
-    answer) is known by its job's name. ``lately``: those that completed less than `LATE_S` ago are among them.
-    Raises `SlurmError` when squeue is here and fails.
+    answer) is known by the name of its job, or of its script. ``lately``: those that completed less than `LATE_S`
+    ago are among them. Raises `SlurmError` when squeue is here and fails.
     """
     submitted = [s for s in submissions(study) if s.executor == "slurm" and not s.cancelled]
     if not submitted:
@@ -167,7 +172,8 @@ class _Job:
     def __init__(self, line: str) -> None:
         self.id, index, state, reason, self.owner, end, self.name, command = line.split("|", 7)
         self.index = int(index) if index.isdigit() else 0
-        stuck = state == "PENDING" and reason.partition(",")[0] in STUCK  # after a comma: which nodes
+        reason = reason.partition(",")[0]  # after it: which nodes
+        stuck = state == "PENDING" and reason not in TURN
         self.state = f"{state} ({reason})" if stuck else state
         self.script = command.rpartition("/")[2].removesuffix(".sbatch")
         self.left = state in ENDED and not (state == COMPLETED and _is_recent(end))
@@ -187,13 +193,12 @@ ENDED = frozenset({
 })  # fmt: skip
 """Slurm's states of jobs that have left the queue; squeue can list them for a while (MinJobAge)."""
 
-STUCK = (
-    "JobHeldUser", "JobHeldAdmin", "PartitionTimeLimit", "PartitionNodeLimit", "PartitionDown", "PartitionInactive",
-    "AssocGrpCpuLimit", "AssocMaxJobsLimit", "QOSMaxJobsPerUserLimit", "QOSMaxCpuPerUserLimit", "QOSMaxGRESPerUser",
-    "QOSMaxWallDurationPerJobLimit", "BadConstraints", "InvalidAccount", "InvalidQOS", "ReqNodeNotAvail",
-    "DependencyNeverSatisfied", "AccountingPolicy", "LaunchFailedRequeuedHeld",
-)  # fmt: skip
-"""Slurm's reasons of a job that waits for more than its turn: a person has to look."""
+TURN = frozenset({
+    "None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit", "Prolog", "Cleaning", "Licenses",
+    "Reservation", "BurstBufferResources", "BurstBufferStageIn",
+})  # fmt: skip
+"""Slurm's reasons of a job that waits for its turn alone. With any other one (held, a limit of the partition, of a QOS
+or of an account, nodes that are down) a person may have to look."""
 
 
 def _squeue(*which: str) -> Iterator[_Job]:
@@ -208,8 +213,10 @@ def _matched(submitted: Sequence[Submission], options: Sequence[str] = ()) -> It
         if (found := recorded.get(job.id)) and found.name in (job.script, job.name):  # ids begin anew some day
             yield found, job
     unrecorded = {submission.name: submission for submission in submitted if not submission.job}
-    if unrecorded:
-        yield from ((unrecorded[job.name], job) for job in _squeue(f"--name={','.join(unrecorded)}", *options))
+    for which in (f"--name={','.join(unrecorded)}", f"--user={user()}") if unrecorded else ():
+        for job in _squeue(which, *options):  # what was renamed since still has its script's name
+            if found := unrecorded.get(job.name) or unrecorded.get(job.script):
+                yield found, job
 
 
 def _by_id(jobs: Mapping[str, object], options: Sequence[str]) -> Iterator[_Job]:

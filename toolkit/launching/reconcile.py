@@ -13,7 +13,6 @@ from typing import Any
 
 from toolkit.cluster import brake
 from toolkit.cluster.accounting import submit_limit
-from toolkit.cluster.array import Refused
 from toolkit.cluster.container import ENGINES, HOST, Container, check, contain
 from toolkit.cluster.profile import Profile
 from toolkit.cluster.queue import job_ids, left_out, queue_of, read_queue, scancel, slurm_here
@@ -323,18 +322,21 @@ def _work(plan: Plan, states: Mapping[str, TaskState], declared: Mapping[str, La
 def _set_aside(study: Study, tasks: Mapping[str, Task]) -> Iterator[None]:
     """Move results that are tried again out of the way (kept among the logs); their checkpoints start over.
 
-    They come back when nothing was submitted.
+    Where handing over breaks off, those come back of which no record stands. Where it is not known whether they were
+    submitted (sbatch got no answer) the record stands, and the job must find no result.
     """
-    moved: dict[Path, Path] = {}
+    before, moved = {submission.name for submission in submissions(study)}, dict[Path, Path]()
     for task_id in tasks:
         if (result := study.result_path(task_id)).exists():
             moved[result] = study.room("logs") / f"{task_id}.{result.stat().st_mtime_ns}.superseded.json"
             shutil.move(result, moved[result])  # logs/ may lie on another file system
     try:
         yield
-    except Refused:
+    except BaseException:
+        recorded = {i for submission in submissions(study) if submission.name not in before for i in submission.tasks}
         for result, kept in moved.items():
-            shutil.move(kept, result)
+            if result.stem not in recorded:
+                shutil.move(kept, result)
         raise
     for result in moved:
         shutil.rmtree(study.checkpoint_folder(result.stem), ignore_errors=True)

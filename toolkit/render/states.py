@@ -20,7 +20,7 @@ from toolkit.render.escape import terminal
 from toolkit.study import Study
 from toolkit.study import progress as heartbeat
 from toolkit.study.declared import Label, several_seeds
-from toolkit.study.logs import task_log
+from toolkit.study.logs import last_words
 from toolkit.study.outcomes import read_outcome
 from toolkit.study.states import STATES, State
 from toolkit.visible import visible_lines
@@ -34,6 +34,7 @@ STYLES: Mapping[State, str] = {
     "diverged": "yellow",
     "damaged": "red",
     "running": "cyan",
+    "finishing": "cyan",
     "preempted": "yellow",
     "lost": "red",
 }
@@ -139,7 +140,7 @@ def _failure(look: StudySnapshot, task_id: str) -> list[Text]:
     task, state = look.tasks[task_id], look.states[task_id]
     named = task.named(several_seeds(look.tasks.values()))
     head = Text.assemble(task_id, " ", _styled(state.state), " ", terminal(named))
-    log = task_log(look.study, task_id).splitlines()[-LOG_TAIL:] if state.state == "lost" else []
+    log = last_words(look.study, task_id)[-LOG_TAIL:] if state.state == "lost" else []
     tail = (Text(f"    {visible_lines(line)}", style="dim") for line in log)
     return [head, Text(f"    {terminal(state.reason)}"), *tail]
 
@@ -226,17 +227,23 @@ class PoolDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.update([])
-        self.live.stop()
+        with contextlib.suppress(OSError):
+            self.live.stop()
 
     def update(self, in_flight: Sequence[str]) -> None:
-        """Tell what finished since the last call, and where the tasks in flight are."""
+        """Tell what finished since the last call, and where the tasks in flight are.
+
+        A terminal that was closed takes nothing any more. Whether that ends the run is for SIGHUP to say, which a run
+        in the background does not get.
+        """
         finished = self.study.finished() & self.tasks.keys()
-        for task_id in finished - self.finished:
-            self.console.print(self._line(task_id), highlight=False, soft_wrap=True)
+        with contextlib.suppress(OSError):
+            for task_id in finished - self.finished:
+                self.console.print(self._line(task_id), highlight=False, soft_wrap=True)
+            if self.console.is_terminal:
+                self.bar.update(self.job, completed=len(finished - self.finished_before))
+                self.live.update(Group(self.bar, *self._running(in_flight)), refresh=True)
         self.finished = finished
-        if self.console.is_terminal:
-            self.bar.update(self.job, completed=len(finished - self.finished_before))
-            self.live.update(Group(self.bar, *self._running(in_flight)), refresh=True)
 
     def _running(self, in_flight: Sequence[str]) -> list[Text]:
         beats = ((task_id, self.study.progress(task_id)) for task_id in in_flight if task_id not in self.finished)

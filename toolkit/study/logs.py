@@ -11,6 +11,8 @@ from toolkit.study.submission import Submission, submissions
 LARGEST_LOG = 256 << 20
 """Bytes of a log's end that are looked through (our choice)."""
 TASK_LINE = re.compile(r"[0-9a-f]{16} ")
+SLURM_LINE = re.compile(r"(slurmstepd|srun)\b")
+"""What Slurm says of the whole element."""
 
 
 def log_files(study: Study, task_id: str) -> list[Path]:
@@ -30,6 +32,22 @@ def task_log(study: Study, task_id: str) -> str:
     if own or not files:
         return "\n".join(own)
     return f"(nothing from this task; the end of {files[-1]}:)\n" + "\n".join(_read(files[-1])[-30:])
+
+
+def last_words(study: Study, task_id: str) -> list[str]:
+    """The lines of this task; where it printed none, those that are no other task's either."""
+    files = log_files(study, task_id)
+    own = [line for path in files for line in _own_lines(path, task_id)]
+    return own or [line for path in files for line in _nobodys_lines(path)]
+
+
+def _nobodys_lines(path: Path) -> Iterator[str]:
+    """What stands before the first task's line, and what Slurm says after it."""
+    begun = False
+    for line in _read(path):
+        begun = begun or TASK_LINE.match(line) is not None
+        if not begun or SLURM_LINE.match(line):
+            yield line
 
 
 def _files(study: Study, submission: Submission, task_id: str) -> list[Path]:
