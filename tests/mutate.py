@@ -8,11 +8,13 @@ room stands in pyproject.toml, in ``[tool.mutation.ROOM]``.
 """
 
 import argparse
+import contextlib
 import fnmatch
 import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,10 +82,18 @@ def names_in(file: Path) -> list[str]:
 def python(folder: str, *words: str) -> str:
     """What a Python with mutmut prints. The copy's own code is imported, not that of the installed toolkit."""
     environment = {**os.environ, "PYTHONPATH": os.environ["MUTMUT"]}
-    done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(words[:3])} ended with {done.returncode}:\n{done.stdout[-4000:]}")
-    return done.stdout
+    with tempfile.TemporaryFile("w+") as printed:  # a pipe's end would be waited for, and a mutant's orphans hold it
+        run = subprocess.Popen([sys.executable, *words], cwd=folder, env=environment, stdout=printed, process_group=0)
+        try:
+            status = run.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+        printed.seek(0)
+        said = printed.read()
+    if status:
+        sys.exit(f"{' '.join(words[:3])} ended with {status}:\n{said[-4000:]}")
+    return said
 
 
 if __name__ == "__main__":

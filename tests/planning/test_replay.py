@@ -1,6 +1,11 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import orjson
 import pytest
 
+from tests.executors.conftest import wait_for
 from toolkit import plan
 
 pytestmark = pytest.mark.slow
@@ -45,3 +50,18 @@ def test_plain_verdicts_fall_early_and_intervals_hold(published: dict) -> None:
     every = published["replay"][0]
     assert every["covered_always"] > 0.93 > 0.85 > every["covered_naive"]
     assert published["replay-cost"][0]["hours"] < published["replay-cost"][0]["hours_in_full"]
+
+
+def test_a_killed_replay_leaves_no_process_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "toolkit.plan", "replay", "tuggener2022", "--replays", "1000000"]
+    replay = subprocess.Popen(command, start_new_session=True, cwd=tmp_path)
+    wait_for(lambda: len(of_session(replay.pid)) > 2, 60, "workers")
+    replay.kill()
+    replay.wait()
+    wait_for(lambda: not of_session(replay.pid), 60, "the end of all")
+
+
+def of_session(leader: int) -> list[str]:
+    """The processes of a session; ended ones that nobody has waited for are none."""
+    listed = subprocess.run(["ps", "-o", "stat=", "-s", str(leader)], capture_output=True, text=True).stdout.split()
+    return [state for state in listed if not state.startswith("Z")]

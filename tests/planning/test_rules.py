@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.report.studies import make_result, make_task, write_study
+from toolkit.analysis.families import with_families
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.roles import roles
 from toolkit.analysis.settings import Settings
@@ -22,7 +23,7 @@ from toolkit.launching.request import LaunchRequest
 from toolkit.planning.epochs import curves
 from toolkit.planning.goal import Goal, chance_of_verdict, judge, looks
 from toolkit.planning.halving import BIASED, best_of, halving_rule, rungs, survivors
-from toolkit.planning.nets import Assumption, ClassDraws, assumed, nets_table, width_curves
+from toolkit.planning.nets import Assumption, ClassDraws, assumed, nets_table, pilot_assumptions, width_curves
 from toolkit.planning.replay import outcome, replay_tables, replays
 from toolkit.planning.request import WaveRequest
 from toolkit.planning.rest import Rest
@@ -344,3 +345,17 @@ def test_a_replay_saves_what_its_stops_leave_untrained(tmp_path: Path) -> None:
     small = of_table(tmp_path, frame.head(31))
     with pytest.raises(UsageError, match="31 nets have all values on 2 targets; a replay needs 32"):
         replays(small, roles(small, Settings(reference="ref")), 1, 0, 1)
+
+
+def test_nets_of_one_family_count_as_less_in_a_pilot(tmp_path: Path) -> None:
+    """Four near-copies of nine nets: their families' spread is a pilot's error, not that of 36 nets by themselves."""
+    rng, rows = np.random.default_rng(1), []
+    for name in ("resnet", "vgg", "vit_", "swin_", "densenet", "regnet", "convnext_", "mobilenetv", "efficientnetv"):
+        x, y = rng.multivariate_normal([70, 80], [[25, 15], [15, 25]])
+        rows += [{"model": f"{name}{i}", "ref": x + i / 50, "t": y + rng.normal() / 50} for i in range(4)]
+    alone = of_table(tmp_path, pl.DataFrame(rows))
+    together = with_families(alone, None)
+    given = Settings(reference="ref")
+    (by_nets,), (by_families,) = (pilot_assumptions(data, roles(data, given), given) for data in (alone, together))
+    assert by_nets.rho == by_families.rho and by_nets.pilot and by_families.pilot
+    assert by_families.pilot.z_error > 1.3 * by_nets.pilot.z_error

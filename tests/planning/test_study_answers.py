@@ -10,7 +10,7 @@ import pytest
 from tests.report.studies import make_result, make_task, write_study
 from toolkit.plan import main as plan
 from toolkit.planning.goal import Goal
-from toolkit.planning.halving import halving_rule
+from toolkit.planning.halving import BIASED, halving_rule
 from toolkit.planning.stopping import rule_path, stopping_rule
 from toolkit.report import main as report
 from toolkit.study import Study
@@ -89,3 +89,11 @@ def test_a_question_in_hours_of_a_study(study: Study, capsys: pytest.CaptureFixt
     (table,) = told(capsys, "proxies", str(study.path)).values()
     assert "as its results were timed" in table["note"]
     assert all(row["hours"] == pytest.approx(NETS * HOURS) for row in table["rows"])
+
+
+def test_a_halving_of_curves_says_what_it_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = [make_result(make_task(f"anynetx-500/{net}", "pets", epochs=3), 100 + net) for net in range(8)]
+    study = write_study(tmp_path / "study", results)
+    table = told(capsys, "epochs", str(study.path), "--best", "2")["halving"]
+    assert "one of the 2 best" in table["note"] and table["note"].endswith(BIASED)
+    assert [row["nets"] for row in table["rows"]] == [8]

@@ -97,3 +97,26 @@ def test_a_worker_whose_device_broke_is_replaced_and_its_other_tasks_go_on(call,
     study = Study.open(tmp_path / "study")
     first, *others = (study.progress(task).pid for task in study.tasks())
     assert first not in others and len(set(others)) == 1
+
+
+BREAKS_MOVING = """
+import pathlib
+from toolkit.training.device import DeviceTransfer
+
+broken = pathlib.Path({broken!r})
+
+def breaks(transfer, batch):
+    broken.touch()
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+if not broken.exists():
+    DeviceTransfer.__call__ = breaks
+"""
+
+
+def test_a_pack_whose_device_broke_between_its_nets_goes_on_in_a_new_worker(call, tmp_path):
+    (tmp_path / "mynets.py").write_text(SOURCE + BREAKS_MOVING.format(broken=str(tmp_path / "broken")))
+    nets = ["./mynets.py:Net", "./mynets.py:Net?width=4"]
+    states = call("--models", *nets, "--pack", "2", "--executor", "local", "--jobs", "1")["states"]
+    assert (tmp_path / "broken").exists()
+    assert sum(states.values()) == 2 and set(states) <= {"done", "diverged"}

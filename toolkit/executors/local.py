@@ -143,6 +143,7 @@ class _Pool:
     running: dict[int, Sequence[str]] = field(default_factory=dict)
     workers: dict[int, _Worker] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    returned: set[frozenset[str]] = field(default_factory=set)
     stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -205,10 +206,15 @@ class _Pool:
         return self.container.variables({**os.environ, **threading, **own})
 
     def _give_back(self, element: Sequence[str], worker: _Worker) -> None:
-        """Put back what a dead worker had not begun; the task that it died over stays lost."""
+        """Put back what a dead worker had not begun or has saved; the task that it died over stays lost.
+
+        Where that is the whole element (a device broke under a pack), it comes back once: the next worker may die too.
+        """
         finished = self.study.finished()
         untouched = [t for t in element if t not in finished and not self._begun(t, worker.process.pid)]
-        if not self.stopping and untouched and len(untouched) < len(element):
+        again = len(untouched) < len(element) or frozenset(element) not in self.returned
+        if not self.stopping and untouched and again:
+            self.returned.add(frozenset(untouched))
             self.waiting.append(untouched)
 
     def _begun(self, task_id: str, pid: int) -> bool:

@@ -4,12 +4,17 @@ Twice over: the nets in a new random order, whose verdict is held against the fu
 as from a design space whose true rho is the full study's, which says whether the intervals hold what they promise.
 """
 
-from collections.abc import Mapping, Sequence
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from toolkit.analysis.finding import verdict_of
 from toolkit.analysis.measurements import Measurements
@@ -50,12 +55,37 @@ def replays(data: Measurements, who: Roles, count: int, seed: int, workers: int)
         )
     schedule = looks(len(values))
     full = _estimates(values, (len(values),))
-    with ProcessPoolExecutor(workers) as pool:
-        seeds = [(seed, i) for i in range(count)]
-        runs = [
-            list(pool.map(partial(_replay, values, schedule, replace), seeds, chunksize=8)) for replace in (False, True)
-        ]
+    seeds = [(seed, i) for i in range(count)]
+    runs = [_in_processes(partial(_replay, values, schedule, replace), seeds, workers) for replace in (False, True)]
     return Replays(targets, schedule, [row[0] for row in full], *runs)
+
+
+def _in_processes(
+    replay: Callable[[tuple[int, int]], list[list[Estimate]]], seeds: Sequence[tuple[int, int]], workers: int
+) -> list[list[list[Estimate]]]:
+    """Of each seed, in order. Not in forks: polars has threads here, whose locks would stay locked in a copy."""
+    if workers == 1:
+        return list(_shown(map(replay, seeds), len(seeds)))
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver"), _end_with_parent) as pool:
+        return list(_shown(pool.map(replay, seeds, chunksize=8), len(seeds)))
+
+
+def _shown(done: Iterable[list[list[Estimate]]], count: int) -> Iterable[list[list[Estimate]]]:
+    """The same, with a bar on a terminal."""
+    console = Console(stderr=True)
+    return track(done, "replaying", count, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _end_with_parent() -> None:
+    """Have this worker end when its parent is killed: of itself it would wait for its siblings for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _replay(values: Floats, schedule: Sequence[int], replace: bool, seed: tuple[int, int]) -> list[list[Estimate]]:
