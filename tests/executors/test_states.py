@@ -62,7 +62,9 @@ def test_never_submitted_is_waiting(study: Study) -> None:
 
 @pytest.mark.parametrize("slurm_says", ["PENDING", "RUNNING", "COMPLETING", "REQUEUED"])
 def test_in_the_queue_is_held(study: Study, slurm_says: str) -> None:
-    assert state(study, {submitted(study).name: {0: slurm_says}}) == ("queued", True)
+    queue = {submitted(study).name: {0: slurm_says}}
+    assert state(study, queue) == ("queued", True)
+    assert task_states(study, queue)[TASK.id].reason == ("" if slurm_says == "RUNNING" else slurm_says.lower())
 
 
 def test_a_job_that_ended_well_has_a_result_that_may_be_late(study: Study) -> None:

@@ -226,6 +226,8 @@ def test_a_halving_is_frozen_once(tmp_path: Path) -> None:
 
 
 def test_rungs_are_those_of_a_worked_example() -> None:
+    seven = halving_rule(tasks_on("a", 8, epochs=7).values(), 2)
+    assert seven.rungs == (1, 3)
     assert rungs(range(1, 17), 100, 1) == [1, 2, 4, 8]
     assert rungs([3, 5, 7, 20], 100, 1) == [5, 7]
     assert rungs(range(1, 17), 5, 2) == [4, 8]

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from tests.report.studies import make_result, make_task, write_study
+from toolkit.analysis.roles import roles
+from toolkit.analysis.settings import Settings
+from toolkit.analysis.table_source import Reading, table_measurements
 from toolkit.plan import main as plan
 from toolkit.planning.goal import Goal
 from toolkit.planning.halving import BIASED, halving_rule
+from toolkit.planning.replay import replay_tables, replays
 from toolkit.planning.stopping import rule_path, stopping_rule
 from toolkit.report import main as report
 from toolkit.study import Study
@@ -97,3 +101,27 @@ def test_a_halving_of_curves_says_what_it_is_for(tmp_path: Path, capsys: pytest.
     table = told(capsys, "epochs", str(study.path), "--best", "2")["halving"]
     assert "one of the 2 best" in table["note"] and table["note"].endswith(BIASED)
     assert [row["nets"] for row in table["rows"]] == [8]
+
+
+def test_every_table_says_what_it_is_and_how_to_read_it(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Titles and notes are what a reader goes by: ``texts.json`` has them all."""
+    results = [make_result(make_task(f"anynetx-500/{net}", "pets", epochs=3), 100 + net) for net in range(8)]
+    curves = write_study(tmp_path / "curves", results)
+    found = told(capsys, "nets", str(study.path)) | told(capsys, "proxies", str(study.path))
+    found |= told(capsys, "epochs", str(curves.path), "--best", "2")
+    halving_rule(curves.tasks().values(), 2).freeze(curves, curves.tasks())
+    (found["rungs"],) = told(capsys, "looks", str(curves.path)).values()
+    for goal in (Goal("verdict", 0.3), Goal("width", 0.5)):
+        stopping_rule(study.tasks().values(), goal, 16, None).freeze(study, study.tasks())
+        (found[f"looks until {goal}"],) = told(capsys, "looks", str(study.path)).values()
+        rule_path(study).unlink()
+    given = Settings(reference="imagenet")
+    rows = "".join(f"net{i},{i},{i % 7 + i / 9}\n" for i in range(36))
+    (tmp_path / "t.csv").write_text("model,imagenet,pets\n" + rows)
+    data = table_measurements([tmp_path / "t.csv"], Reading(quantity="error"))
+    tables = replay_tables(replays(data, roles(data, given), 2, 0, 1), [Goal("width", 0.5)], {}, "imagenet")
+    found |= {table.name: {"title": table.title, "note": table.note} for table in tables}
+    texts = {name: [table["title"], table["note"]] for name, table in found.items()}
+    assert texts == json.loads((Path(__file__).parent / "texts.json").read_text())

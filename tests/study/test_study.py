@@ -30,8 +30,9 @@ def test_declaring_adds_and_never_doubles(study: Study) -> None:
 def test_unknown_task_and_study(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no task"):
         study.task("ffff")
-    with pytest.raises(UsageError, match="unknown study"):
+    with pytest.raises(UsageError, match="unknown study") as refused:
         Study.open(tmp_path / "none")
+    assert str(refused.value).endswith(f"in {tmp_path}")
     with pytest.raises(UsageError, match="no name"):
         Study.create("")
 
