@@ -16,7 +16,7 @@ import pytest
 
 from slurm.cluster import Cluster
 from tests.conftest import real_part
-from tests.executors.conftest import environment, errors, launch, status, verb, wait_for
+from tests.executors.conftest import environment, errors, launch, status, training, verb, wait_for
 from toolkit.study import Study
 from toolkit.study.submission import submissions
 
@@ -178,6 +178,7 @@ def test_nothing_is_submitted_while_the_controller_does_not_answer(
     study = tmp_path / "study"
     what = ["--array", "3", "--dataset", "tiny", *LONG, "--executor", "slurm", "--profile", profile]
     launch(study, data, *what)
+    wait_for(lambda: training(study), 90, "a task that trains")  # srun asks the controller when an element starts
     with away(cluster), monkeypatch.context() as patched:
         patched.setenv("SLURM_CONF", str(impatient))
         done = verb("toolkit.launch", *what, "--recipe", "smoke", "--study", study, "--data", data)
