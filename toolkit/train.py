@@ -52,6 +52,9 @@ def train(
         return session(task_ids)
 
 
+FOR_ONE_PROCESS = ("cuda_graphs", "fused_norm", "pinned_batches")
+
+
 class _RecipeHelp(Action):
     """Prints the keys of a recipe and ends, like ``--help``."""
 
@@ -104,12 +107,9 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--workers must be at least 0")
     if given.ranks > 1 and given.pack == 0:
         raise UsageError("--pack auto measures one process; with --ranks, give --pack a number")
-    if given.ranks > 1 and given.cuda_graphs:
-        raise UsageError("--cuda-graphs records one process's updates; leave it or --ranks out")
-    if given.ranks > 1 and given.fused_norm:
-        raise UsageError("--fused-norm was made for one process; leave it or --ranks out")
-    if given.ranks > 1 and given.pinned_batches:
-        raise UsageError("--pinned-batches was made for one process; leave it or --ranks out")
+    for option in FOR_ONE_PROCESS:
+        if given.ranks > 1 and vars(given)[option]:
+            raise UsageError(f"--{option.replace('_', '-')} was made for one process; leave it or --ranks out")
     study = Study.open(given.study)
     ids = [study.task(task).id for task in given.tasks]
     with on_signals() as stop:

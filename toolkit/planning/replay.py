@@ -7,7 +7,7 @@ as from a design space whose true rho is the full study's, which says whether th
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,6 +26,8 @@ from toolkit.stats.resampling import Floats, Interval
 from toolkit.stats.sequential import Estimate, boundaries, interval_at, spearman_estimate
 
 Row = dict[str, Any]
+Estimates = list[list[Estimate]]
+"""[target][look] of one replay."""
 
 
 class Replays(NamedTuple):
@@ -35,9 +37,9 @@ class Replays(NamedTuple):
     schedule: tuple[int, ...]
     full: list[Estimate]
     """Of the whole study, by target."""
-    reordered: list[list[list[Estimate]]]
-    """[replay][target][look], each net once."""
-    drawn: list[list[list[Estimate]]]
+    reordered: list[Estimates]
+    """Of each replay, each net once."""
+    drawn: list[Estimates]
     """The same, nets drawn with replacement."""
 
 
@@ -55,25 +57,25 @@ def replays(data: Measurements, who: Roles, count: int, seed: int, workers: int)
         )
     schedule = looks(len(values))
     full = _estimates(values, (len(values),))
-    seeds = [(seed, i) for i in range(count)]
-    runs = [_in_processes(partial(_replay, values, schedule, replace), seeds, workers) for replace in (False, True)]
-    return Replays(targets, schedule, [row[0] for row in full], *runs)
+    draws = [(replace, i) for replace in (False, True) for i in range(count)]
+    found = _with_bar(_in_processes(partial(_replay, values, schedule, seed), draws, workers), len(draws))
+    return Replays(targets, schedule, [row[0] for row in full], found[:count], found[count:])
 
 
 def _in_processes(
-    replay: Callable[[tuple[int, int]], list[list[Estimate]]], seeds: Sequence[tuple[int, int]], workers: int
-) -> list[list[list[Estimate]]]:
-    """Of each seed, in order. Not in forks: polars has threads here, whose locks would stay locked in a copy."""
+    replay: Callable[[tuple[bool, int]], Estimates], draws: Sequence[tuple[bool, int]], workers: int
+) -> Iterator[Estimates]:
+    """A replay of each draw, in order. Not in forks: locks of polars' threads would stay locked in a copy."""
     if workers == 1:
-        return list(_shown(map(replay, seeds), len(seeds)))
+        yield from map(replay, draws)
+        return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver"), _end_with_parent) as pool:
-        return list(_shown(pool.map(replay, seeds, chunksize=8), len(seeds)))
+        yield from pool.map(replay, draws, chunksize=8)
 
 
-def _shown(done: Iterable[list[list[Estimate]]], count: int) -> Iterable[list[list[Estimate]]]:
-    """The same, with a bar on a terminal."""
+def _with_bar(done: Iterable[Estimates], count: int) -> list[Estimates]:
     console = Console(stderr=True)
-    return track(done, "replaying", count, console=console, transient=True, disable=not console.is_terminal)
+    return list(track(done, "replaying", count, console=console, transient=True, disable=not console.is_terminal))
 
 
 def _end_with_parent() -> None:
@@ -88,13 +90,15 @@ def _end_with_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _replay(values: Floats, schedule: Sequence[int], replace: bool, seed: tuple[int, int]) -> list[list[Estimate]]:
-    order = np.random.default_rng(seed).choice(len(values), len(values), replace=replace)
+def _replay(values: Floats, schedule: Sequence[int], seed: int, draw: tuple[bool, int]) -> Estimates:
+    """``draw``: whether with replacement, and its number."""
+    replace, number = draw
+    order = np.random.default_rng((seed, number)).choice(len(values), len(values), replace=replace)
     return _estimates(values[order], schedule)
 
 
-def _estimates(values: Floats, schedule: Sequence[int]) -> list[list[Estimate]]:
-    """[target][look] of ``values`` (n, 1 + targets), the reference first."""
+def _estimates(values: Floats, schedule: Sequence[int]) -> Estimates:
+    """Of ``values`` (n, 1 + targets), the reference first."""
     return [[spearman_estimate(values[:n, 0], values[:n, k]) for n in schedule] for k in range(1, values.shape[1])]
 
 
