@@ -85,6 +85,15 @@ def test_the_gpu_benchmark_runs_small_on_a_processor_and_needs_no_more_than_trai
     assert (out / "gpu.md").read_text() in done.stdout and "| pack equals alone | yes |" in done.stdout
 
 
+def test_the_jpeg_benchmark_compares_the_walk_with_libjpegs_own_ways(
+    libturbojpeg: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["jpeg", "--images", "4", "--rounds", "1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["us"].keys() == {"own walk", "tjTransform", "decode"} and min(document["us"].values()) > 0
+    assert document["times"]["own walk"] == 1
+
+
 class AsIfOnAGpu(_gpu_rates.Scale):
     """Runs what a GPU is asked, on a processor: stand-ins replay graphs and do the fused operations one by one."""
 

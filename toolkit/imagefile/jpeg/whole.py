@@ -2,7 +2,8 @@
 
 Libjpeg stays the judge. `whole` vouches only for what libjpeg decodes without a word: baseline, one scan, every block
 there, no byte too many before the end. All else, damage or a rarer kind of JPEG, it leaves to a decode. It is faster
-than one because the values of the coefficients don't matter (`toolkit.imagefile.jpeg.huffman`).
+than one because the values of the coefficients don't matter (`toolkit.imagefile.jpeg.huffman`): libjpeg's transform
+without output took 2.4 times its processor time, a decode 3.2 times and more (`python -m toolkit.bench jpeg`).
 The format is ITU-T T.81, its markers those of annex B.
 """
 
