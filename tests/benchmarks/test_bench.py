@@ -4,6 +4,8 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -128,6 +130,25 @@ def test_a_gpus_rows_are_right_where_stand_ins_compute(
     for row in rows:  # the stand-in rounds after each of the fused operations, and ReLU then opens elsewhere
         assert row["distance"] < 0.2 if "distance" in row else row.get("right", True)
     assert all(value > 0 for row in rows for key, value in row.items() if key.endswith(("_ms", "gain", "of_limit")))
+
+
+def test_graphs_that_are_replayed_side_by_side_share_neither_memory_nor_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """cuBLAS has one workspace for a stream, and a graph keeps the one that it was recorded with."""
+    recorded = []
+
+    def capture(graph: object, pool: object = None, stream: object = None, capture_error_mode: str = "global") -> Any:
+        recorded.append((pool, stream))
+        return nullcontext()
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=None))
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "Stream", object)
+    for _ in range(2):
+        _gpu_rates._graph_of_its_own(lambda: None)
+    (pool, one), (another_pool, other) = recorded
+    assert pool is another_pool is None and one is not None and one is not other
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4))

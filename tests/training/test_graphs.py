@@ -3,6 +3,8 @@ a CPU: what it replays are the operators that one update asked for, on the very 
 
 import gc
 import weakref
+from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -10,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.conftest import TINY, changed
 from toolkit.study import find_dataset
-from toolkit.training.graphs import WARM_UP, recordable
+from toolkit.training import graphs
+from toolkit.training.graphs import WARM_UP, cuda_graph, recordable
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.trainer import Trainer
 
@@ -123,6 +126,48 @@ def test_a_rate_in_a_tensor_is_the_rate_up_to_float32(declare, trained):
     assert recorded.train_loss() == pytest.approx(as_ever.train_loss(), rel=1e-5)
     for a, b in zip(state(recorded), state(as_ever), strict=True):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+class Pools:
+    """A strict stand-in for what torch.cuda has of graphs: a pool whose graphs are all gone takes no more of them.
+
+    PyTorch's allocator asserts it wherever memory of the pool is still in use, and cuBLAS's workspace always is.
+    """
+
+    def __init__(self, monkeypatch):
+        self.users = pools = Counter()
+
+        class Graph:
+            def replay(self):
+                pass
+
+        @contextmanager
+        def capture(graph, pool, capture_error_mode):
+            assert capture_error_mode == "thread_local", "decoding threads may pin memory meanwhile"
+            assert pool not in pools or pools[pool] > 0, "it->second->use_count > 0"
+            pools[pool] += 1
+            weakref.finalize(graph, pools.subtract, [pool])
+            yield
+
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        monkeypatch.setattr(torch.cuda, "graph", capture)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, len(pools) + 1))
+
+
+@pytest.fixture
+def pools(monkeypatch):
+    graphs._pool.cache_clear()
+    yield Pools(monkeypatch)
+    graphs._pool.cache_clear()
+
+
+def test_one_pool_serves_all_graphs_also_when_the_one_before_is_gone(pools):
+    """A net that leaves takes its graph with it; so does one whose pictures grow, before it is recorded anew."""
+    for _ in range(2):
+        replay = cuda_graph(lambda: None)
+        replay()
+        del replay
+    assert len(pools.users) == 1
 
 
 def test_who_can_be_recorded():
