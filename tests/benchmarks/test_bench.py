@@ -182,6 +182,22 @@ def test_a_part_without_time_or_with_an_error_is_told(tmp_path: Path) -> None:
     assert all(text in told for text in ("over before all rows", "Broken off: RuntimeError: no luck", "| 1 | **no** |"))
 
 
+@pytest.mark.parametrize("error", [KeyError("cores"), AssertionError()])
+def test_a_part_that_breaks_is_told_and_the_others_run(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def breaks(part: Part, scale: _gpu_rates.Scale) -> None:
+        part.add(what="begun")
+        raise error
+
+    monkeypatch.setitem(_gpu_rates.RATES, "ceilings", breaks)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main(["gpu", "--only", "ceilings", "graphs", "--out", str(tmp_path)]) == 1
+    broken, other = (json.loads((tmp_path / f"{part}.json").read_text()) for part in ("ceilings", "graphs"))
+    assert broken["error"].startswith(type(error).__name__) and broken["rows"] == [{"what": "begun"}]
+    assert "error" not in other and f"Broken off: {broken['error']}" in (tmp_path / "gpu.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("does", "why"),
     [("exec sleep 60", "took longer than its share of the time"), ("exit 5", "ended with status 5")],

@@ -99,8 +99,6 @@ def _mark(path: Path, name: str, why: str) -> None:
 
 def _measure(pictures: str, name: str, out: Path, seconds: float) -> None:
     """Run one part here; what it raises is written into its file."""
-    import torch
-
     from toolkit.benchmarks import _gpu_checks, _gpu_layers, _gpu_rates
     from toolkit.benchmarks._part import Part
     from toolkit.training import device
@@ -114,8 +112,8 @@ def _measure(pictures: str, name: str, out: Path, seconds: float) -> None:
             _gpu_checks.correctness(part, chosen, min(allocation(), 8))
         else:
             (_gpu_rates.RATES | _gpu_layers.RATES)[name](part, scale)
-    except (RuntimeError, torch.AcceleratorError) as caught:
-        error = f"{type(caught).__name__}: {str(caught).splitlines()[0]}"
+    except Exception as caught:  # whatever a device or a driver raises: the other parts are to run
+        error = ": ".join([type(caught).__name__, *str(caught).splitlines()[:1]])
         complain(f"part {name}: {error}")
     part.close(error)
 
