@@ -12,9 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.conftest import TINY, changed
 from toolkit.study import find_dataset
-from toolkit.training import graphs
+from toolkit.training import graphs, session
 from toolkit.training.graphs import WARM_UP, cuda_graph, recordable
 from toolkit.training.process_group import ProcessGroup
+from toolkit.training.stop import StopFlag
 from toolkit.training.trainer import Trainer
 
 UPDATES = WARM_UP + 5
@@ -126,6 +127,22 @@ def test_a_rate_in_a_tensor_is_the_rate_up_to_float32(declare, trained):
     assert recorded.train_loss() == pytest.approx(as_ever.train_loss(), rel=1e-5)
     for a, b in zip(state(recorded), state(as_ever), strict=True):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_pack_is_sized_by_replayed_updates(study, declare, data, monkeypatch):
+    """A launched update can take five times as long as a replayed one, and a pack is as large as hides its loading."""
+    replays, seen = [], []
+
+    def size(need, free):
+        seen.append((need, len(replays)))
+        return 1
+
+    monkeypatch.setattr(session, "pack_size", size)
+    with session.Session(study, data, 1, StopFlag()) as running:
+        running.record = lambda work: lambda: replays.append(work)
+        running.run([declare(recipe=changed(TINY, epochs=1))], pack=0)
+    [(need, replayed)] = seen
+    assert replayed >= 2 and need.step_s > 0
 
 
 class Pools:
