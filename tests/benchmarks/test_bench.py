@@ -16,7 +16,7 @@ from torch.nn.functional import conv2d
 from tests.training.betons import write_dataset
 from toolkit import bench
 from toolkit.bench import main
-from toolkit.benchmarks import _gpu_layers, _gpu_rates, _turns, gpu
+from toolkit.benchmarks import _gpu_layers, _gpu_rates, _part, _turns, gpu
 from toolkit.benchmarks._gpu_checks import CHECKS
 from toolkit.benchmarks._part import Part
 from toolkit.benchmarks._traffic import traffic
@@ -182,20 +182,36 @@ def test_a_part_without_time_or_with_an_error_is_told(tmp_path: Path) -> None:
     assert all(text in told for text in ("over before all rows", "Broken off: RuntimeError: no luck", "| 1 | **no** |"))
 
 
-@pytest.mark.parametrize("error", [KeyError("cores"), AssertionError()])
-def test_a_part_that_breaks_is_told_and_the_others_run(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_part_that_breaks_is_told_and_the_others_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    errors = {"ceilings": KeyError("cores"), "steps": AssertionError()}
+
     def breaks(part: Part, scale: _gpu_rates.Scale) -> None:
         part.add(what="begun")
-        raise error
+        raise errors[part.document["part"]]
 
-    monkeypatch.setitem(_gpu_rates.RATES, "ceilings", breaks)
+    for name in errors:
+        monkeypatch.setitem(_gpu_rates.RATES, name, breaks)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert main(["gpu", "--only", "ceilings", "graphs", "--out", str(tmp_path)]) == 1
-    broken, other = (json.loads((tmp_path / f"{part}.json").read_text()) for part in ("ceilings", "graphs"))
-    assert broken["error"].startswith(type(error).__name__) and broken["rows"] == [{"what": "begun"}]
-    assert "error" not in other and f"Broken off: {broken['error']}" in (tmp_path / "gpu.md").read_text()
+    assert main(["gpu", "--only", *errors, "graphs", "--out", str(tmp_path)]) == 1
+    documents = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in (*errors, "graphs")}
+    assert "error" not in documents["graphs"]
+    for name, error in errors.items():
+        told, rows = documents[name]["error"], documents[name]["rows"]
+        assert told.startswith(type(error).__name__) and rows == [{"what": "begun"}]
+        assert f"Broken off: {told}." in (tmp_path / "gpu.md").read_text()
+
+
+def test_a_part_counts_what_its_process_took_to_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who ends it counts that too, and would end it within a row where there is no time for one."""
+    now = [0.0]
+    monkeypatch.setattr(gpu, "prepare", lambda workers: now.append(30.0))  # it imports torch
+    for module in (gpu, _part):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[-1]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    inside = ["--only", "steps", "--inside", str(tmp_path), "--out", str(tmp_path), "--minutes"]
+    assert main(["gpu", *inside, "0.4"]) == 0
+    document = json.loads((tmp_path / "steps.json").read_text())
+    assert document["cut"] and document["rows"] == []
 
 
 @pytest.mark.parametrize(
