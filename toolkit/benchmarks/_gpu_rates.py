@@ -181,9 +181,13 @@ def _graph(scale: Scale, net: int, side: int) -> dict[str, Any]:
 
 
 def _graph_of_its_own(work: Work) -> Work:
-    """A graph with a pool of memory of its own: graphs that share one may not be replayed side by side."""
+    """A graph with a pool of memory of its own: graphs that share one may not be replayed side by side.
+
+    Nor may those that were recorded on one stream: cuBLAS has one workspace for each (ATen's CublasHandlePool.cpp), and
+    `torch.cuda.graph` one stream for all.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
         work()
     replay: Work = graph.replay
     return replay

@@ -5,6 +5,7 @@ update runs the same kernels on the same memory, so nothing that differs between
 learning rate lie in tensors that stay where they are.
 """
 
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -37,16 +38,30 @@ def cuda_graph(work: Work) -> Work:
     All graphs of a process share one pool of memory, for nets take turns and none reads what it left there the last
     time. Other threads may go on using the device meanwhile.
     """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=_pool(), capture_error_mode="thread_local"):
-        work()
-    replay: Work = graph.replay
+    pool, _ = _pool()
+    replay: Work = _captured(work, pool).replay
     return replay
 
 
 @cache
-def _pool() -> Any:
-    return torch.cuda.graph_pool_handle()
+def _pool() -> tuple[Any, Any]:
+    """A pool, and a graph without work that stays in it.
+
+    PyTorch records nothing more into a pool whose graphs are all gone while memory of it is in use (`use_count > 0` in
+    c10's CUDACachingAllocator.cpp): the gradients of a net that is recorded anew are, and cuBLAS keeps what it works in
+    for good. torch's own compiler keeps such a graph, too (`_inductor/cudagraph_trees.py`).
+    """
+    pool = torch.cuda.graph_pool_handle()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
+        return pool, _captured(lambda: None, pool)
+
+
+def _captured(work: Work, pool: Any) -> Any:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        work()
+    return graph
 
 
 class RecordedUpdate:
