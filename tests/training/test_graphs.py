@@ -75,7 +75,7 @@ class Recorders:
 
 def state(trainer):
     momenta = [kept["momentum_buffer"] for kept in trainer.optimizer.state.values()]
-    return [*trainer.net.state_dict().values(), *momenta, trainer.loss_sum]
+    return [*trainer.net.state_dict().values(), *momenta, trainer.loss_sum, *trainer.errors.all]
 
 
 @pytest.fixture
@@ -95,6 +95,32 @@ def trained(data):
         return trainer
 
     return run
+
+
+@pytest.mark.parametrize("name", ["plain", "mean_of_weights"])
+def test_a_replayed_evaluation_counts_the_same(declare, trained, name):
+    """Also after the net has learnt more, in batches of which the last is short; a mean of weights is another net."""
+    task = declare(recipe=changed(TINY, **RECIPES[name], epochs=2, precision="float32"))
+    recorders = Recorders()
+    nets = [trained(task, recorders), trained(task, None)]
+    nets[1].net.load_state_dict(nets[0].net.state_dict())  # their learning rates differ by what float32 rounds
+    nets[1].evaluated.load_state_dict(nets[0].evaluated.state_dict())
+    for epoch in range(2):
+        for net in nets:
+            draws = torch.Generator().manual_seed(epoch)
+            net.start_evaluation()
+            for count in [BATCH] * (WARM_UP + 2) + [3]:
+                images = torch.randn(count, 3, SIDE, SIDE, generator=draws).contiguous(
+                    memory_format=torch.channels_last
+                )
+                net.evaluate_batch(images, torch.randint(0, 4, (count,), generator=draws))
+        assert int(nets[0].errors.images_by_class.sum()) == BATCH * (WARM_UP + 2) + 3
+        assert all(torch.equal(a, b) for a, b in zip(nets[0].errors.all, nets[1].errors.all, strict=True))
+        with torch.no_grad():
+            for net in nets:
+                for weights in net.net.parameters():
+                    weights.mul_(1.5)
+    assert recorders.count == (1 if name == "mean_of_weights" else 2)
 
 
 @pytest.mark.parametrize("name", RECIPES)
