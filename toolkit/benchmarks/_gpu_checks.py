@@ -26,6 +26,9 @@ REPLAYED = 1e-3
 """The same where learning rates are rounded to float32, after some twenty updates (our choice)."""
 ROUNDED = 0.05
 """The same where sums are rounded in another order: float32's last digits, after some twenty updates (our choice)."""
+GENTLE = 0.001
+"""A learning rate at which rounding does not grow: weights that were 6e-8 off came, in bfloat16 on a processor,
+to losses 2e-4 apart after ten updates; at 0.1 to 62 times the loss."""
 TOO_MUCH = 1 << 50
 """Bytes that no device has."""
 
@@ -191,8 +194,8 @@ def fused_norms_equal_torchs(place: Place) -> Seen:
     if place.device.type == "cpu":
         return None, "a processor has no fused batch norms: nothing was tried (the tests interpret them)"
     nets = NETS[:2]
-    first, second = (place.run(*place.declared(nets), pack=2, ways=["fused-norm"]) for _ in range(2))
-    repeated, difference = apart(first, second), apart(first, place.alone(nets))
+    first, second = (place.run(*place.declared(nets, lr=GENTLE), pack=2, ways=["fused-norm"]) for _ in range(2))
+    repeated, difference = apart(first, second), apart(first, place.run(*place.declared(nets, lr=GENTLE)))
     return (
         repeated <= SAME and difference <= ROUNDED,
         f"{difference:.1e} apart, {repeated:.1e} when repeated",
@@ -204,7 +207,8 @@ def dense_groups_equal_grouped_ones(place: Place) -> Seen:
     if place.device.type == "cpu":
         return None, "a processor takes no other ways: nothing was tried (the tests compare nets)"
     nets = NETS[:2]
-    difference = apart(place.run(*place.declared(nets), pack=2, ways=["dense-groups"]), place.alone(nets))
+    dense = place.run(*place.declared(nets, lr=GENTLE), pack=2, ways=["dense-groups"])
+    difference = apart(dense, place.run(*place.declared(nets, lr=GENTLE)))
     return difference <= ROUNDED, f"{difference:.1e} apart"
 
 
