@@ -342,7 +342,9 @@ class _Table:
 
     def _direction_of_metrics(self) -> str | None:
         column = self.find("metric")
-        metrics = self.frame[column].filter(self.measured).cast(pl.String).drop_nulls().unique() if column else []
+        if column is None:
+            return None
+        metrics = self.frame[column].filter(self.measured).cast(pl.String).drop_nulls().unique().to_list()
         says = {direction(m) for m in metrics}
         if {"error", "accuracy"} <= says:
             raise UsageError(
@@ -537,8 +539,8 @@ def _refuse_noise(shares: pl.DataFrame, place: str) -> None:
     if len(beyond):
         name, dataset, value, noise = beyond.select("architecture", "dataset", "value", "noise").row(0)
         raise UsageError(
-            f"{place}: {name} has {value:g} +- {noise:g} on {dataset}: a share with an error in percent? Write both in one "
-            "unit, or leave the errors out (--map COLUMN=ignore)"
+            f"{place}: {name} has {value:g} +- {noise:g} on {dataset}: a share with an error in percent? Write both "
+            "in one unit, or leave the errors out (--map COLUMN=ignore)"
         )
 
 
