@@ -212,7 +212,7 @@ def test_a_strangers_table_of_two_units_is_refused(text: str, words: str, tmp_pa
 
 def test_columns_that_together_name_a_net_are_told_as_the_message_says(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("model,img_size,top1\na,224,80\na,288,81\nb,224,82\n")
-    with pytest.raises(UsageError, match="--map model=architecture COLUMN=architecture for nets of their own"):
+    with pytest.raises(UsageError, match="--map model=architecture --map COLUMN=architecture for nets of their own"):
         load([str(tmp_path / "table.csv")])
     told = (("model", "architecture"), ("img_size", "architecture"))
     data = load([str(tmp_path / "table.csv")], Reading(columns=told))[0]  # type: ignore[arg-type]

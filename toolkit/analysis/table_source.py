@@ -496,10 +496,10 @@ def _refuse_repeats(tidy: pl.DataFrame, place: str, first: _Table) -> None:
     repeated = tidy.filter(pl.struct(keys).is_duplicated())
     if len(repeated):
         name, dataset = repeated.row(0)[:2]
-        named = " ".join(f"{c}=architecture" for c, role in first.roles.items() if role == "architecture")
+        named = " ".join(f"--map {c}=architecture" for c, role in first.roles.items() if role == "architecture")
         raise UsageError(
             f"{place}: {name!r} has several rows on {dataset!r}; say which column tells them apart "
-            f"(--map {named} COLUMN=architecture for nets of their own, or COLUMN=seed for repeats); {first.seen}"
+            f"({named} --map COLUMN=architecture for nets of their own, or COLUMN=seed for repeats); {first.seen}"
         )
 
 
