@@ -17,11 +17,10 @@ from torch import nn
 from tests.training.conftest import TINY, changed
 from toolkit.anynet.config import AnyNetConfig
 from toolkit.anynet.model import Bottleneck, build_anynet
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.study import find_dataset
-from toolkit.train import main, train
 from toolkit.training import fused
-from toolkit.training.fused import FusedNorm, check_fusable, cut, fuse
+from toolkit.training.fused import FusedNorm, check_triton, cut, fuse
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.trainer import Trainer
 
@@ -148,18 +147,19 @@ def test_a_block_that_drops_its_branch_adds_as_ever():
 
 def test_who_is_fused(declare, data):
     manifest, team = find_dataset("stripes", data).manifest, ProcessGroup(torch.device("cpu"))
-    sampled = Trainer(declare(recipe=changed(TINY, epochs=1)), manifest, 1, team, fused=True)
-    named = Trainer(declare("torchvision/resnet18"), manifest, 1, team, fused=True)
+    sampled = Trainer(declare(recipe=changed(TINY, epochs=1)), manifest, 1, team, ways=("fused-norm",))
+    named = Trainer(declare("torchvision/resnet18"), manifest, 1, team, ways=("fused-norm",))
     assert (sampled.ways, named.ways) == (("fused-norm",), ())
     assert not [each for each in named.net.modules() if isinstance(each, FusedNorm)]
 
 
-def test_fused_norms_without_gpu_or_triton_are_refused(study, declare, data):
-    check_fusable("cuda", triton=True)
-    with pytest.raises(UsageError, match=r"--fused-norm .* pip install triton"):
-        check_fusable("cuda", triton=False)
-    task = declare()
-    with pytest.raises(UsageError, match=r"--fused-norm .* GPU"):
-        train(study, [task.id], data=data, fused=True)
-    with pytest.raises(UsageError, match="--ranks"):
-        main([str(study.path), task.id, "--ranks", "2", "--fused-norm"])
+def test_fused_norms_without_triton_are_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.raises(UsageError, match=r"--ways fused-norm .* pip install triton"):
+        check_triton(torch.device("cpu"))
+
+
+def test_a_triton_that_runs_no_kernel_is_told_before_any_task_fails_by_it():
+    """Here it finds no GPU; on a node it may find no compiler, or no folder to write to."""
+    with pytest.raises(ToolkitError, match=r"--ways fused-norm: .* \(RuntimeError: .*C compiler.*TRITON_CACHE_DIR"):
+        check_triton(torch.device("cpu"))

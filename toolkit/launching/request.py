@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from toolkit.ways import Way
+
 ExecutorName = Literal["slurm", "local", "debug"]
 Retry = Literal["failed", "lost", "diverged", "all", "nodes"]
 """Tasks in these states; or nodes on which elements ended early."""
@@ -40,6 +42,8 @@ class LaunchRequest:
     """Tasks of one array element or worker."""
     pack: int | None = None
     """Tasks side by side; 0: as many as measuring suggests."""
+    ways: tuple[Way, ...] | None = None
+    """What a GPU does other than PyTorch's own."""
     profile: str | None = None
     """File of the cluster profile."""
     image: str | None = None
@@ -47,6 +51,8 @@ class LaunchRequest:
     """``FACTORxTIMES`` by which memory rises for what ended for want of it."""
     on_timeout: str | None = None
     """The same of the time limit."""
+    rates: str | None = None
+    """Folder of a run of `toolkit.bench gpu`, by which GPU hours are estimated."""
     max_gpu_hours: float | None = None
     """GPU hours of the whole study."""
     retry: tuple[Retry, ...] = ()
