@@ -54,7 +54,10 @@ def find(root: Path, layout: str | None, follow: bool = False) -> Found:
     if not classes:
         raise UsageError(f"{parts['train']} has no folders; expected one folder of images per class")
     if "val" in parts and (strange := sorted(set(classes) ^ set(class_folders(parts["val"])))):
-        raise UsageError(f"{root}: train and val have different classes ({', '.join(strange[:5])} in one only)")
+        raise UsageError(
+            f"{root}: train and val have different classes ({', '.join(strange[:5])} in one only): "
+            "leave these folders out, or give each split all classes"
+        )
     return Found(
         {split: class_tree(folder, classes, follow) for split, folder in parts.items()},
         classes,

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ def write(request: SourceRequest, source: Source, find: Callable[[], Found]) -> 
     if "val" not in splits:
         train = splits["train"]
         splits, rule = hold_out(train, [train[i].label for i in range(len(train))], request.seed, found.classes)
+    _tell_twins(found.classes)
     about = DatasetInfo(
         classes=[printable(name) for name in found.classes],
         class_names=[printable(name) for name in found.class_names],
@@ -125,6 +127,18 @@ def run(args: argparse.Namespace, source: Source, find: Callable[[], Found]) -> 
     request = SourceRequest(args.root, dataset, args.seed, args.one_class)
     cli.announce({dataset.path: write(request, source, find)}, args.json)
     return 0
+
+
+def _tell_twins(classes: Sequence[str]) -> None:
+    """Name classes that differ in case, accents' encoding or blanks alone: one folder twice, or two by intent."""
+    same: dict[str, list[str]] = {}
+    for name in classes:
+        same.setdefault(unicodedata.normalize("NFC", name).casefold().strip(), []).append(name)
+    twins = [f"{' and '.join(map(repr, names))}" for names in same.values() if len(names) > 1]
+    if twins:
+        say(
+            f"note: classes that differ in spelling alone are taken as different: {'; '.join(twins[:5])}", to=sys.stderr
+        )
 
 
 def counted(splits: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:

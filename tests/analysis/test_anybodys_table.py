@@ -134,3 +134,86 @@ def test_a_row_that_sums_up_others_is_no_net(tmp_path: Path) -> None:
 def test_a_number_that_may_stand_for_none_is_named(tmp_path: Path, odd: float, words: str) -> None:
     columns = {"model": NETS, "imagenet_acc": RISING, "cifar_acc": [*RISING[:3], odd, *RISING[4:]]}
     assert any(f"{odd:g} of net-3" in line for line in written(tmp_path, columns).problems)
+
+
+STRANGERS = {
+    "W&B's states": (
+        "arch,dataset,State,test/acc\na,c,finished,90\nb,c,finished,80\nc,c,crashed,7\n",
+        None,
+        "c",
+        90,
+        "",
+    ),
+    "a place's state": ("model,state,acc\na,Ohio,90\nb,Utah,80\n", None, "table", 90, "columns not used: 'state'"),
+    "a heading behind #": ("# by hand\n#model,c,d\na,90,7\nb,80,8\n", "accuracy", "c", 90, ""),
+    "a net named #1": ("model,c\na,90\n#1 net,85\nb,80\n", "accuracy", "c", 90, ""),
+    "R's row names": ('"c" "my set"\n"a" 90 7\n"b b" 80 8\n', "accuracy", "c", 90, ""),
+    "Excel's sep=": ("sep=;\nmodel;c;d\na;90,5;7\nb;80;8\n", "accuracy", "c", 90.5, ""),
+    "dots that group": ("model;c;params\na;90,125;11.689.512\nb;80,250;25.557.032\n", "accuracy", "c", 90.125, ""),
+    "a second table of Markdown": (
+        "|model|c|\n|-|-|\n|a|90|\n|b|80|\n\n|model|params|\n|-|-|\n|x|3|\n",
+        "accuracy",
+        "c",
+        90,
+        "1 further tables",
+    ),
+    "emphasis": (
+        "| **model** | **c** |\n|-|-|\n| **[a](u)** | **90.0**<sup>1</sup> |\nb | 80\u2020\n",
+        "accuracy",
+        "c",
+        90,
+        "",
+    ),
+    "gains in brackets": ("model,c\na,90.0 (+1.5)\nb,80.0 (-0.2)\n", "accuracy", "c", 90, "brackets of 'c' are not"),
+    "top-5 in brackets": ("model,c\na,90.0 (98.5)\nb,80.0 (95.2)\n", "accuracy", "c", 90, "brackets of 'c' are not"),
+    "losses in rows": (
+        "model,dataset,metric,value\na,c,acc,90\na,c,loss,2\nb,c,acc,80\nb,c,loss,3\n",
+        None,
+        "c",
+        90,
+        "'loss'",
+    ),
+    "training in rows": ("model,dataset,split,acc\na,c,test,90\na,d,train,99\nb,c,test,80\n", None, "c", 90, "'train'"),
+    "twins": ("model,c,C\na,90,7\nb,80,8\n", "accuracy", "c", 90, "spelling alone"),
+    "means of groups": ("model,c,d,natural mean\na,90,70,80\nb,80,60,70\n", "accuracy", "c", 90, "'natural mean'"),
+}
+
+
+@pytest.mark.parametrize("table", STRANGERS)
+def test_a_strangers_table_is_read_as_it_was_meant(table: str, tmp_path: Path) -> None:
+    text, quantity, dataset, value, note = STRANGERS[table]
+    (tmp_path / "table.csv").write_text(text, "utf-8")
+    data = load([str(tmp_path / "table.csv")], Reading(quantity))[0]  # type: ignore[arg-type]
+    nets = 3 if table in ("W&B's states", "a net named #1") else 2
+    assert len(data.architectures) == nets and data.architectures[0] == "a"
+    assert data.datasets[0] == dataset and data.column(dataset)[0] == value and data.errors is None
+    assert "natural mean" not in data.datasets and note in " ".join(data.problems)
+
+
+def test_brackets_and_columns_of_means_bring_their_error(tmp_path: Path) -> None:
+    for text in ("model,c_mean,c_std\na,90,0.5\nb,80,0.5\n", "model,c_mean\na,90.0 (0.5)\nb,80.0 (0.5)\n"):
+        (tmp_path / "table.csv").write_text(text)
+        told = load([str(tmp_path / "table.csv")], Reading("accuracy"))[0].errors
+        assert told is not None and told["noise"].to_list() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model,c_acc,c_std\na,0.9,1.5\nb,0.8,2\n", "a share with an error in percent"),
+        ("model,dataset,metric,value\na,c,acc,90\na,c,err,10\nb,c,acc,80\n", "mixes errors and accuracies"),
+    ],
+)
+def test_a_strangers_table_of_two_units_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        load([str(tmp_path / "table.csv")])
+
+
+def test_columns_that_together_name_a_net_are_told_as_the_message_says(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("model,img_size,top1\na,224,80\na,288,81\nb,224,82\n")
+    with pytest.raises(UsageError, match="--map model=architecture --map COLUMN=architecture for nets of their own"):
+        load([str(tmp_path / "table.csv")])
+    told = (("model", "architecture"), ("img_size", "architecture"))
+    data = load([str(tmp_path / "table.csv")], Reading(columns=told))[0]  # type: ignore[arg-type]
+    assert data.architectures == ["a 224", "a 288", "b 224"]

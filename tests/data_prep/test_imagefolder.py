@@ -140,6 +140,15 @@ def test_files_add_up_and_what_others_left_is_not_the_users(tmp_path, capsys):
     assert ", 1 left out (see dataset.json), 1 of 24 files passed over;" in said.out
 
 
+def test_classes_that_are_one_to_the_eye_are_named(tmp_path, capsys):
+    root = tree(tmp_path / "pets", images=2, splits=("",))
+    (root / "Cat").mkdir()
+    for i in range(2):
+        (root / "Cat" / f"{i}.jpg").write_bytes(jpeg(60 + i))
+    assert "Cat" in write(root, tmp_path / "data").manifest.classes
+    assert "spelling alone are taken as different: 'Cat' and 'cat'" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"), [("--max_resolution=100", "--max-resolution"), ("--num-workers", "--workers")]
 )

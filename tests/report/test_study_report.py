@@ -53,3 +53,13 @@ def test_json_is_one_document(study, capsys):
     assert len(document["conditions"]) == 1
     assert document["tables"]["coverage"]["rows"][0]["failed"] == 1
     assert not (study.path / "report").exists()
+
+
+@pytest.mark.parametrize(("datasets", "status"), [(["fine"], "missing"), (["fine", "large"], "diverged")])
+def test_a_study_without_a_value_is_told_so(tmp_path, capsys, datasets, status):
+    tasks = [make_task(f"anynetx-500/{i}", dataset) for i in range(2) for dataset in datasets]
+    results = [] if status == "missing" else [make_result(task, None, status=status) for task in tasks]
+    made = write_study(tmp_path / "none", results, tasks if status == "missing" else [])
+    assert report.main([str(made.path), "--resamples", "100"]) == 0
+    assert "Best of each dataset" not in capsys.readouterr().out
+    assert (made.path / "report" / "index.html").stat().st_size

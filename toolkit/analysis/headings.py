@@ -76,6 +76,8 @@ BESIDE = {
 }  # fmt: skip
 TRAINING = {"train", "training"}
 """Words of what was measured on the images that a network learned from."""
+SPLITS = ("split", "phase", "partition", "data_split", "eval_split")
+"""Headings of columns that say on which images a row was measured."""
 NEITHER = {
     "ece", "brier", "mse", "mae", "rmse", "entropy", "perplexity", "mcc", "kappa", "variance", "var", "ci", "ci95",
 }  # fmt: skip
@@ -117,6 +119,11 @@ def is_attribute(heading: str) -> bool:
 def is_no_result(heading: str) -> bool:
     """Whether a heading is of the training images, or of a measure that is neither error nor accuracy."""
     return bool(set(plain(heading).split("_")) & (TRAINING | NEITHER))
+
+
+def is_loss(heading: str) -> bool:
+    """Whether a heading is of a loss."""
+    return bool(set(plain(heading).split("_")) & LOSS)
 
 
 def preference(heading: str) -> tuple[bool, ...]:

@@ -12,9 +12,23 @@ ABSENT = {
 }  # fmt: skip
 FAILED = {"oom", "fail", "failed", "error", "err", "crash", "crashed", "timeout", "killed", "cuda oom", "out of memory"}
 DIVERGED = {"diverged", "diverge", "nan-loss"}
+DONE = {"done", "finished", "finish", "complete", "completed", "success", "succeeded", "successful", "ok"}
+WAITING = ABSENT | {
+    "running", "pending", "queued", "scheduled", "lost", "stopped", "preempted", "cancelled", "canceled", "pruned",
+}  # fmt: skip
+STATES = (
+    dict.fromkeys(DONE, "done") | dict.fromkeys(FAILED | {"out_of_memory", "node_fail"}, "failed")
+    | dict.fromkeys(DIVERGED, "diverged") | dict.fromkeys(WAITING, "missing")
+)  # fmt: skip
+"""What became of a run in the words of W&B, MLflow, Optuna, Slurm and ourselves."""
 # What is taken is never given back (*+, ++): else a cell of a thousand blanks would be read in every possible way.
 NUMBER = r"[-+\N{MINUS SIGN}]?(?:\d[\d.,'\s]*+|[.,]\d++)(?:[eE][-+]?\d++)?|[-+]?inf(?:inity)?"
-CELL = re.compile(rf"(?i)({NUMBER})\s*+(%?)(?:\s*+(?:±|\+/?-|\\pm|\()\s*+({NUMBER})\s*+%?\s*+\)?)?\s*+(%?)")
+CELL = re.compile(rf"(?i)({NUMBER})\s*+(%?)(?:\s*+(±|\+/?-|\\pm|\()\s*+({NUMBER})\s*+%?\s*+\)?)?\s*+(%?)")
+FOOTNOTE = re.compile(
+    r"(?<=[\d%)])\s*+(?:[\u2020\u2021\u00a7\u00b6*\u00b9\u00b2\u00b3\u2070-\u2079]++|\^\{?[a-z*]\}?)$"
+)
+LARGEST_ERROR = 50.0
+"""Points beyond which a number in brackets is no standard error: a top-5 accuracy, say."""
 
 
 class Numerals(NamedTuple):
@@ -29,6 +43,10 @@ class Numerals(NamedTuple):
     """Rows that hold text which is neither a number nor a word for a missing one."""
     percent: bool
     """Whether a percent sign was met."""
+    brackets: list[int]
+    """Rows whose number in brackets is taken for a standard error."""
+    unsure: list[int]
+    """Rows whose number in brackets cannot be one, or may be a gain, a rank or digits: it is not used."""
 
 
 def read_numerals(column: pl.Series, decimal_comma: bool) -> Numerals:
@@ -36,26 +54,51 @@ def read_numerals(column: pl.Series, decimal_comma: bool) -> Numerals:
     if column.dtype.is_numeric():
         known = column.cast(pl.Float64)
         done = known.is_finite().fill_null(False).replace_strict({True: "done", False: "missing"}, default="missing")
-        return Numerals(known, pl.Series([None] * len(known), dtype=pl.Float64), done, [], False)
+        return Numerals(known, pl.Series([None] * len(known), dtype=pl.Float64), done, [], False, [], [])
     values: list[float | None] = []
     errors: list[float | None] = []
     states: list[str] = []
     odd: list[int] = []
+    brackets: list[int] = []
+    unsure: list[int] = []
     percent = False
     for row, cell in enumerate(column.cast(pl.String).to_list()):
-        text = (cell or "").strip().strip("*").strip()
+        text = FOOTNOTE.sub("", (cell or "").strip().strip("*").strip())
         found = CELL.fullmatch(text)
         value = _number(found[1], decimal_comma) if found else None
+        error = _error(found, decimal_comma) if found else None
         if found and value is not None:
-            percent = percent or bool(found[2] or found[4])
+            percent = percent or bool(found[2] or found[5])
         elif text.lower() not in ABSENT | FAILED | DIVERGED:
             odd.append(row)
+        if found and found[3] == "(":
+            (unsure if error is None else brackets).append(row)
         values.append(value)
-        errors.append(_number(found[3], decimal_comma) if found and found[3] else None)
+        errors.append(error)
         states.append(_state(text.lower(), value))
     return Numerals(
-        pl.Series(values, dtype=pl.Float64), pl.Series(errors, dtype=pl.Float64), pl.Series(states), odd, percent
-    )
+        pl.Series(values, dtype=pl.Float64), pl.Series(errors, dtype=pl.Float64), pl.Series(states), odd, percent,
+        brackets, unsure,
+    )  # fmt: skip
+
+
+def _error(found: re.Match[str], decimal_comma: bool) -> float | None:
+    """The standard error behind a value, in brackets only where it can be nothing else."""
+    if not found[3]:
+        return None
+    error = _number(found[4], decimal_comma)
+    if found[3] != "(" or error is None:
+        return error
+    sign = not found[4][0].isdigit() and found[4][0] not in ".,"
+    rank = re.search(r"[.,]", found[1]) and not re.search(r"[.,]", found[4])
+    return None if sign or rank or error > LARGEST_ERROR else error
+
+
+def read_states(words: pl.Series) -> tuple[pl.Series, list[str]]:
+    """What became of each run, by its word ("done", "failed", "diverged", "missing"); and the words not known."""
+    told = [(word or "").strip().lower() for word in words.cast(pl.String).to_list()]
+    unknown = [word for word in dict.fromkeys(told) if word not in STATES]
+    return pl.Series([STATES.get(word, "missing") for word in told]), unknown
 
 
 def _state(text: str, value: float | None) -> str:
@@ -82,8 +125,10 @@ def uses_decimal_comma(frame: pl.DataFrame) -> bool:
         cell for name, kind in frame.schema.items() if kind == pl.String for cell in frame[name].drop_nulls().to_list()
     ]
     numbers = [text.strip() for text in texts if CELL.fullmatch(text.strip())]
+    grouped = [re.fullmatch(r"\d{1,3}(\.\d{3}){2,}", text) is not None for text in numbers]  # 11.689.512
     commas = any(re.search(r"\d,(\d{1,2}|\d{4,})(?!\d)|^0,\d", text) for text in numbers)
-    return commas and not any(re.search(r"\d\.\d", text) and "," not in text for text in numbers)
+    dots = [text for text, dotted in zip(numbers, grouped, strict=True) if not dotted and re.search(r"\d\.\d", text)]
+    return (commas or any(grouped)) and not any("," not in text for text in dots)
 
 
 def is_numeric(numerals: Numerals) -> bool:

@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import io
+import itertools
 import json
 import lzma
 import os
@@ -19,6 +20,8 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from toolkit.analysis import confined
+from toolkit.analysis.headings import ARCHITECTURE, plain
+from toolkit.analysis.numerals import CELL
 from toolkit.errors import UsageError
 from toolkit.files import read_regular
 
@@ -31,6 +34,7 @@ UNREADABLE = (
 """What damaged bytes raise, by format."""
 MOST_MEMORY = 2**31
 """Bytes of memory that reading a Parquet or Excel file may take (our choice): a file of a kilobyte may ask for more."""
+COMMENT = re.compile(r"#(?![,;\t|])")
 SAMPLE = 200
 """Lines from which the separator is judged."""
 
@@ -62,7 +66,7 @@ def _read(path: Path, raw: bytes) -> tuple[pl.DataFrame, list[str]]:
         raise ValueError("it is empty")
     if text.lstrip()[0] in "[{":
         return _json(text), []
-    return _delimited(path, text), []
+    return _delimited(text)
 
 
 def _unpacked(raw: bytes) -> bytes:
@@ -136,26 +140,65 @@ def _from_rows(names: list[str], rows: list[list[Any]]) -> pl.DataFrame:
     return pl.DataFrame(dict(zip(names, cells, strict=True)), schema=dict.fromkeys(names, pl.String))
 
 
-def _delimited(path: Path, text: str) -> pl.DataFrame:
-    lines = _lines_of_cells(text)
+def _delimited(text: str) -> tuple[pl.DataFrame, list[str]]:
+    lines, left_out = _lines_of_cells(text)
     separator = _separator(lines[:SAMPLE])
     if separator is None:
-        lines, separator = [re.sub(r"\s+", "\t", line.strip()) for line in lines], "\t"
+        lines, separator = [re.sub(r"\s+", " ", line.strip()) for line in lines], " "
     header, *rows = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
     names = [name.strip() for name in header]
-    _refuse_headings(names, rows, SEPARATORS[separator])
+    if separator in " \t" and rows and all(len(row) == len(names) + 1 for row in rows):
+        nameless = not {plain(name) for name in names} & set(ARCHITECTURE)
+        names = ["", *names] if nameless else names  # R's write.table: row names have no heading
+    _refuse_headings(names, rows, SEPARATORS.get(separator, "space"))
     padded = [[*row[: len(names)], *[""] * (len(names) - len(row))] for row in rows]
     named = [name or f"Unnamed: {i}" for i, name in enumerate(names)]
-    return _from_rows(named, padded)
+    return _from_rows(named, padded), left_out
 
 
-def _lines_of_cells(text: str) -> list[str]:
-    """Lines without comments; of a Markdown table those of the table alone, without its rules and outer bars."""
-    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"#(?![,;\t|])", line)]
+def _lines_of_cells(text: str) -> tuple[list[str], list[str]]:
+    """Lines without comments, of Markdown the first table's without its rules and outer bars; and what is not read."""
+    lines = text.splitlines()
+    tables = [block for block in _blocks(lines) if len(block) >= 3 and block[0].startswith("|")]
+    if tables:
+        cells = [_unadorned(line.strip("|")) for line in tables[0] if not re.fullmatch(r"[\s|:\-]+", line)]
+        more = f"{len(tables) - 1} further tables are not read, only the first"
+        return cells, [more] if len(tables) > 1 else []
+    lines = _without_comments([line for line in lines if line.strip() and not re.fullmatch(r"sep=.\s*", line)])
     if not lines:
         raise ValueError("it holds comments alone")
-    barred = [line.strip().strip("|") for line in lines if line.lstrip().startswith("|")]
-    return [line for line in barred if not re.fullmatch(r"[\s|:\-]+", line)] if len(barred) >= 3 else lines
+    return lines, []
+
+
+def _blocks(lines: list[str]) -> list[list[str]]:
+    """Runs of lines with bars: a table of Markdown ends with its first line without."""
+    runs = itertools.groupby((line.strip() for line in lines), key=lambda line: "|" in line)
+    return [list(run) for barred, run in runs if barred]
+
+
+def _unadorned(line: str) -> str:
+    """A line of a Markdown table without emphasis, links and HTML; what is raised is a footnote."""
+    line = re.sub(r"<sup>.*?</sup>|<[^<>]*>|\*\*|`", "", line)
+    line = re.sub(r"!?\[([^\]|]*)\]\([^)|]*\)", r"\1", line)
+    return re.sub(r"(?<![^\s|])\*([^*|]+)\*(?![^\s|])", r"\1", line)
+
+
+def _without_comments(lines: list[str]) -> list[str]:
+    """Lines before the heading that begin with ``#``, and later ones of a single cell, are comments.
+
+    The last one before rows of numbers is their heading, where it has as many cells.
+    """
+    first = next((i for i, line in enumerate(lines) if not COMMENT.match(line)), len(lines))
+    rest = [line for line in lines[first:] if not COMMENT.match(line) or re.search(r"[,;\t|]", line)]
+    heading = lines[first - 1].lstrip("# ") if first else ""
+    return [heading, *rest] if rest and heading and _is_heading(heading, rest[0]) else rest
+
+
+def _is_heading(line: str, row: str) -> bool:
+    """Whether ``line`` is cut like ``row``, and ``row`` alone has numbers."""
+    separator = next((separator for separator in SEPARATORS if separator in row), None)
+    cells, values = ([cell.strip() for cell in text.split(separator)] for text in (line, row))
+    return len(cells) == len(values) > 1 and any(map(CELL.fullmatch, values)) and not any(map(CELL.fullmatch, cells))
 
 
 def _refuse_headings(names: list[str], rows: list[list[str]], separator: str) -> None:

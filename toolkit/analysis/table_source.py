@@ -15,12 +15,16 @@ from toolkit.analysis.headings import (
     NAMES,
     OTHER_END,
     ROLES,
+    SPLITS,
+    SUMMARY,
     SUMMARY_ROWS,
+    TRAINING,
     Role,
     bare,
     direction,
     is_attribute,
     is_index,
+    is_loss,
     is_metric,
     is_no_result,
     is_summary,
@@ -30,7 +34,14 @@ from toolkit.analysis.headings import (
     preference,
 )
 from toolkit.analysis.measurements import SCHEMA, Measurements
-from toolkit.analysis.numerals import Numerals, is_numeric, read_numerals, uses_decimal_comma
+from toolkit.analysis.numerals import (
+    LARGEST_ERROR,
+    Numerals,
+    is_numeric,
+    read_numerals,
+    read_states,
+    uses_decimal_comma,
+)
 from toolkit.analysis.opening import open_table
 from toolkit.errors import UsageError
 from toolkit.names import unknown
@@ -87,6 +98,7 @@ def table_measurements(paths: Sequence[Path], reading: Reading | None = None) ->
     _refuse_repeats(tidy, place, tables[0])
     percents = {name for table in tables for name in table.percent}
     tidy, unit, said = _in_percent(tidy, quantity, reading, percents, place)
+    said = [*said, *_said_of_twins(tidy, place)]
     _refuse_counts(tidy, quantity, place)
     noise = tidy.filter(pl.col("noise").is_not_null()).select("architecture", "dataset", "noise")
     attributes = pl.concat([described for _, described in parts], how="diagonal_relaxed")
@@ -162,6 +174,7 @@ class _Table:
         if self.cluster and plain(self.cluster) not in (*NAMES["architecture"], *KEYS):
             self.roles[self.cluster] = "cluster"
         self.architecture = self._architecture()
+        self.measured = self._measured()
 
     @property
     def seen(self) -> str:
@@ -216,7 +229,8 @@ class _Table:
         keys = [c for c in keys if not is_numeric(self.numerals[c])]
         for key in keys:
             self.roles[key] = "architecture"
-        parts = [pl.col(c).cast(pl.String).str.strip_chars() for c in (name, *keys)]
+        told = [c for c in self.frame.columns if c not in keys and self.roles.get(c) == "architecture"]
+        parts = [pl.col(c).cast(pl.String).str.strip_chars() for c in (*told, *keys)]
         joined = self.frame.select(pl.concat_str(parts, separator=" ", ignore_nulls=True).alias("architecture"))
         found = joined["architecture"].replace("", None)
         summaries = [row for row in found.drop_nulls().unique(maintain_order=True) if plain(row) in SUMMARY_ROWS]
@@ -227,9 +241,30 @@ class _Table:
             self.notes.append(f"{self.path}: {lost} rows without architecture are left out")
         return found
 
+    def _measured(self) -> pl.Series:
+        """The rows that hold results: of several measures no losses, and nothing of the training images."""
+        left = pl.Series([True] * self.frame.height, dtype=pl.Boolean)
+        splits = [c for c in self.frame.columns if plain(c) in SPLITS and c not in self.roles]
+        for column, is_out in (
+            (self.find("metric"), is_no_result), (self.find("metric"), is_loss),
+            *((c, lambda cell: bool(set(plain(cell).split("_")) & TRAINING)) for c in splits),
+        ):  # fmt: skip
+            if column is None:
+                continue
+            cells = self.frame[column].cast(pl.String).fill_null("")
+            out = pl.Series([is_out(cell) for cell in cells], dtype=pl.Boolean)
+            if (left & out).any() and (left & ~out).any():
+                words = ", ".join(map(repr, cells.filter(left & out).unique(maintain_order=True).to_list()[:SHOWN]))
+                self.notes.append(f"{self.path}: {(left & out).sum()} rows whose {column!r} is {words} are left out")
+                left &= ~out
+                self.roles.setdefault(column, "metric" if column == self.find("metric") else "ignore")
+        return left
+
     def tidy(self, dataset_name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Rows of one architecture, dataset and seed; and the numeric columns that describe the architectures."""
         known = {r: self.find(r) for r in ("dataset", "seed", "metric", "status", "wrong", "images")}
+        if known["status"] and not self._is_status(known["status"]):
+            known["status"] = None
         self.roles |= {c: cast(Role, r) for r, c in known.items() if c and c not in self.roles}
         dataset, values = known["dataset"], self._values(known["dataset"] is not None)
         rows = []
@@ -240,7 +275,9 @@ class _Table:
             rows.append(
                 pl.DataFrame(
                     {"architecture": self.architecture, "dataset": name, "value": read.values, "status": read.states}
-                ).with_columns(noise=read.errors if told is None else told, **self._counts(known, dataset))
+                )
+                .with_columns(noise=read.errors if told is None else told, **self._counts(known, dataset))
+                .filter(self.measured)
             )
             self._tell_odd(column, read)
             if read.percent or "%" in column:
@@ -281,6 +318,8 @@ class _Table:
         free = [c for c in self.frame.columns if c not in self.roles and is_numeric(self.numerals[c])]
         metrics = [c for c in free if is_metric(c)]
         wide = one_of_each([c for c in free if c not in metrics and not self._is_beside(c)])
+        means = [c for c in wide if plain(c).rpartition("_")[2] in SUMMARY]
+        wide = [c for c in wide if c not in means or len(means) == len(wide) or self._has_noise(c)]
         if not tidy and (wide or not metrics):
             return wide
         if metrics:
@@ -303,7 +342,14 @@ class _Table:
 
     def _direction_of_metrics(self) -> str | None:
         column = self.find("metric")
-        says = {direction(m) for m in self.frame[column].cast(pl.String).drop_nulls().unique()} if column else set()
+        if column is None:
+            return None
+        metrics = self.frame[column].filter(self.measured).cast(pl.String).drop_nulls().unique().to_list()
+        says = {direction(m) for m in metrics}
+        if {"error", "accuracy"} <= says:
+            raise UsageError(
+                f"{self.path} mixes errors and accuracies ({', '.join(metrics)}): report one kind at a time"
+            )
         return next(iter(says)) if len(says) == 1 else None
 
     def _names(self, dataset: str | None, kind: str | None, column: str, by_file: str) -> pl.Series:
@@ -316,7 +362,7 @@ class _Table:
         names = self.frame[dataset].cast(pl.String).str.strip_chars().replace("", None)
         if lost := names.is_null().sum():
             self.notes.append(f"{self.path}: {lost} rows without dataset are left out")
-        if kind is None or self.frame[kind].n_unique() < 2:
+        if kind is None or self.frame[kind].filter(self.measured).n_unique() < 2:
             return names
         return self.frame.select(pl.concat_str(names, pl.lit(" "), pl.col(kind).cast(pl.String))).to_series()
 
@@ -330,8 +376,20 @@ class _Table:
             if column := known[name]:
                 counts[name] = self.numerals[column].values
         if known["status"]:
-            counts["status"] = self.frame[known["status"]].cast(pl.String)
+            counts["status"] = self._states(known["status"])
         return counts
+
+    def _is_status(self, column: str) -> bool:
+        """Whether a column of that heading tells what became of runs; a place's state does not."""
+        told = self.frame[column].cast(pl.String).drop_nulls()
+        return self.roles.get(column) == "status" or len(read_states(told)[1]) < told.n_unique()
+
+    def _states(self, column: str) -> pl.Series:
+        states, unknown = read_states(self.frame[column])
+        if unknown:
+            words = ", ".join(map(repr, unknown[:SHOWN]))
+            self.notes.append(f"{self.path}: runs whose {column!r} is {words} count as missing (--map {column}=ignore)")
+        return states
 
     def _noise_of(self, column: str) -> list[str]:
         """The columns whose noise one has by its heading: ``cifar_acc`` of ``cifar_acc_std`` or ``cifar_std``."""
@@ -339,9 +397,13 @@ class _Table:
         if last not in NAMES["noise"] or not stem:
             return []
         others = [c for c in self.frame.columns if c != column]
-        return [c for c in others if plain(c) == stem] or [
+        means = {stem, *(f"{stem}_{word}" for word in SUMMARY)}
+        return [c for c in others if plain(c) in means] or [
             c for c in others if bare(c) == bare(stem) and (direction(c) or plain(c) == bare(c))
         ]
+
+    def _has_noise(self, value: str) -> bool:
+        return any(self._noise_of(c) == [value] for c in self.frame.columns)
 
     def _noise(self, value: str) -> pl.Series | None:
         beside = [c for c in self.frame.columns if self._noise_of(c) == [value]]
@@ -370,6 +432,12 @@ class _Table:
         if read.odd:
             shown = ", ".join(f"{self.frame[column][i]!r} ({self.architecture[i]})" for i in read.odd[:3])
             self.notes.append(f"{self.path}: {len(read.odd)} cells of {column!r} are no numbers: {shown}")
+        for rows, words in ((read.brackets, "read as standard errors"), (read.unsure, "not used")):
+            if rows:
+                self.notes.append(
+                    f"{self.path}: {len(rows)} numbers in brackets of {column!r} are {words}: "
+                    f"{self.frame[column][rows[0]]!r} ({self.architecture[rows[0]]})"
+                )
         if infinite := read.values.is_infinite().sum():
             self.notes.append(f"{self.path}: {infinite} infinite values count as missing")
 
@@ -428,9 +496,10 @@ def _refuse_repeats(tidy: pl.DataFrame, place: str, first: _Table) -> None:
     repeated = tidy.filter(pl.struct(keys).is_duplicated())
     if len(repeated):
         name, dataset = repeated.row(0)[:2]
+        named = " ".join(f"--map {c}=architecture" for c, role in first.roles.items() if role == "architecture")
         raise UsageError(
             f"{place}: {name!r} has several rows on {dataset!r}; say which column tells them apart "
-            f"(--map COLUMN=seed, or =architecture); {first.seen}"
+            f"({named} --map COLUMN=architecture for nets of their own, or COLUMN=seed for repeats); {first.seen}"
         )
 
 
@@ -459,8 +528,20 @@ def _in_percent(
         where = f"{', '.join(odd[:5])} has values outside 0..100 ({cell['value']:g} of {cell['architecture']})"
         return tidy, "", [f"{place}: {where}: no dataset is read as percent; if it stands for no value, empty the cell"]
     shares = {name for name, (_, high) in spans.items() if high <= 1 and name not in percents}
+    _refuse_noise(tidy.filter(pl.col("dataset").is_in(list(shares))), place)
     said = _said_of_shares(shares, spans, quantity, place) + _said_of_small(tidy, shares, quantity, place)
     return _times_100(tidy, shares), "%", said
+
+
+def _refuse_noise(shares: pl.DataFrame, place: str) -> None:
+    """Raise `UsageError` for standard errors that no value between 0 and 1 can have: they are in percent."""
+    beyond = shares.filter(pl.col("noise") > LARGEST_ERROR / 100)
+    if len(beyond):
+        name, dataset, value, noise = beyond.select("architecture", "dataset", "value", "noise").row(0)
+        raise UsageError(
+            f"{place}: {name} has {value:g} +- {noise:g} on {dataset}: a share with an error in percent? Write both "
+            "in one unit, or leave the errors out (--map COLUMN=ignore)"
+        )
 
 
 def _spans(tidy: pl.DataFrame) -> dict[str, tuple[float, float]]:
@@ -495,6 +576,19 @@ def _said_of_small(tidy: pl.DataFrame, shares: set[str], quantity: str, place: s
     first = f"{row['value']:g} of {row['architecture']} on {row['dataset']}"
     said = f"{len(small)} accuracies of at most 1 % are taken as they are, though most are far higher ({first})"
     return [f"{place}: {said}"]
+
+
+def _said_of_twins(tidy: pl.DataFrame, place: str) -> list[str]:
+    """A line on names that differ in case or punctuation alone: each is taken for one of its own."""
+    said = []
+    for role in ("dataset", "architecture"):
+        names = tidy[role].unique(maintain_order=True)
+        keys = names.str.to_lowercase().str.replace_all(r"[\s_\-]+", "")
+        twins = pl.DataFrame({"name": names, "key": keys}).filter(pl.col("key").is_duplicated()).sort("key")
+        if len(twins):
+            shown = ", ".join(map(repr, twins["name"][:6]))
+            said.append(f"{place}: {role}s whose names differ in spelling alone are taken as different: {shown}")
+    return said
 
 
 def _times_100(tidy: pl.DataFrame, shares: set[str]) -> pl.DataFrame:

@@ -64,8 +64,9 @@ def figures(report: Report) -> Iterator[tuple[str, Figure]]:
             yield from _sheets("correlations", with_reference(report), ROWS, lambda rows: forest(report, rows))
         if "gains" in report.tables:
             yield from _sheets("gains", _targets(report), GAIN_TARGETS, lambda targets: gains(report, targets))
-        names = report.tables["distribution"].frame["dataset"].unique(maintain_order=True).to_list()
-        yield from _sheets("distribution", names, PANELS, lambda part: distribution(report, part))
+        if "distribution" in report.tables:  # none where no net has a value
+            names = report.tables["distribution"].frame["dataset"].unique(maintain_order=True).to_list()
+            yield from _sheets("distribution", names, PANELS, lambda part: distribution(report, part))
         if "attributes" in report.tables:
             yield from _sheets("attributes", report.data.datasets, ROWS, lambda part: attributes(report, part))
         if found := standing(report):

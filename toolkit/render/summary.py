@@ -47,7 +47,8 @@ def summarise(report: Report) -> None:
     out.print()
     _show(out, report, "sequential", digits=2)
     _show(out, report, "coverage")
-    _show_best(out, report)
+    if "ranking" in report.tables:
+        _show_best(out, report)
     if "pairs" in report.tables:
         _show_pairs(out, report)
     for name in ("best-subset", "draws", "agreement", "noise", "top", "variance", "concordance"):
