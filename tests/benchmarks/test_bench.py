@@ -204,6 +204,17 @@ def test_a_part_counts_what_its_process_took_to_start(monkeypatch: pytest.Monkey
     assert document["cut"] and document["rows"] == []
 
 
+def test_a_part_begins_no_row_that_may_outlast_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    now = [0.0]
+    monkeypatch.setattr(_part, "time", SimpleNamespace(monotonic=lambda: now[-1]))
+    part, looks = Part("packs", tmp_path, 10, {}), []
+    for row_s in (1, 4, 1):
+        now.append(now[-1] + row_s)
+        part.add(seconds=row_s)
+        looks.append(bool(part))
+    assert looks == [True, True, False] and part.document["cut"]
+
+
 @pytest.mark.parametrize(
     ("does", "why"),
     [("exec sleep 60", "took longer than its share of the time"), ("exit 5", "ended with status 5")],
