@@ -3,17 +3,21 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+import toolkit
 from tests.training.conftest import TINY, changed
+from toolkit.errors import ToolkitError
 from toolkit.study import find_dataset
 from toolkit.study.result import Evaluation
 from toolkit.training import meter, provenance
 from toolkit.training.heartbeat import Heartbeat, ProgressState
 from toolkit.training.process_group import ProcessGroup
+from toolkit.training.record import failed_result
 from toolkit.training.stop import SIGNALS, StopFlag, on_signals
 from toolkit.training.threads import allocation, prepare
 from toolkit.training.trainer import Trainer
@@ -113,6 +117,25 @@ def test_usage_is_what_was_asked_for_and_what_was_seen(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "512")
     assert (used.usage().cpus, used.usage().memory_asked_gb) == (3, 1.5)
+
+
+def test_a_failure_before_the_net_stood_has_the_dataset_where_it_was_known(declare, data, monkeypatch):
+    monkeypatch.setenv("TOOLKIT_IMAGE_DIGEST", "sha256:d")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    task, manifest = declare(), find_dataset("stripes", data).manifest.model_copy(update={"metric": "top5"})
+    began = time.time() - 5
+    result = failed_result(task, manifest, KeyError("head"), device="a card", started=began)
+    assert (result.id, result.task, result.status) == (task.id, task, "failed")
+    assert (result.metric, result.classes) == ("top5", 4)
+    assert result.failure.kind == "KeyError" and result.failure.message == "'head'"
+    assert "KeyError: 'head'" in result.failure.trace
+    assert 5 <= result.timing.total_s < 100 and result.timing.images_per_s is None
+    made = result.provenance
+    assert (made.device, made.pack, made.started, made.restarts, made.ways) == ("a card", 1, began, 2, ())
+    assert (made.arithmetic, made.image_digest, made.dataset_hash) == ("", "sha256:d", "hash-of-stripes")
+    assert made.finished >= began + 5 and made.toolkit == toolkit.__version__ and made.versions["python"]
+    unknown = failed_result(task, None, ToolkitError(""), device="a card", started=began)
+    assert (unknown.metric, unknown.classes, unknown.failure.message) == ("top1", 0, "ToolkitError")
 
 
 def test_a_job_is_named_as_slurm_names_it(monkeypatch):
