@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.report.studies import make_result, make_task, write_study
 from toolkit.analysis.document import analyse
 from toolkit.analysis.families import with_families
 from toolkit.analysis.settings import Settings
@@ -63,12 +64,25 @@ def beside_a_published_study(folder: Path) -> dict[str, Any]:
     return analyse(data, Settings(**FEW, scale="probit"), brief=True).document()
 
 
+def of_a_study(folder: Path) -> dict[str, Any]:
+    """Two recipes on one dataset, and what failed, diverged or is missing."""
+    nets, results = [f"anynetx-500/{i}" for i in range(10)], []
+    for i, net in enumerate(nets):
+        results += [make_result(make_task(net, dataset), 100 + (17 * i) % 60 + 5 * i) for dataset in ("pets", "birds")]
+        results += [make_result(make_task(net, "pets", epochs=3), 90 + 6 * i)] * (i < 4)
+    ends = [make_result(make_task(nets[i], "moths"), None, status=end) for i, end in enumerate(("failed", "diverged"))]
+    study = write_study(folder / "mine", [*results, *ends], [make_task(net, "moths") for net in nets[2:4]])
+    return analyse(load([str(study.path)])[0], Settings(**FEW, given=("depth",)), brief=False).document()
+
+
 def shipped(folder: Path) -> dict[str, Any]:
     """A shipped study of nine nets."""
     return analyse(reference_measurements("imagenot2024"), Settings(**FEW, scale="raw")).document()
 
 
-REPORTS = {make.__name__: make for make in (counted, in_families, seeded, beside_a_published_study, shipped)}
+REPORTS = {
+    make.__name__: make for make in (counted, in_families, seeded, beside_a_published_study, of_a_study, shipped)
+}
 
 
 def told(name: str, folder: Path) -> dict[str, Any]:
