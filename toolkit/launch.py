@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from toolkit.cli import filled, hours, pack_size, parser, positive, print_json, run, say
 from toolkit.errors import UsageError
 from toolkit.launching.request import POPULATION, ExecutorName, LaunchRequest, Retry
+from toolkit.ways import add_ways
 
 if TYPE_CHECKING:
     from toolkit.launching.reconcile import Plan
@@ -219,6 +220,7 @@ def _how(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--pack", type=pack_size, metavar="K", help="tasks trained side by side on one loader (1), or auto"
     )
+    add_ways(how)
     how.add_argument("--profile", metavar="FILE", help="slurm: cluster profile; examples in slurm/profiles/")
     how.add_argument(
         "--image", metavar="SIF", help="run each task in this image (docker:NAME or podman:NAME: local; '': none)"

@@ -18,8 +18,10 @@ from toolkit.errors import UsageError
 from toolkit.study.dataset import data_root
 from toolkit.study.recipe import recipe_help
 from toolkit.study.study import Study
+from toolkit.study.submission import Manner
 from toolkit.training.request import Outcome, TrainRequest, exit_status, open_session
 from toolkit.training.stop import StopFlag, on_signals
+from toolkit.ways import Way, add_ways
 
 
 def train(
@@ -32,27 +34,19 @@ def train(
     stop: StopFlag | None = None,
     on_corrupt: Literal["fail", "skip"] = "fail",
     ranks: int = 1,
-    graphs: bool = False,
-    fused: bool = False,
-    pinned: bool = False,
+    ways: Sequence[Way] = (),
 ) -> Outcome:
     """Run tasks one after another, or ``pack`` of them side by side (0: as many as pays), and write their results.
 
     ``ranks``: processes that share each batch, on GPUs one each, where several are asked for.
-    ``graphs``: whether a GPU replays each net's update as one CUDA graph, where it can be recorded.
-    ``fused``: whether a GPU does the batch norms of sampled nets together with what follows them.
-    ``pinned``: whether batches are decoded into page-locked memory, which a GPU copies from by itself.
+    ``ways``: what a GPU does other than PyTorch's own (`toolkit.ways`).
     ``workers``: decoding threads and torch's threads (0: the cores of the allocation). A task that fails writes a
     failed result and the next one runs; once ``stop`` is set, what is unfinished leaves a checkpoint.
     Raises `UsageError` for an unknown task, `ToolkitError` when the study's results cannot be written.
     """
-    ways = {"graphs": graphs, "fused": fused, "pinned": pinned}
-    request = TrainRequest(study, data, pack, workers, on_corrupt, ranks=ranks, **ways)
+    request = TrainRequest(study, data, Manner(pack, tuple(ways)), workers, on_corrupt, ranks=ranks)
     with open_session(request, StopFlag() if stop is None else stop) as session:
         return session(task_ids)
-
-
-FOR_ONE_PROCESS = ("cuda_graphs", "fused_norm", "pinned_batches")
 
 
 class _RecipeHelp(Action):
@@ -75,21 +69,7 @@ def _arguments(argv: Sequence[str]) -> Namespace:
     arguments.add_argument(
         "--ranks", type=positive, default=1, metavar="N", help="processes that share each batch, one a GPU"
     )
-    arguments.add_argument(
-        "--cuda-graphs",
-        action="store_true",
-        help="replay each sampled net's update as one CUDA graph: for small pictures on a GPU (off: not yet measured)",
-    )
-    arguments.add_argument(
-        "--fused-norm",
-        action="store_true",
-        help="batch norm, addition and ReLU of sampled nets as one operation: Triton, on a GPU (off: not yet measured)",
-    )
-    arguments.add_argument(
-        "--pinned-batches",
-        action="store_true",
-        help="decode batches into page-locked memory, which saves a copy on the way to a GPU (off: not yet measured)",
-    )
+    add_ways(arguments)
     arguments.add_argument("--workers", type=int, default=0, metavar="N", help="threads (0: the allocation's cores)")
     arguments.add_argument(
         "--corrupt",
@@ -107,9 +87,8 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--workers must be at least 0")
     if given.ranks > 1 and given.pack == 0:
         raise UsageError("--pack auto measures one process; with --ranks, give --pack a number")
-    for option in FOR_ONE_PROCESS:
-        if given.ranks > 1 and vars(given)[option]:
-            raise UsageError(f"--{option.replace('_', '-')} was made for one process; leave it or --ranks out")
+    if given.ranks > 1 and given.ways:
+        raise UsageError("--ways are made for one process; leave them or --ranks out")
     study = Study.open(given.study)
     ids = [study.task(task).id for task in given.tasks]
     with on_signals() as stop:
@@ -122,9 +101,7 @@ def main(argv: Sequence[str]) -> int:
             stop=stop,
             on_corrupt=given.corrupt,
             ranks=given.ranks,
-            graphs=given.cuda_graphs,
-            fused=given.fused_norm,
-            pinned=given.pinned_batches,
+            ways=given.ways or (),
         )
     return exit_status(outcome)
 

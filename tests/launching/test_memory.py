@@ -12,12 +12,14 @@ from toolkit.cluster.profile import Profile, load_profile
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
 from toolkit.launching.request import LaunchRequest
 from toolkit.study import Study
+from toolkit.ways import WAYS
 
 maybe = st.none() | st.integers(0, 9)
 words = st.sampled_from([None, "a", "b.sif"])
 
 
-options = st.fixed_dictionaries({"image": words, "per_job": maybe, "pack": maybe, "data": words})
+ways = st.none() | st.lists(st.sampled_from(list(WAYS)), unique=True).map(tuple)
+options = st.fixed_dictionaries({"image": words, "per_job": maybe, "pack": maybe, "ways": ways, "data": words})
 
 
 @given(options, options)
@@ -34,6 +36,9 @@ def test_what_is_taken_over_is_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     recalled(LaunchRequest(per_job=3), LaunchMemory(per_job=2, pack=4, image="x.sif"))
     assert caplog.messages == ["as in the launch before: image x.sif, pack 4"]
+    caplog.clear()
+    recalled(LaunchRequest(), LaunchMemory(ways=("cuda-graphs", "fused-norm")))
+    assert caplog.messages == ["as in the launch before: ways cuda-graphs fused-norm"]
     caplog.clear()
     recalled(LaunchRequest(pack=1), LaunchMemory(pack=4))
     assert caplog.messages == []

@@ -25,6 +25,7 @@ from toolkit.study.conditions import conditions
 from toolkit.study.states import STATES, UNFINISHED, State, TaskState
 from toolkit.study.submission import (
     NONE_YET,
+    Manner,
     Rises,
     Submission,
     new_submission,
@@ -32,6 +33,7 @@ from toolkit.study.submission import (
     record_path,
     submissions,
 )
+from toolkit.training.request import TrainRequest
 
 
 @pytest.fixture
@@ -89,6 +91,24 @@ def test_a_preview_writes_nothing_and_counts_the_cost(request_: LaunchRequest, d
     assert "waiting" not in document and "uncounted" not in document
     assert document["trained_by"] == "; ".join(conditions(plan.tasks.values()))
     assert not Path(request_.study).exists()
+
+
+def test_ways_reach_the_gpus_that_a_launch_gives_its_tasks(
+    request_: LaunchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(request_, ways=("cuda-graphs",), pack=2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    plan = make_plan(asked)
+    Study.create(plan.study.path)
+    [submission] = plan.backend(no_display).submit(plan.elements(plan.tasks))
+    [read] = submissions(plan.study)
+    assert read.manner == submission.manner == plan.manner == Manner(2, ("cuda-graphs",))
+    assert TrainRequest.of(plan.study, read).manner == plan.manner
+    plan.memory.keep(plan.study)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UsageError, match="--ways cuda-graphs: a GPU's, and there is none for these tasks"):
+        make_plan(replace(asked, ways=None))
+    assert make_plan(replace(asked, ways=())).manner == Manner(2)
 
 
 def test_crops_far_smaller_than_the_images_are_told(
@@ -186,7 +206,7 @@ def test_options_that_cannot_be_followed_are_refused(request_: LaunchRequest) ->
     assert make_plan(replace(request_, executor="debug", image="", jobs=4)).jobs == 1
     with pytest.raises(UsageError, match="no display"):
         no_display(Study(Path("s")), 1)
-    assert make_plan(request_).pack == 1 and make_plan(replace(request_, pack=0)).pack == 0
+    assert [make_plan(replace(request_, pack=pack)).manner.pack for pack in (None, 0, 3)] == [1, 0, 3]
 
 
 @dataclass(frozen=True)

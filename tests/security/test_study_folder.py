@@ -30,7 +30,14 @@ from toolkit.study import Manifest, Study, Task
 from toolkit.study.logs import task_log
 from toolkit.study.scan import scan
 from toolkit.study.states import task_states
-from toolkit.study.submission import launch_lock, launcher_lives, new_submission, record_path, submissions
+from toolkit.study.submission import (
+    ONE_BY_ONE,
+    launch_lock,
+    launcher_lives,
+    new_submission,
+    record_path,
+    submissions,
+)
 from toolkit.training.provenance import revision_of
 
 SECRET = "a file of the user's"
@@ -91,7 +98,7 @@ def test_a_result_written_over_a_link_leaves_what_it_names_alone(study: Study, v
 
 def test_a_worker_writes_its_log_through_no_link(study: Study, victim: Path) -> None:
     """Whoever sees a submission's record knows the log's name before the first worker starts."""
-    executor = LocalExecutor(study, study.path, pack=1, jobs=1, display=lambda *_: nullcontext(Unwatched()))
+    executor = LocalExecutor(study, study.path, manner=ONE_BY_ONE, jobs=1, display=lambda *_: nullcontext(Unwatched()))
     (submission,) = executor.submit([(make_task().id,)])
     (study.room("logs") / f"{submission.name}.worker0.log").symlink_to(victim)
     with pytest.raises(ToolkitError, match=r"worker0\.log"):

@@ -26,6 +26,7 @@ from toolkit.training.device import DeviceTransfer, promised
 from toolkit.training.kernels import try_devices
 from toolkit.training.loader import Batch
 from toolkit.training.trainer import ErrorCounter, Trainer
+from toolkit.ways import WAYS
 
 NETS = ("anynetx-500/17", "anynetx-500/3", "anynetx-500/1")
 ILLEGAL = "CUDA error: an illegal memory access was encountered"
@@ -98,12 +99,13 @@ def test_a_batch_is_pinned_once_on_its_way_to_a_gpu(pinned, data, monkeypatch):
     assert copies == ([] if pinned else [images.size, 2])
 
 
-def test_batches_are_pinned_for_one_gpu_alone(study, declare, data):
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_of_a_gpu_are_for_one_gpu_alone(way, study, declare, data):
     task = declare(NETS[0])
-    with pytest.raises(UsageError, match=r"--pinned-batches .* leave it out"):
-        train(study, [task.id], data=data, pinned=True)
-    with pytest.raises(UsageError, match=r"--pinned-batches .* --ranks"):
-        main([str(study.path), task.id, "--ranks", "2", "--pinned-batches"])
+    with pytest.raises(UsageError, match=f"--ways {way}: a GPU's"):
+        train(study, [task.id], data=data, ways=[way])
+    with pytest.raises(UsageError, match="leave them or --ranks out"):
+        main([str(study.path), task.id, "--ranks", "2", "--ways", way])
 
 
 def test_counting_errors_never_waits_for_the_device():

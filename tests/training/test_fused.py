@@ -19,9 +19,8 @@ from toolkit.anynet.config import AnyNetConfig
 from toolkit.anynet.model import Bottleneck, build_anynet
 from toolkit.errors import UsageError
 from toolkit.study import find_dataset
-from toolkit.train import main, train
 from toolkit.training import fused
-from toolkit.training.fused import FusedNorm, check_fusable, cut, fuse
+from toolkit.training.fused import FusedNorm, check_triton, cut, fuse
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.trainer import Trainer
 
@@ -154,12 +153,7 @@ def test_who_is_fused(declare, data):
     assert not [each for each in named.net.modules() if isinstance(each, FusedNorm)]
 
 
-def test_fused_norms_without_gpu_or_triton_are_refused(study, declare, data):
-    check_fusable("cuda", triton=True)
-    with pytest.raises(UsageError, match=r"--fused-norm .* pip install triton"):
-        check_fusable("cuda", triton=False)
-    task = declare()
-    with pytest.raises(UsageError, match=r"--fused-norm .* GPU"):
-        train(study, [task.id], data=data, fused=True)
-    with pytest.raises(UsageError, match="--ranks"):
-        main([str(study.path), task.id, "--ranks", "2", "--fused-norm"])
+def test_fused_norms_without_triton_are_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.raises(UsageError, match=r"--ways fused-norm .* pip install triton"):
+        check_triton()

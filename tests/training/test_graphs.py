@@ -9,9 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.conftest import TINY, changed
-from toolkit.errors import UsageError
 from toolkit.study import find_dataset
-from toolkit.train import main, train
 from toolkit.training.graphs import WARM_UP, recordable
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.trainer import Trainer
@@ -141,11 +139,3 @@ def test_another_optimizer_is_trained_as_ever(declare, trained):
         raise AssertionError("nothing is to be recorded")
 
     assert trained(task, record).step == UPDATES
-
-
-def test_graphs_without_a_gpu_are_refused(study, declare, data):
-    task = declare()
-    with pytest.raises(UsageError, match=r"--cuda-graphs .* GPU"):
-        train(study, [task.id], data=data, graphs=True)
-    with pytest.raises(UsageError, match="--ranks"):
-        main([str(study.path), task.id, "--ranks", "2", "--cuda-graphs"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from toolkit.executors.base import Elements
 from toolkit.study import Study
-from toolkit.study.submission import Submission, new_submission, record_path
+from toolkit.study.submission import ONE_BY_ONE, Manner, Submission, new_submission, record_path
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,11 @@ class DebugExecutor:
 
     study: Study
     data: Path
-    pack: int = 1
-    pause: int | None = None
+    manner: Manner = ONE_BY_ONE
 
     def submit(self, elements: Elements, after: object = ()) -> list[Submission]:
         """Record the elements."""
-        submission = new_submission(self.study, "debug", elements, self.data, self.pack, pause=self.pause)
+        submission = new_submission(self.study, "debug", elements, self.data, self.manner)
         submission.write(record_path(self.study, submission))
         return [submission]
 

@@ -23,7 +23,7 @@ from toolkit.executors.gpus import gpus
 from toolkit.files import open_own, read_end
 from toolkit.study import Study
 from toolkit.study.progress import HEARTBEAT_S
-from toolkit.study.submission import Submission, new_submission, record_path
+from toolkit.study.submission import Manner, Submission, new_submission, record_path
 
 WORKER_MEMORY_GB = 2.0
 """What a worker on the CPU may need: imports 0.6 GB, pictures and activations the rest (our choice)."""
@@ -54,17 +54,16 @@ class LocalExecutor:
 
     study: Study
     data: Path
-    pack: int
+    manner: Manner
     jobs: int
     """Workers at a time."""
     display: Display
     container: Container = HOST
     image: str | None = None
-    pause: int | None = None
 
     def submit(self, elements: Elements, after: Sequence[str] = ()) -> list[Submission]:
         """Record the elements."""
-        submission = new_submission(self.study, "local", elements, self.data, self.pack, self.image, pause=self.pause)
+        submission = new_submission(self.study, "local", elements, self.data, self.manner, self.image)
         submission.write(record_path(self.study, submission))
         return [submission]
 

@@ -20,7 +20,16 @@ from toolkit.executors.base import Elements
 from toolkit.executors.code import code_digest, collect, keep_code, others, why_no_snapshot, with_snapshot
 from toolkit.files import make_folder
 from toolkit.study import Study
-from toolkit.study.submission import NONE_YET, Rises, Submission, new_submission, record_path, submissions
+from toolkit.study.submission import (
+    NONE_YET,
+    ONE_BY_ONE,
+    Manner,
+    Rises,
+    Submission,
+    new_submission,
+    record_path,
+    submissions,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +41,8 @@ class SlurmExecutor:
     study: Study
     profile: Profile
     data: Path
-    pack: int = 1
+    manner: Manner = ONE_BY_ONE
     container: Container = HOST
-    pause: int | None = None
     rises: Rises = NONE_YET
     """What the profile's memory and time were raised by."""
 
@@ -112,7 +120,7 @@ class SlurmExecutor:
 
     def _record(self, chunk: ArrayChunk) -> Submission:
         image, gpus = self.profile.image, self.profile.asks_for_gpus
-        record = new_submission(self.study, "slurm", chunk.elements, self.data, self.pack, image, gpus, self.pause)
+        record = new_submission(self.study, "slurm", chunk.elements, self.data, self.manner, image, gpus)
         asked = {"memory_gb": self.profile.memory_gb, "time_min": self.profile.time_min, "rises": self.rises}
         return record.model_copy(update={"code": code_digest(), **asked})
 

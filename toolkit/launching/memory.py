@@ -17,9 +17,10 @@ from toolkit.files import of_another, read_private, write_private
 from toolkit.launching.request import LaunchRequest
 from toolkit.study import Study
 from toolkit.study.model import FrozenModel
+from toolkit.ways import Way
 
 log = logging.getLogger(__name__)
-OPTIONS = ("image", "per_job", "pack", "on_oom", "on_timeout", "max_gpu_hours")
+OPTIONS = ("image", "per_job", "pack", "ways", "on_oom", "on_timeout", "max_gpu_hours")
 """Of a launch, beside data root and profile."""
 
 
@@ -32,6 +33,7 @@ class LaunchMemory(FrozenModel):
     image: str | None = None
     per_job: int | None = None
     pack: int | None = None
+    ways: tuple[Way, ...] | None = None
     on_oom: str | None = None
     on_timeout: str | None = None
     max_gpu_hours: float | None = None
@@ -77,7 +79,8 @@ def recalled(request: LaunchRequest, memory: LaunchMemory) -> LaunchRequest:
     open_ = {name: getattr(memory, name) for name in ("data", *OPTIONS)}
     taken = {name: value for name, value in open_.items() if getattr(request, name) is None and value is not None}
     if taken:
-        log.info("as in the launch before: %s", ", ".join(f"{name} {value}" for name, value in taken.items()))
+        told = (f"{name} {' '.join(value) if isinstance(value, tuple) else value}" for name, value in taken.items())
+        log.info("as in the launch before: %s", ", ".join(told))
     return replace(request, **taken)
 
 

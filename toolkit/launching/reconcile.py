@@ -40,6 +40,7 @@ from toolkit.study.study import study_path
 from toolkit.study.submission import (
     NONE_YET,
     ExecutorName,
+    Manner,
     Rises,
     Submission,
     end_launcher,
@@ -48,6 +49,7 @@ from toolkit.study.submission import (
     record_path,
     submissions,
 )
+from toolkit.ways import check_ways
 
 log = logging.getLogger(__name__)
 RETRIES: Mapping[str, frozenset[State]] = {
@@ -74,7 +76,7 @@ class Plan:
     profile: Profile
     data: Path
     per_job: int | None
-    pack: int
+    manner: Manner
     jobs: int
     container: Container
     wanted: frozenset[State]
@@ -89,8 +91,6 @@ class Plan:
     budget: Budget | None
     nodes_again: bool = False
     """Whether nodes that were left out are tried again."""
-    pause: int | None = None
-    """Epochs after which tasks are saved and left; None: they are trained to the end."""
 
     def to_run(self, states: Mapping[str, TaskState]) -> dict[str, Task]:
         """The tasks in a wanted state that no executor holds; all of them in a study that is not there yet."""
@@ -102,7 +102,7 @@ class Plan:
 
     def elements(self, tasks: Mapping[str, Task]) -> list[tuple[str, ...]]:
         """What one array element or worker takes at a time."""
-        return make_elements(tasks, self.per_job, self.pack, self.gpus)
+        return make_elements(tasks, self.per_job, self.manner.pack, self.gpus)
 
     @property
     def gpus(self) -> int:
@@ -113,11 +113,10 @@ class Plan:
         """The executor of tasks that have had these rises of memory and time; ``display`` shows a local run."""
         if self.executor == "slurm":
             profile = self.rules.raised(self.profile, rises)
-            return SlurmExecutor(self.study, profile, self.data, self.pack, self.container, self.pause, rises)
+            return SlurmExecutor(self.study, profile, self.data, self.manner, self.container, rises)
         if self.executor == "debug":
-            return DebugExecutor(self.study, self.data, self.pack, self.pause)
-        image, pause = self.profile.image, self.pause
-        return LocalExecutor(self.study, self.data, self.pack, self.jobs, display, self.container, image, pause)
+            return DebugExecutor(self.study, self.data, self.manner)
+        return LocalExecutor(self.study, self.data, self.manner, self.jobs, display, self.container, self.profile.image)
 
 
 def make_plan(request: LaunchRequest) -> Plan:
@@ -136,7 +135,9 @@ def make_plan(request: LaunchRequest) -> Plan:
     if not isinstance(tasks, DeclaredTasks):
         _tell_of_small_crops(tasks.values(), data)
     executor = _executor(request.executor)
-    pack = 1 if request.pack is None else request.pack
+    manner = Manner(1 if request.pack is None else request.pack, request.ways or ())
+    if manner.ways:
+        check_ways(manner.ways, _gpus(profile, executor))
     if "nodes" in request.retry and executor != "slurm":
         raise UsageError("--retry nodes: nodes are left out by Slurm alone; this launch does not use it")
     return Plan(
@@ -146,7 +147,7 @@ def make_plan(request: LaunchRequest) -> Plan:
         profile=profile,
         data=data,
         per_job=request.per_job,
-        pack=pack,
+        manner=manner,
         jobs=(request.jobs or default_jobs()) if executor == "local" else 1,
         container=_container(profile, executor, study, data),
         wanted=UNFINISHED.union(*(RETRIES[kind] for kind in request.retry)),
@@ -154,19 +155,22 @@ def make_plan(request: LaunchRequest) -> Plan:
         weights=weights,
         memory=memory,
         rules=RiseRules.parse(request.on_oom, request.on_timeout, profile),
-        budget=_budget(request, profile, executor),
+        budget=_budget(request, profile, executor, manner.pack),
         nodes_again="nodes" in request.retry,
     )
 
 
-def _budget(request: LaunchRequest, profile: Profile, executor: ExecutorName) -> Budget | None:
+def _gpus(profile: Profile, executor: ExecutorName) -> int:
+    """GPUs of an element, or of this machine."""
+    return profile.gpu_count if executor == "slurm" else len(gpus())
+
+
+def _budget(request: LaunchRequest, profile: Profile, executor: ExecutorName, pack: int) -> Budget | None:
     """Raises `UsageError` where no GPU is asked for, or none is here."""
     if request.max_gpu_hours is None:
         return None
-    count = profile.gpu_count if executor == "slurm" else len(gpus())
-    if not count:
+    if not (count := _gpus(profile, executor)):
         raise UsageError("--max-gpu-hours: these tasks get no GPU (gpus or gres in the profile asks for them)")
-    pack = 1 if request.pack is None else request.pack
     return Budget(
         request.max_gpu_hours, profile, element_size(request.per_job, pack, count if executor == "slurm" else 1)
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from toolkit.ways import Way
+
 ExecutorName = Literal["slurm", "local", "debug"]
 Retry = Literal["failed", "lost", "diverged", "all", "nodes"]
 """Tasks in these states; or nodes on which elements ended early."""
@@ -40,6 +42,8 @@ class LaunchRequest:
     """Tasks of one array element or worker."""
     pack: int | None = None
     """Tasks side by side; 0: as many as measuring suggests."""
+    ways: tuple[Way, ...] | None = None
+    """What a GPU does other than PyTorch's own."""
     profile: str | None = None
     """File of the cluster profile."""
     image: str | None = None

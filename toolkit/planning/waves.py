@@ -58,7 +58,12 @@ class Waves:
 
     def planned(self, wave: Wave) -> Plan:
         """The launch of one wave."""
-        return replace(self.plan, tasks=wave.tasks, pause=wave.pause, wanted=self.plan.wanted | {"paused"})
+        return replace(
+            self.plan,
+            tasks=wave.tasks,
+            manner=self.plan.manner._replace(pause=wave.pause),
+            wanted=self.plan.wanted | {"paused"},
+        )
 
 
 def make_waves(request: WaveRequest) -> Waves:

@@ -21,6 +21,7 @@ from toolkit.study.model import FrozenModel
 from toolkit.study.progress import LOST_AFTER_S
 from toolkit.study.study import Study
 from toolkit.study.task import TaskId
+from toolkit.ways import Way
 
 ExecutorName = Literal["slurm", "local", "debug"]
 
@@ -35,6 +36,20 @@ class Rises(NamedTuple):
 NONE_YET = Rises()
 
 
+class Manner(NamedTuple):
+    """How the tasks of a submission are trained."""
+
+    pack: int = 1
+    """Tasks side by side; 0: as many as measuring suggests."""
+    ways: tuple[Way, ...] = ()
+    """What its GPUs do other than PyTorch's own."""
+    pause: int | None = None
+    """Epochs after which tasks are saved and left (a rung of ``--halving``); None: they are trained to the end."""
+
+
+ONE_BY_ONE = Manner()
+
+
 class Submission(FrozenModel):
     """The document ``submissions/NAME.json``. It is written before anything is queued, under the study's lock."""
 
@@ -45,7 +60,9 @@ class Submission(FrozenModel):
     elements: tuple[tuple[TaskId, ...], ...]
     """Task ids by array index (or by what a local worker takes at a time)."""
     pack: int = 1
-    """Tasks side by side; 0: as many as measuring suggests."""
+    ways: tuple[Way, ...] = ()
+    pause: int | None = None
+    """These three: see `Manner`."""
     data: str
     """Absolute path of the data root."""
     image: str | None = None
@@ -57,8 +74,6 @@ class Submission(FrozenModel):
     """Their time limit."""
     rises: Rises = NONE_YET
     """What of that was raised for these tasks."""
-    pause: int | None = None
-    """Epochs after which its tasks are saved and left (a rung of ``--halving``); None: they are trained to the end."""
     code: str | None = None
     """Digest of the code that its elements run, or refuse to run without (`toolkit.executors.code`)."""
     job: str | None = Field(None, pattern=r"^[0-9]+$")
@@ -73,6 +88,11 @@ class Submission(FrozenModel):
     cancelled: bool = False
 
     @property
+    def manner(self) -> Manner:
+        """How its tasks are trained."""
+        return Manner(self.pack, self.ways, self.pause)
+
+    @property
     def tasks(self) -> list[str]:
         """Ids of all its tasks."""
         return [task_id for element in self.elements for task_id in element]
@@ -83,10 +103,9 @@ def new_submission(
     executor: ExecutorName,
     elements: Sequence[Sequence[str]],
     data: Path,
-    pack: int = 1,
+    manner: Manner = ONE_BY_ONE,
     image: str | None = None,
     gpus: bool = False,
-    pause: int | None = None,
 ) -> Submission:
     """A submission of this process, not yet written."""
     label = "".join(c if c.isascii() and c.isalnum() else "-" for c in study.name)[:24]
@@ -94,11 +113,10 @@ def new_submission(
         name=f"{label}.{time.strftime('%y%m%d-%H%M%S')}.{secrets.token_hex(3)}",
         executor=executor,
         elements=tuple(tuple(element) for element in elements),
-        pack=pack,
+        **manner._asdict(),
         data=str(data.absolute()),
         image=image,
         gpus=gpus,
-        pause=pause,
         host=socket.gethostname(),
         pid=os.getpid(),
         began=process_began(os.getpid()),

@@ -33,12 +33,10 @@ def available() -> bool:
     return find_spec("triton") is not None
 
 
-def check_fusable(device_type: str, triton: bool) -> None:
-    """Raise `UsageError` where fused batch norms cannot be had: without a GPU, or without Triton."""
-    if device_type != "cuda":
-        raise UsageError("--fused-norm is for a GPU, and none is visible here: leave it out")
-    if not triton:
-        raise UsageError("--fused-norm needs Triton, which is not installed here: pip install triton, or leave it out")
+def check_triton() -> None:
+    """Raise `UsageError` where there is none."""
+    if not available():
+        raise UsageError("--ways fused-norm needs Triton, which is not installed here: pip install triton")
 
 
 class Cut(NamedTuple):

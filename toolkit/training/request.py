@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from toolkit.cluster.image_file import check_image
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.study.study import Study
-from toolkit.study.submission import Submission
+from toolkit.study.submission import ONE_BY_ONE, Manner, Submission
 from toolkit.study.task import Task
 from toolkit.training.stop import StopFlag
 from toolkit.training.threads import prepare
@@ -22,8 +22,7 @@ class TrainRequest:
 
     study: Study
     data: Path
-    pack: int = 1
-    """Tasks side by side; 0: as many as pays."""
+    manner: Manner = ONE_BY_ONE
     workers: int = 0
     """Decoding threads and torch's threads; 0: the cores of the allocation."""
     on_corrupt: Literal["fail", "skip"] = "fail"
@@ -31,19 +30,11 @@ class TrainRequest:
     """Processes that share each batch, on GPUs one each."""
     gpu: bool = False
     """Whether a GPU was asked for, so that training on the CPU would be a mistake."""
-    pause: int | None = None
-    """Epochs after which a task is saved and left; None: at its end."""
-    graphs: bool = False
-    """Whether updates that can be are recorded as CUDA graphs and replayed."""
-    fused: bool = False
-    """Whether sampled nets' batch norms, additions and ReLUs are one operation."""
-    pinned: bool = False
-    """Whether batches are decoded into the memory that a GPU copies from."""
 
     @classmethod
     def of(cls, study: Study, submission: Submission, workers: int = 0) -> "TrainRequest":
         """As a launch's submission asks."""
-        return cls(study, Path(submission.data), submission.pack, workers, gpu=submission.gpus, pause=submission.pause)
+        return cls(study, Path(submission.data), submission.manner, workers, gpu=submission.gpus)
 
 
 class Outcome(NamedTuple):
@@ -86,14 +77,12 @@ def open_session(request: TrainRequest, stop: StopFlag) -> Iterator[Train]:
         threads,
         stop,
         request.on_corrupt,
-        pause=request.pause,
-        graphs=request.graphs,
-        fused=request.fused,
-        pinned=request.pinned,
+        pause=request.manner.pause,
+        ways=request.manner.ways,
     ) as session:
 
         def train(task_ids: Sequence[str]) -> Outcome:
-            session.run(_unfinished(study, task_ids), request.pack)
+            session.run(_unfinished(study, task_ids), request.manner.pack)
             return _outcome(study, task_ids, session.preempted)
 
         yield train
@@ -109,7 +98,7 @@ def _on_ranks(request: TrainRequest, stop: StopFlag) -> Train:
             study=study.path,
             data=request.data,
             tasks=tuple(task.id for task in _unfinished(study, task_ids)),
-            pack=request.pack,
+            pack=request.manner.pack,
             workers=request.workers,
             on_corrupt=request.on_corrupt,
             size=request.ranks,

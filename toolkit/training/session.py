@@ -12,13 +12,13 @@ import torch
 
 from toolkit.anynet import Texts, architecture
 from toolkit.anynet.architectures import NO_TEXTS
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.errors import ToolkitError
 from toolkit.imagefile.reader import Beton
 from toolkit.study.dataset import Dataset, find_dataset
 from toolkit.study.study import Study
 from toolkit.study.task import Task
 from toolkit.training import device
-from toolkit.training.fused import available, check_fusable
+from toolkit.training.fused import check_triton
 from toolkit.training.graphs import cuda_graph
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader, Pool, pageable
@@ -31,6 +31,7 @@ from toolkit.training.schedule import resolution_at
 from toolkit.training.sizing import free_memory, measure, pack_size
 from toolkit.training.stop import StopFlag
 from toolkit.training.trial import note
+from toolkit.ways import Way, check_ways
 
 
 class Session:
@@ -45,21 +46,16 @@ class Session:
         on_corrupt: Literal["fail", "skip"] = "fail",
         membership: Membership | None = None,
         pause: int | None = None,
-        graphs: bool = False,
-        fused: bool = False,
-        pinned: bool = False,
+        ways: Sequence[Way] = (),
     ) -> None:
         self.study, self.data, self.stop, self.on_corrupt, self.pause = study, data, stop, on_corrupt, pause
         self.device = device.choose(membership.rank if membership else 0)
-        if graphs and self.device.type != "cuda":
-            raise UsageError("--cuda-graphs records what a GPU does, and none is visible here: leave it out")
-        if pinned and self.device.type != "cuda":
-            raise UsageError("--pinned-batches shortens the way to a GPU, and none is visible here: leave it out")
-        if fused:
-            check_fusable(self.device.type, available())
-        self.record, self.fused = cuda_graph if graphs else None, fused
+        check_ways(ways, int(self.device.type == "cuda"))
+        self.record, self.fused = cuda_graph if "cuda-graphs" in ways else None, "fused-norm" in ways
+        if self.fused:
+            check_triton()
         self.team = ProcessGroup(self.device, membership)
-        self.pool, self._allocate = Pool(workers), device.pinned if pinned else pageable
+        self.pool, self._allocate = Pool(workers), device.pinned if "pinned-batches" in ways else pageable
         self.heartbeat = Heartbeat(study, silent=not self.team.is_main)
         self.preempted: list[str] = []
         self.texts = study.texts()
