@@ -73,6 +73,22 @@ def test_updates_are_what_one_writes_by_hand(made):
         assert torch.allclose(found, expected, rtol=1e-3, atol=1e-5), name
 
 
+def test_stochastic_depth_and_a_probe_reach_the_net(made):
+    """With stochastic depth whole branches are left out in training, others in every step, and none in evaluation."""
+    plain, dropping = made(), made(drop_path=0.9)
+    images, labels = batch()
+    for trainer in (plain, dropping):
+        trainer.train_batch(images, labels)
+    assert dropping.loss_sum.item() != pytest.approx(plain.loss_sum.item(), rel=1e-3)
+    again = made(drop_path=0.9)
+    again.train_batch(images, labels)
+    assert again.loss_sum == dropping.loss_sum
+    probe = made(tune="head")
+    probe.train_batch(images, labels)
+    assert not probe.net.training
+    assert [name for name, p in probe.net.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
+
+
 @pytest.mark.parametrize(
     "fields, expected",
     [
