@@ -10,6 +10,7 @@ from toolkit.anynet import architecture
 from toolkit.errors import ToolkitError
 from toolkit.imagefile.reader import Beton
 from toolkit.study import find_dataset
+from toolkit.study.submission import Manner
 from toolkit.train import train
 from toolkit.training import device, kernels, pack, roster
 from toolkit.training.heartbeat import Heartbeat
@@ -36,7 +37,7 @@ def latest(study, task):
 def test_a_task_is_left_after_the_epochs_that_were_asked_for_and_goes_on_from_there(study, declare, data, capsys):
     task = declare(NET, recipe=changed(TINY, epochs=3))
     for said in ("epoch 1/3", ""):  # the second time there is nothing to train
-        with open_session(TrainRequest(study, data, workers=1, pause=1), StopFlag()) as session:
+        with open_session(TrainRequest(study, data, Manner(pause=1), workers=1), StopFlag()) as session:
             assert session([task.id]) == ([], [], [], [])
         kept = torch.load(latest(study, task), weights_only=True)
         told = study.progress(task.id)
