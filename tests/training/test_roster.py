@@ -16,6 +16,7 @@ from toolkit.training import device, kernels, pack, roster
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader, Pool
 from toolkit.training.pack_context import PackContext
+from toolkit.training.policies import Policy, training_batches
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.request import TrainRequest, open_session
 from toolkit.training.sizing import measure
@@ -110,18 +111,35 @@ def test_a_result_that_gets_no_place_ends_the_run_and_its_checkpoint_stays(study
     assert not latest(study, after).exists()
 
 
-def test_a_measured_need_on_a_processor_is_counted_from_weights_and_activations(study, declare, data):
-    dataset = find_dataset("stripes", data)
-    pool = Pool(1)
+@pytest.fixture
+def place(study, data):
+    """What a pack on ``stripes`` works with, outside of a session."""
+    dataset, pool = find_dataset("stripes", data), Pool(2)
     loaders = [Loader(Beton.open(dataset.beton(split)), pool) for split in ("train", "val")]
     team = ProcessGroup(torch.device("cpu"))
-    place = PackContext(study, dataset.manifest, *loaders, team, StopFlag(), Heartbeat(study), {})
+    yield PackContext(study, dataset.manifest, *loaders, team, StopFlag(), Heartbeat(study), {})
+    pool.close()
+
+
+def test_a_measured_need_on_a_processor_is_counted_from_weights_and_activations(declare, place):
     task = declare(NET, recipe=changed(TINY, epochs=2, resolution=16, progressive=(16, 24)))
     need = measure(place, task)
-    pool.close()
     counted = architecture(NET).complexity(24, 4)
     assert need.kept == 4 * 4 * counted.params and need.shared == 4 * 4 * TINY.batch * counted.activations
     assert need.load_s > 0 and need.step_s > 0 and not need.overlaps
+
+
+@pytest.mark.parametrize("fields", [{"auto_augment": "trivialaugment"}, {"erasing": 0.7}])
+def test_every_picture_of_a_batch_is_augmented_once(declare, place, fields):
+    """Twice three parts of 16 pictures and one of 5, each worked on by a thread."""
+    task = declare(NET, recipe=changed(TINY, batch=53, **fields), seed=4)
+    found = list(training_batches(place, task, 3, 24, first=1))
+    plain = list(place.train.train(task.recipe, 4, 3, 24, 1))
+    assert [batch.step for batch in found] == [batch.step for batch in plain] == [1, 2]
+    for batch, expected in zip(found, plain, strict=True):
+        before = expected.images.copy()
+        Policy(task.recipe, 4, place.manifest.mean).apply(None, expected, slice(None), 3)
+        assert (batch.images == expected.images).all() and (batch.images != before).any()
 
 
 def test_the_try_of_gpus_is_one_document(capsys, monkeypatch):

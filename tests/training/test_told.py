@@ -164,6 +164,8 @@ def test_a_revision_is_gits_with_a_word_for_changes_or_the_copys_own(tmp_path):
     assert provenance.read_revision(tmp_path / "beside") == commit == provenance.revision_of(tmp_path / "beside")
     (tmp_path / "a").write_text("b")
     assert provenance.revision_of(tmp_path) == f"{commit}+dirty"
+    (tmp_path / "beside" / ".git").write_bytes(b"gitdir: \xff")
+    assert provenance.read_revision(tmp_path / "beside") is None
     (tmp_path / "REVISION").write_text(f" {COMMIT}+dirty\n")
     assert provenance.revision_of(tmp_path) == f"{COMMIT}+dirty"
     (tmp_path / "REVISION").write_text("\n")
