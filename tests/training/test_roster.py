@@ -13,6 +13,7 @@ from toolkit.study import find_dataset
 from toolkit.study.submission import Manner
 from toolkit.train import train
 from toolkit.training import device, kernels, pack, roster
+from toolkit.training.device import DeviceTransfer
 from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader, Pool
 from toolkit.training.pack_context import PackContext
@@ -75,6 +76,30 @@ def test_within_an_epoch_a_net_is_saved_at_times_and_a_failure_leaves_the_save(
         kept = torch.load(latest(study, task), weights_only=True)
         assert (kept["epoch"], kept["step"], kept["clock"]["images"]) == (0, 3, 3 * TINY.batch)
         assert kept["clock"]["total"] > kept["clock"]["compute"] > 0
+
+
+def test_what_was_trained_before_a_stop_is_not_loaded_again(study, declare, data, monkeypatch, capsys):
+    task, stop, seen, update = declare(NET), StopFlag(), [], Trainer.train_batch
+
+    def train_batch(self, images, labels):
+        update(self, images, labels)
+        seen.append((self.epoch, self.step))
+        if len(seen) == 4:
+            stop.set("the test")
+
+    loaded, moved = [], DeviceTransfer.__call__
+    monkeypatch.setattr(Trainer, "train_batch", train_batch)
+    monkeypatch.setattr(
+        DeviceTransfer, "__call__", lambda self, batch: (loaded.append(batch.step), moved(self, batch))[1]
+    )
+    assert train(study, [task.id], data=data, workers=1, stop=stop).preempted == [task.id]
+    assert capsys.readouterr().err.endswith("on stripes: stopped by the test at epoch 0, checkpoint kept\n")
+    first_run = len(loaded)
+    assert train(study, [task.id], data=data, workers=1).done == [task.id]
+    assert seen == [(epoch, step) for epoch in (0, 1) for step in range(1, 11)]
+    assert loaded[first_run] == 4
+    result = study.result(task.id)
+    assert result.timing.total_s > 0 and result.provenance.restarts == 1
 
 
 class Blocking(StopFlag):
