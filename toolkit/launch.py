@@ -36,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
 
         say(profile_help())
         return 0
+    if given.rates and not given.dry_run:
+        raise UsageError("--rates counts the hours of a preview: give --dry-run with it")
     request = filled(LaunchRequest, given)
     if given.published:
         return _show_published(given.published, request, given.dry_run, given.json)
@@ -121,9 +123,15 @@ def _show(plan: "Plan", as_json: bool) -> int:
         print_json(document)
         return 0
     script = document.pop("script", "")
-    say("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
+    _say_lines(document)
     say(f"\n{script}" if script else "", end="")
     return 0
+
+
+def _say_lines(document: Mapping[str, Any]) -> None:
+    untold = {"gpu_hours": "not told: sampled nets were measured, on images of a certain size at most"}
+    for key, value in document.items():
+        say(f"{key.replace('_', ' ') + ':':13}{untold[key] if key in untold and value is None else value}")
 
 
 def _show_published(name: str, request: LaunchRequest, dry_run: bool, as_json: bool) -> int:
@@ -136,9 +144,7 @@ def _show_published(name: str, request: LaunchRequest, dry_run: bool, as_json: b
         print_json(document)
         return 0
     rows = document.pop("datasets")
-    if document["gpu_hours"] is None:
-        document["gpu_hours"] = "not told: nets of the population were measured, on up to 224 pixels"
-    say("\n".join(f"{key.replace('_', ' ') + ':':13}{value}" for key, value in document.items()))
+    _say_lines(document)
     say(f"\n{'dataset':14}{'images':>10}{'epochs':>8}{'images seen':>16}{'multiply-adds':>15}{'hours':>12}")
     for name, row in rows.items():
         counts = f"{row['train']:>10,}{row['epochs']:>8}{row['images']:>16,}{row['flops']:>15.2e}{row['hours']:>12,.1f}"
@@ -238,6 +244,9 @@ def _how(how: argparse._ArgumentGroup) -> None:
     )
     how.add_argument("--cancel", action="store_true", help="take the study's jobs out of the queue, end its local runs")
     how.add_argument("--dry-run", action="store_true", help="show the plan and the sbatch script, do nothing")
+    how.add_argument(
+        "--rates", metavar="DIR", help="with --dry-run: GPU hours by what toolkit.bench gpu --out DIR measured"
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d
 from tests.training.betons import write_dataset
 from toolkit import bench
 from toolkit.bench import main
-from toolkit.benchmarks import _gpu_layers, _gpu_rates, _turns, gpu
+from toolkit.benchmarks import _gpu_layers, _gpu_rates, _nets, _turns, gpu
 from toolkit.benchmarks._gpu_checks import CHECKS
 from toolkit.benchmarks._part import Part
 from toolkit.benchmarks._traffic import traffic
@@ -107,7 +107,7 @@ class AsIfOnAGpu(_gpu_rates.Scale):
 def as_if_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _gpu_rates.Scale:
     write_dataset(tmp_path / "dataset", 16, 8, classes=8)
     monkeypatch.setattr(FusedNorm, "forward", lambda norm, x, residual=None: norm._apart(x, residual))
-    for module in (_gpu_rates, _gpu_layers):
+    for module in (_gpu_rates, _gpu_layers, _nets):
         monkeypatch.setattr(module, "cuda_graph", lambda work: work)
     monkeypatch.setattr(_gpu_rates, "_graph_of_its_own", lambda work: work)
     monkeypatch.setattr(device, "pinned", pageable)

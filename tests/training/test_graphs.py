@@ -3,6 +3,7 @@ a CPU: what it replays are the operators that one update asked for, on the very 
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.training.conftest import TINY, changed
 from toolkit.study import find_dataset
 from toolkit.training.graphs import WARM_UP, recordable
+from toolkit.training.heartbeat import Heartbeat
+from toolkit.training.loader import AHEAD, Loader, Pool
+from toolkit.training.pack_context import PackContext
 from toolkit.training.process_group import ProcessGroup
+from toolkit.training.session import opened
+from toolkit.training.sizing import measure
+from toolkit.training.stop import StopFlag
 from toolkit.training.trainer import Trainer
 
 UPDATES = WARM_UP + 5
@@ -139,3 +146,16 @@ def test_another_optimizer_is_trained_as_ever(declare, trained):
         raise AssertionError("nothing is to be recorded")
 
     assert trained(task, record).step == UPDATES
+
+
+def test_a_pack_is_sized_by_what_a_replayed_step_takes(study, declare, data):
+    """Else it is too small to hide its loading. A stand-in that replays nothing is as fast as a step can be."""
+    replays = []
+    dataset, pool = find_dataset("stripes", data), Pool(1)
+    loaders = [Loader(opened(dataset, split), pool) for split in ("train", "val")]
+    team = ProcessGroup(torch.device("cpu"))
+    place = PackContext(study, dataset.manifest, *loaders, team, StopFlag(), Heartbeat(study), {})
+    launched = measure(place, declare())
+    replayed = measure(replace(place, record=lambda work: lambda: replays.append(1)), declare())
+    pool.close()
+    assert len(replays) == AHEAD and replayed.step_s < launched.step_s

@@ -182,7 +182,7 @@ def replayed_equals_launched(place: Place) -> Seen:
     if place.device.type == "cpu":
         return None, "a processor replays no graphs: nothing was tried"
     nets = NETS[:2]
-    difference = apart(place.run(*place.declared(nets), pack=2, graphs=True), place.alone(nets))
+    difference = apart(place.run(*place.declared(nets), pack=2, ways=["cuda-graphs"]), place.alone(nets))
     return difference <= REPLAYED, f"{difference:.1e} apart"
 
 
@@ -191,7 +191,7 @@ def fused_norms_equal_torchs(place: Place) -> Seen:
     if place.device.type == "cpu":
         return None, "a processor has no fused batch norms: nothing was tried (the tests interpret them)"
     nets = NETS[:2]
-    first, second = (place.run(*place.declared(nets), pack=2, fused=True) for _ in range(2))
+    first, second = (place.run(*place.declared(nets), pack=2, ways=["fused-norm"]) for _ in range(2))
     repeated, difference = apart(first, second), apart(first, place.alone(nets))
     return (
         repeated <= SAME and difference <= ROUNDED,
@@ -203,7 +203,7 @@ def pinned_batches_arrive_whole(place: Place) -> Seen:
     """A net comes to the same from batches that were decoded into page-locked memory, which is used again and again."""
     if place.device.type == "cpu":
         return None, "a processor copies no batches: nothing was tried"
-    difference = apart(place.run(*place.declared(NETS[:1]), pinned=True), place.alone(NETS[:1]))
+    difference = apart(place.run(*place.declared(NETS[:1]), ways=["pinned-batches"]), place.alone(NETS[:1]))
     return difference <= SAME, f"{difference:.1e} apart"
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from toolkit.benchmarks._part import Part
 from toolkit.imagefile.reader import Beton
 from toolkit.study import Recipe, Task, find_dataset
 from toolkit.training import device as devices
+from toolkit.training.fused import available
 from toolkit.training.graphs import WARM_UP, Record, Work, cuda_graph
-from toolkit.training.loader import Allocate, Loader, Pool, pageable
+from toolkit.training.loader import Loader, Pool
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.trainer import Trainer
+from toolkit.ways import WAYS, Way
 
+SMALL = 64
+"""Pixels up to which an update is short, so that more of them are measured (our choice)."""
 LOSSES = 1e-2
 """Relative difference of bfloat16 losses up to which two ways of training are the same (our choice)."""
 
@@ -211,21 +215,31 @@ def _side_by_side(scale: Scale, k: int, side: int) -> dict[str, Any]:
 def packs(part: Part, scale: Scale) -> None:
     """K nets on the toolkit's loader: arithmetic alone, a pack, one by one; images a second, counted once a net.
 
-    On a GPU first one net whose batches are decoded into page-locked memory (`--pinned-batches`).
+    On a GPU in each of ``--ways``, alone and together, where they decide: eight nets, then one. `launch --rates` reads
+    these rows.
     """
-    pinned = [(1, "pinned", devices.pinned)] if scale.cuda else []
-    for k, batches, allocate in pinned + [(k, "copied", pageable) for k in scale.packs]:
+    ways = offered(available()) if scale.cuda else [()]
+    rows = [(k, way) for k in scale.packs[:2] for way in ways] + [(k, ()) for k in scale.packs[2:]]
+    for k, way in rows:
         for side in scale.sides:
             if part:
-                part.add(k=k, side=side, batches=batches, **_pack(scale, k, side, allocate))
+                part.add(k=k, side=side, ways=" ".join(way), **_pack(scale, k, side, way))
 
 
-def _pack(scale: Scale, k: int, side: int, allocate: Allocate) -> dict[str, float]:
+def offered(triton: bool) -> list[tuple[Way, ...]]:
+    """Ways to compare: none, each alone, and all of them; without Triton those that need none."""
+    there = [way for way in WAYS if triton or way != "fused-norm"]
+    return [(), *((way,) for way in there), tuple(there)]
+
+
+def _pack(scale: Scale, k: int, side: int, ways: Sequence[Way]) -> dict[str, float]:
+    """Updates of all nets together are about as many, whatever K is."""
     tasks = [scale.task(net, side) for net in range(k)]
-    bench = Bench(find_dataset("dataset", scale.pictures), tasks, scale.workers[-1], allocate=allocate)
-    ways = bench.rates(max(scale.repeats // 2, 1), 2 if scale.cuda else 1, None)
+    bench = Bench(find_dataset("dataset", scale.pictures), tasks, scale.workers[-1], ways)
+    updates = scale.repeats * (2 if side > SMALL else 8)
+    rates = bench.rates(max(updates // k, 1), 1, None)
     bench.loader.pool.close()
-    return {name: way["rate"] for name, way in ways.items()}
+    return {name: way["rate"] for name, way in rates.items()}
 
 
 def peer(part: Part, scale: Scale) -> None:

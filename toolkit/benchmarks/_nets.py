@@ -14,10 +14,12 @@ from torchvision import datasets, transforms
 from toolkit.launching.cost import BACKWARD
 from toolkit.study import Dataset, Task
 from toolkit.training import device
-from toolkit.training.loader import Allocate, Loader, Pool, pageable
+from toolkit.training.graphs import WARM_UP, cuda_graph
+from toolkit.training.loader import Loader, Pool, pageable
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.session import opened
 from toolkit.training.trainer import Trainer
+from toolkit.ways import Way
 
 Batches = Iterator[Any]
 
@@ -25,19 +27,23 @@ Batches = Iterator[Any]
 class Bench:
     """Nets, one a task, that are trained for nothing; the tasks share dataset, recipe and seed.
 
-    ``allocate``: whose memory their batches are decoded into.
+    ``ways``: what a GPU does other than PyTorch's own.
     """
 
-    def __init__(self, dataset: Dataset, tasks: Sequence[Task], workers: int, *, allocate: Allocate = pageable) -> None:
+    def __init__(self, dataset: Dataset, tasks: Sequence[Task], workers: int, ways: Sequence[Way] = ()) -> None:
         self.dataset, self.recipe, self.workers = dataset, tasks[0].recipe, workers
         self.team = ProcessGroup(device.choose())
         self.device_name = device.describe(self.team.device)
         self.feed = device.DeviceTransfer(dataset.manifest, self.team.device)
+        allocate = device.pinned if "pinned-batches" in ways else pageable
         self.loader = Loader(opened(dataset, "train"), Pool(workers), allocate=allocate)
         self.steps = self.loader.steps(self.recipe.batch)
-        self.nets = [Trainer(task, dataset.manifest, self.steps, self.team) for task in tasks]
+        record, fused = cuda_graph if "cuda-graphs" in ways else None, "fused-norm" in ways
+        self.nets = [
+            Trainer(task, dataset.manifest, self.steps, self.team, record=record, fused=fused) for task in tasks
+        ]
         [self.held] = self.loaded(1)
-        self.train(self.nets, self.in_memory(2))  # the first sight of a shape is slow
+        self.train(self.nets, self.in_memory(WARM_UP + 1))  # the first sight of a shape is slow, and then recorded
 
     def macs_per_image(self) -> float:
         """Multiply-adds of a training image, in the mean over the nets."""

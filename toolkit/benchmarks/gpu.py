@@ -24,7 +24,7 @@ from toolkit.files import make_folder, write_atomic
 from toolkit.training.threads import allocation, prepare
 
 SHARES = {
-    "correctness": 0.2, "ceilings": 0.03, "steps": 0.12, "graphs": 0.1, "fused": 0.1, "grouped": 0.03, "packs": 0.17,
+    "correctness": 0.2, "ceilings": 0.03, "steps": 0.12, "graphs": 0.1, "fused": 0.1, "grouped": 0.03, "packs": 0.2,
     "peer": 0.08, "threads": 0.07, "profile": 0.06,
 }  # fmt: skip
 """Shares of the time, the rest for starts and pictures (our choice)."""
@@ -123,9 +123,9 @@ def _measure(pictures: str, name: str, out: Path, seconds: float) -> None:
 def _sizes(cuda: bool) -> dict[str, Any]:
     """What is measured; on a processor next to nothing, to see that everything runs."""
     if not cuda:
-        few = {"sides": (32,), "batch": 4, "nets": (1,), "packs": (1, 2), "repeats": 1, "workers": (1,)}
+        few = {"sides": (32,), "batch": 4, "nets": (1,), "packs": (2, 1), "repeats": 1, "workers": (1,)}
         return {**few, "product": 256, "copied": 1 << 20}
-    some = {"sides": (224, 32), "batch": 128, "nets": (0, 1, 17), "packs": (1, 2, 4, 8, 16), "repeats": 20}
+    some = {"sides": (224, 32), "batch": 128, "nets": (0, 1, 17), "packs": (8, 1, 16, 4), "repeats": 20}
     return {**some, "workers": (4, allocation()), "product": 8192, "copied": 1 << 31}
 
 

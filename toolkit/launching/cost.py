@@ -12,7 +12,6 @@ from typing import NamedTuple
 from toolkit.anynet import architecture
 from toolkit.errors import UsageError
 from toolkit.study.dataset import Manifest
-from toolkit.study.recipe import Recipe
 from toolkit.study.task import Task
 from toolkit.training.schedule import resolution_at
 
@@ -35,12 +34,6 @@ MEASURED = Rate(
     18e9,
     "measured: nets of anynetx-500 at 32 pixels, 750 images/s a core; TOOLKIT_RATE gives yours",
 )
-
-GPU = "one NVIDIA H200 (measured on one day, kernels launched one by one: docs/benchmarks/gpu.md)"
-GPU_SMALL, GPU_SMALL_IMAGES, GPU_LARGEST, GPU_IMAGES = 32, 6_030, 224, 3_430
-"""Up to which side in pixels a picture is small; images a second of small ones (harmonic mean of three nets, one at a
-time) and of larger ones, up to 224 pixels (a pack of eight nets). A step there takes what launching its kernels takes,
-so images are counted and not multiply-adds."""
 
 
 class Size(NamedTuple):
@@ -89,17 +82,6 @@ def estimate(tasks: Sequence[Task], find: Callable[[str], Size], texts: Mapping[
     flops = sum(count for count in counted if count is not None)
     rate = chosen_rate()
     return Cost(images, flops, flops / rate.macs_per_s / 3600, rate.device, rate.basis, counted.count(None))
-
-
-def gpu_hours(recipe: Recipe, size: Size, tasks: int) -> float | None:
-    """Hours of `GPU` for ``tasks`` on a dataset, evaluation counted as training; None beyond the sides measured."""
-    seconds = 0.0
-    for epoch in range(recipe.epochs):
-        for side, images in ((resolution_at(recipe, epoch), size.train), (recipe.resolution_at_evaluation, size.val)):
-            if side > GPU_LARGEST:
-                return None
-            seconds += images / (GPU_SMALL_IMAGES if side <= GPU_SMALL else GPU_IMAGES)
-    return tasks * seconds / 3600
 
 
 def chosen_rate() -> Rate:

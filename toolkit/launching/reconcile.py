@@ -23,7 +23,8 @@ from toolkit.executors.gpus import gpus
 from toolkit.executors.local import Display, LocalExecutor, default_jobs
 from toolkit.executors.slurm import SlurmExecutor, try_nodes_again
 from toolkit.files import of_another, uncollected
-from toolkit.launching.cost import estimate, size_of
+from toolkit.launching.cost import Size, estimate, size_of
+from toolkit.launching.gpu_rates import hours_on_a_gpu
 from toolkit.launching.memory import LaunchMemory, recalled, recalled_profile
 from toolkit.launching.pretrained import keep_weights
 from toolkit.launching.priorities import Budget
@@ -89,6 +90,8 @@ class Plan:
     """What the study's next launch is to know of this one."""
     rules: RiseRules
     budget: Budget | None
+    rates: str | None = None
+    """Folder of measured rates, by which a preview counts GPU hours."""
     nodes_again: bool = False
     """Whether nodes that were left out are tried again."""
 
@@ -156,6 +159,7 @@ def make_plan(request: LaunchRequest) -> Plan:
         memory=memory,
         rules=RiseRules.parse(request.on_oom, request.on_timeout, profile),
         budget=_budget(request, profile, executor, manner.pack),
+        rates=request.rates,
         nodes_again="nodes" in request.retry,
     )
 
@@ -442,7 +446,11 @@ def _tell_of_small_crops(tasks: Iterable[Task], data: Path) -> None:
 
 def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What the tasks will take: training images, multiply-adds, and hours by a measured rate."""
-    cost = estimate(list(tasks.values()), lambda name: size_of(find_dataset(name, plan.data).manifest), plan.texts)
+
+    def find(name: str) -> Size:
+        return size_of(find_dataset(name, plan.data).manifest)
+
+    cost = estimate(list(tasks.values()), find, plan.texts)
     uncounted = (
         {"uncounted": f"{cost.uncounted} tasks of nets that only building would count: not in these hours"}
         if cost.uncounted
@@ -454,6 +462,7 @@ def _cost(plan: Plan, tasks: Mapping[str, Task]) -> dict[str, Any]:
         "hours": round(cost.hours, 3),
         "hours_on": f"{cost.device} ({cost.basis})",
         **uncounted,
+        **(hours_on_a_gpu(list(tasks.values()), find, plan.rates) if plan.rates else {}),
     }
 
 

@@ -51,6 +51,8 @@ class LaunchRequest:
     """``FACTORxTIMES`` by which memory rises for what ended for want of it."""
     on_timeout: str | None = None
     """The same of the time limit."""
+    rates: str | None = None
+    """Folder of a run of `toolkit.bench gpu`, by which GPU hours are estimated."""
     max_gpu_hours: float | None = None
     """GPU hours of the whole study."""
     retry: tuple[Retry, ...] = ()

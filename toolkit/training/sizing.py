@@ -3,12 +3,14 @@
 import math
 import os
 import time
+from itertools import cycle, islice
 from typing import NamedTuple
 
 import torch
 
 from toolkit.study.task import Task
 from toolkit.training.device import DeviceTransfer
+from toolkit.training.graphs import WARM_UP
 from toolkit.training.loader import AHEAD
 from toolkit.training.pack_context import PackContext
 from toolkit.training.policies import training_batches
@@ -48,15 +50,19 @@ def pack_size(need: Need, free: int) -> int:
 
 
 def measure(place: PackContext, task: Task) -> Need:
-    """Load and train on a few batches with a net that is thrown away. Raises what building or training it raises."""
+    """Load and train on a few batches with a net that is thrown away. Raises what building or training it raises.
+
+    Where updates are recorded they are trained on until one is replayed: that is what a step takes.
+    """
     recipe, before = task.recipe, _start_of_memory(place.device)
-    trainer = Trainer(task, place.manifest, place.train.steps(recipe.batch), place.team, place.texts, fused=place.fused)
+    steps, ways = place.train.steps(recipe.batch), (place.record, place.fused)
+    trainer = Trainer(task, place.manifest, steps, place.team, place.texts, *ways)
     side = max(trainer.side(epoch) for epoch in range(recipe.epochs))
     began = time.perf_counter()
     batches = [batch for batch, _ in zip(training_batches(place, task, 0, side), range(AHEAD), strict=False)]
     load_s = (time.perf_counter() - began) / len(batches)
     feed, seconds = DeviceTransfer(place.manifest, place.device), []
-    for batch in batches:
+    for batch in islice(cycle(batches), AHEAD + (WARM_UP if place.record else 0)):
         images, labels = feed(batch)
         began = time.perf_counter()
         trainer.train_batch(images, labels)
