@@ -38,7 +38,7 @@ def counted(folder: Path) -> dict[str, Any]:
 
 
 def in_families(folder: Path) -> dict[str, Any]:
-    """Errors of no unit whose noise is given, of nets in families; over the baseline's; with subsets of the reference."""
+    """Errors of no unit with given noise, of nets in families, over the baseline's; subsets of the reference."""
     rows = [
         f"{net},{1 + i % 5 + i / 7:.3f},{2 + i % 4 + i / 5:.3f},{9 - i / 3:.3f},{i % 6 + i / 4:.3f},{i % 7 + i / 8:.3f}"
         for i, net in enumerate(NETS)
