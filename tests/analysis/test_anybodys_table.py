@@ -112,6 +112,13 @@ def test_intervals_of_accuracies_are_those_of_errors_from_the_other_side(tmp_pat
         assert accuracies[end].to_list() == pytest.approx((100 - errors[other]).to_list())
 
 
+def test_repeats_may_have_names(tmp_path: Path) -> None:
+    rows = [f"n{i},d,{fold},{50 + i + k}" for i in range(2) for k, fold in enumerate(("left", "right"))]
+    (tmp_path / "t.csv").write_text("model,dataset,fold,accuracy\n" + "\n".join(rows))
+    data = load([str(tmp_path / "t.csv")])[0]
+    assert data.frame["seed"].to_list() == [1, 2, 1, 2] and data.known_errors["d"][1] == "seeds"
+
+
 def written(folder: Path, columns: dict[str, list[object]]) -> Measurements:
     path = folder / "t.csv"
     pl.DataFrame(columns, strict=False).write_csv(path)
