@@ -4,6 +4,8 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from torch.nn.functional import conv2d
 from tests.training.betons import write_dataset
 from toolkit import bench
 from toolkit.bench import main
-from toolkit.benchmarks import _gpu_layers, _gpu_rates, _nets, _turns, gpu
+from toolkit.benchmarks import _gpu_layers, _gpu_rates, _nets, _part, _turns, gpu
 from toolkit.benchmarks._gpu_checks import CHECKS
 from toolkit.benchmarks._part import Part
 from toolkit.benchmarks._traffic import traffic
@@ -130,6 +132,25 @@ def test_a_gpus_rows_are_right_where_stand_ins_compute(
     assert all(value > 0 for row in rows for key, value in row.items() if key.endswith(("_ms", "gain", "of_limit")))
 
 
+def test_graphs_that_are_replayed_side_by_side_share_neither_memory_nor_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """cuBLAS has one workspace for a stream, and a graph keeps the one that it was recorded with."""
+    recorded = []
+
+    def capture(graph: object, pool: object = None, stream: object = None, capture_error_mode: str = "global") -> Any:
+        recorded.append((pool, stream))
+        return nullcontext()
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=None))
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "Stream", object)
+    for _ in range(2):
+        _gpu_rates._graph_of_its_own(lambda: None)
+    (pool, one), (another_pool, other) = recorded
+    assert pool is another_pool is None and one is not None and one is not other
+
+
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4))
 @settings(max_examples=20, deadline=None)
 def test_a_block_diagonal_weight_is_the_grouped_ones(groups: int, out: int, width: int) -> None:
@@ -159,6 +180,38 @@ def test_a_part_without_time_or_with_an_error_is_told(tmp_path: Path) -> None:
     part.close("RuntimeError: no luck")
     told = gpu.markdown([json.loads((tmp_path / "steps.json").read_text())])
     assert all(text in told for text in ("over before all rows", "Broken off: RuntimeError: no luck", "| 1 | **no** |"))
+
+
+def test_a_part_that_breaks_is_told_and_the_others_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    errors = {"ceilings": KeyError("cores"), "steps": AssertionError()}
+
+    def breaks(part: Part, scale: _gpu_rates.Scale) -> None:
+        part.add(what="begun")
+        raise errors[part.document["part"]]
+
+    for name in errors:
+        monkeypatch.setitem(_gpu_rates.RATES, name, breaks)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main(["gpu", "--only", *errors, "graphs", "--out", str(tmp_path)]) == 1
+    documents = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in (*errors, "graphs")}
+    assert "error" not in documents["graphs"]
+    for name, error in errors.items():
+        told, rows = documents[name]["error"], documents[name]["rows"]
+        assert told.startswith(type(error).__name__) and rows == [{"what": "begun"}]
+        assert f"Broken off: {told}." in (tmp_path / "gpu.md").read_text()
+
+
+def test_a_part_counts_what_its_process_took_to_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who ends it counts that too, and would end it within a row where there is no time for one."""
+    now = [0.0]
+    monkeypatch.setattr(gpu, "prepare", lambda workers: now.append(30.0))  # it imports torch
+    for module in (gpu, _part):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[-1]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    inside = ["--only", "steps", "--inside", str(tmp_path), "--out", str(tmp_path), "--minutes"]
+    assert main(["gpu", *inside, "0.4"]) == 0
+    document = json.loads((tmp_path / "steps.json").read_text())
+    assert document["cut"] and document["rows"] == []
 
 
 @pytest.mark.parametrize(

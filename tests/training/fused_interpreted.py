@@ -165,4 +165,5 @@ def test_a_net_learns_and_evaluates_as_its_plain_one(monkeypatch):
 
 
 def test_the_interpreter_is_at_work():
+    fused.check_triton(torch.device("cpu"))
     assert type(norm_kernels.moments).__name__ == "InterpretedFunction"

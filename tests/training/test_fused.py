@@ -17,7 +17,7 @@ from torch import nn
 from tests.training.conftest import TINY, changed
 from toolkit.anynet.config import AnyNetConfig
 from toolkit.anynet.model import Bottleneck, build_anynet
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.study import find_dataset
 from toolkit.training import fused
 from toolkit.training.fused import FusedNorm, check_triton, cut, fuse
@@ -156,4 +156,10 @@ def test_who_is_fused(declare, data):
 def test_fused_norms_without_triton_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     with pytest.raises(UsageError, match=r"--ways fused-norm .* pip install triton"):
-        check_triton()
+        check_triton(torch.device("cpu"))
+
+
+def test_a_triton_that_runs_no_kernel_is_told_before_any_task_fails_by_it():
+    """Here it finds no GPU; on a node it may find no compiler, or no folder to write to."""
+    with pytest.raises(ToolkitError, match=r"--ways fused-norm: .* \(RuntimeError: .*C compiler.*TRITON_CACHE_DIR"):
+        check_triton(torch.device("cpu"))

@@ -3,7 +3,8 @@ a CPU: what it replays are the operators that one update asked for, on the very 
 
 import gc
 import weakref
-from dataclasses import replace
+from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -11,13 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.conftest import TINY, changed
 from toolkit.study import find_dataset
-from toolkit.training.graphs import WARM_UP, recordable
-from toolkit.training.heartbeat import Heartbeat
-from toolkit.training.loader import AHEAD, Loader, Pool
-from toolkit.training.pack_context import PackContext
+from toolkit.training import graphs, session
+from toolkit.training.graphs import WARM_UP, cuda_graph, recordable
 from toolkit.training.process_group import ProcessGroup
-from toolkit.training.session import opened
-from toolkit.training.sizing import measure
 from toolkit.training.stop import StopFlag
 from toolkit.training.trainer import Trainer
 
@@ -78,7 +75,7 @@ class Recorders:
 
 def state(trainer):
     momenta = [kept["momentum_buffer"] for kept in trainer.optimizer.state.values()]
-    return [*trainer.net.state_dict().values(), *momenta, trainer.loss_sum]
+    return [*trainer.net.state_dict().values(), *momenta, trainer.loss_sum, *trainer.errors.all]
 
 
 @pytest.fixture
@@ -98,6 +95,32 @@ def trained(data):
         return trainer
 
     return run
+
+
+@pytest.mark.parametrize("name", ["plain", "mean_of_weights"])
+def test_a_replayed_evaluation_counts_the_same(declare, trained, name):
+    """Also after the net has learnt more, in batches of which the last is short; a mean of weights is another net."""
+    task = declare(recipe=changed(TINY, **RECIPES[name], epochs=2, precision="float32"))
+    recorders = Recorders()
+    nets = [trained(task, recorders), trained(task, None)]
+    nets[1].net.load_state_dict(nets[0].net.state_dict())  # their learning rates differ by what float32 rounds
+    nets[1].evaluated.load_state_dict(nets[0].evaluated.state_dict())
+    for epoch in range(2):
+        for net in nets:
+            draws = torch.Generator().manual_seed(epoch)
+            net.start_evaluation()
+            for count in [BATCH] * (WARM_UP + 2) + [3]:
+                images = torch.randn(count, 3, SIDE, SIDE, generator=draws).contiguous(
+                    memory_format=torch.channels_last
+                )
+                net.evaluate_batch(images, torch.randint(0, 4, (count,), generator=draws))
+        assert int(nets[0].errors.images_by_class.sum()) == BATCH * (WARM_UP + 2) + 3
+        assert all(torch.equal(a, b) for a, b in zip(nets[0].errors.all, nets[1].errors.all, strict=True))
+        with torch.no_grad():
+            for net in nets:
+                for weights in net.net.parameters():
+                    weights.mul_(1.5)
+    assert recorders.count == (1 if name == "mean_of_weights" else 2)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -132,6 +155,64 @@ def test_a_rate_in_a_tensor_is_the_rate_up_to_float32(declare, trained):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_a_pack_is_sized_by_replayed_updates(study, declare, data, monkeypatch):
+    """A launched update can take five times as long as a replayed one, and a pack is as large as hides its loading."""
+    replays, seen = [], []
+
+    def size(need, free):
+        seen.append((need, len(replays)))
+        return 1
+
+    monkeypatch.setattr(session, "pack_size", size)
+    with session.Session(study, data, 1, StopFlag()) as running:
+        running.record = lambda work: lambda: replays.append(work)
+        running.run([declare(recipe=changed(TINY, epochs=1))], pack=0)
+    [(need, replayed)] = seen
+    assert replayed >= 2 and need.step_s > 0
+
+
+class Pools:
+    """A strict stand-in for what torch.cuda has of graphs: a pool whose graphs are all gone takes no more of them.
+
+    PyTorch's allocator asserts it wherever memory of the pool is still in use, and cuBLAS's workspace always is.
+    """
+
+    def __init__(self, monkeypatch):
+        self.users = pools = Counter()
+
+        class Graph:
+            def replay(self):
+                pass
+
+        @contextmanager
+        def capture(graph, pool, capture_error_mode):
+            assert capture_error_mode == "thread_local", "decoding threads may pin memory meanwhile"
+            assert pool not in pools or pools[pool] > 0, "it->second->use_count > 0"
+            pools[pool] += 1
+            weakref.finalize(graph, pools.subtract, [pool])
+            yield
+
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        monkeypatch.setattr(torch.cuda, "graph", capture)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, len(pools) + 1))
+
+
+@pytest.fixture
+def pools(monkeypatch):
+    graphs._pool.cache_clear()
+    yield Pools(monkeypatch)
+    graphs._pool.cache_clear()
+
+
+def test_one_pool_serves_all_graphs_also_when_the_one_before_is_gone(pools):
+    """A net that leaves takes its graph with it; so does one whose pictures grow, before it is recorded anew."""
+    for _ in range(2):
+        replay = cuda_graph(lambda: None)
+        replay()
+        del replay
+    assert len(pools.users) == 1
+
+
 def test_who_can_be_recorded():
     assert recordable(TINY, population=True, ranks=1)
     assert not recordable(TINY, population=False, ranks=1)
@@ -146,16 +227,3 @@ def test_another_optimizer_is_trained_as_ever(declare, trained):
         raise AssertionError("nothing is to be recorded")
 
     assert trained(task, record).step == UPDATES
-
-
-def test_a_pack_is_sized_by_what_a_replayed_step_takes(study, declare, data):
-    """Else it is too small to hide its loading. A stand-in that replays nothing is as fast as a step can be."""
-    replays = []
-    dataset, pool = find_dataset("stripes", data), Pool(1)
-    loaders = [Loader(opened(dataset, split), pool) for split in ("train", "val")]
-    team = ProcessGroup(torch.device("cpu"))
-    place = PackContext(study, dataset.manifest, *loaders, team, StopFlag(), Heartbeat(study), {})
-    launched = measure(place, declare())
-    replayed = measure(replace(place, record=lambda work: lambda: replays.append(1)), declare())
-    pool.close()
-    assert len(replays) == AHEAD and replayed.step_s < launched.step_s

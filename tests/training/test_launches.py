@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.conftest import TINY, changed
 from toolkit.anynet.architectures import SampledArchitecture
 from toolkit.study import find_dataset
+from toolkit.training.averaging import WeightAverage
 from toolkit.training.device import DeviceTransfer
 from toolkit.training.loader import Batch
 from toolkit.training.process_group import ProcessGroup
@@ -119,3 +121,46 @@ def test_an_evaluation_never_waits_and_keeps_to_its_calls_casts_types_and_layout
     assert {kind for _, kind, _, _ in asked.wrong} <= {torch.bfloat16}
     assert asked.calls["convolution"] == count and asked.calls["_to_copy"] <= count + 6
     assert asked.calls.total() <= 5 * count + 28
+
+
+class Moves(TorchDispatchMode):
+    """Collects the operators that bring something from a processor to the stand-in of a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        result = operator(*args, **(kwargs or {}))
+        came = [each.device.type for each in args if isinstance(each, torch.Tensor)]
+        if "cpu" in came and isinstance(result, torch.Tensor) and result.device.type == "meta":
+            self.names.append(operator.name())
+        return result
+
+
+def test_a_mean_of_weights_brings_nothing_to_the_device():
+    """A copy from ordinary memory would wait for all work before it. The meta device stands for a GPU."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2)).to("meta")
+    average = WeightAverage(net, changed(TINY, ema=0.9), steps=4)
+    with Moves() as moves:
+        for done in (1, 2, 3):
+            average.update(net, done)
+    assert average.begun and moves.names == []
+
+
+def test_a_mean_of_weights_is_torchs_own():
+    recipe = changed(TINY, ema=0.9, warmup_epochs=0.5)
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2), torch.nn.LayerNorm(1))
+    ours = WeightAverage(net, recipe, steps=4)
+    theirs = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for done in range(1, 7):
+        net(torch.randn(2, 1, 3, 1))
+        for parameter in net.parameters():
+            parameter.data.add_(torch.randn_like(parameter))
+        if done <= 2:
+            theirs.n_averaged.zero_()
+        ours.update(net, done)
+        theirs.update_parameters(net)
+    state = theirs.state_dict()
+    assert ours.state().keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in ours.state().items())

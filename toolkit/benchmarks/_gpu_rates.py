@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,18 +173,27 @@ def graphs(part: Part, scale: Scale) -> None:
 
 def _graph(scale: Scale, net: int, side: int) -> dict[str, Any]:
     seconds = {}
+    images, labels = scale.random_batch(side)
     for way, record in (("eager", None), ("graph", cuda_graph)):
-        _, step = scale.held(net, side, record=record)
+        trainer, step = scale.held(net, side, record=record)
         scale.timed(step, WARM_UP + 2)
         seconds[way], _ = scale.timed(step)
+        trainer.start_evaluation()
+        evaluation = partial(trainer.evaluate_batch, images, labels)
+        scale.timed(evaluation, WARM_UP + 2)
+        seconds[f"evaluation_{way}"], _ = scale.timed(evaluation)
     milliseconds = {f"{way}_ms": each * 1e3 for way, each in seconds.items()}
     return {**milliseconds, "gain": seconds["eager"] / seconds["graph"]}
 
 
 def _graph_of_its_own(work: Work) -> Work:
-    """A graph with a pool of memory of its own: graphs that share one may not be replayed side by side."""
+    """A graph with a pool of memory of its own: graphs that share one may not be replayed side by side.
+
+    Nor may those that were recorded on one stream: cuBLAS has one workspace for each (ATen's CublasHandlePool.cpp), and
+    `torch.cuda.graph` one stream for all.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
         work()
     replay: Work = graph.replay
     return replay

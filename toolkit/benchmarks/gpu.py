@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,11 @@ def main(argv: Sequence[str]) -> int:
     given = _parser().parse_args(argv)
     if given.minutes <= 0:
         raise UsageError("--minutes must be above 0")
+    began = time.monotonic()  # a process takes seconds to import torch, and they are of its part's share
     prepare(allocation())
     make_folder(given.out)
     if given.inside:
-        _measure(given.inside, given.only[0], given.out, given.minutes * 60)
+        _measure(given.inside, given.only[0], given.out, began + given.minutes * 60)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         _write_pictures(Path(folder))
@@ -77,7 +79,7 @@ def _run_part(name: str, out: Path, seconds: float, pictures: str) -> None:
     say(f"{name}: at most {seconds:.0f} s", to=sys.stderr)
     (out / f"{name}.json").unlink(missing_ok=True)
     if not torch.cuda.is_available():
-        return _measure(pictures, name, out, seconds)
+        return _measure(pictures, name, out, time.monotonic() + seconds)
     command = [sys.executable, "-m", "toolkit.bench", "gpu", "--only", name, "--inside", pictures]
     command += ["--out", str(out), "--minutes", str(seconds / 60)]
     environment = os.environ | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what sums in a fixed order need
@@ -97,16 +99,14 @@ def _mark(path: Path, name: str, why: str) -> None:
     write_atomic(path, json.dumps({"error": why, **document}, indent=1).encode())
 
 
-def _measure(pictures: str, name: str, out: Path, seconds: float) -> None:
-    """Run one part here; what it raises is written into its file."""
-    import torch
-
+def _measure(pictures: str, name: str, out: Path, until: float) -> None:
+    """Run one part here, ``until`` then by the monotonic clock; what it raises is written into its file."""
     from toolkit.benchmarks import _gpu_checks, _gpu_layers, _gpu_rates
     from toolkit.benchmarks._part import Part
     from toolkit.training import device
 
     chosen = device.choose()
-    part = Part(name, out, seconds, _gpu_rates.about(chosen, allocation()))
+    part = Part(name, out, until - time.monotonic(), _gpu_rates.about(chosen, allocation()))
     scale = _gpu_rates.Scale(chosen, Path(pictures), **_sizes(chosen.type == "cuda"))
     error = ""
     try:
@@ -114,8 +114,8 @@ def _measure(pictures: str, name: str, out: Path, seconds: float) -> None:
             _gpu_checks.correctness(part, chosen, min(allocation(), 8))
         else:
             (_gpu_rates.RATES | _gpu_layers.RATES)[name](part, scale)
-    except (RuntimeError, torch.AcceleratorError) as caught:
-        error = f"{type(caught).__name__}: {str(caught).splitlines()[0]}"
+    except Exception as caught:  # whatever a device or a driver raises: the other parts are to run
+        error = ": ".join([type(caught).__name__, *str(caught).splitlines()[:1]])
         complain(f"part {name}: {error}")
     part.close(error)
 

@@ -1,8 +1,10 @@
 """A moving average of a net's weights, beside the net that learns."""
 
+from itertools import chain
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from toolkit.study.recipe import Recipe
@@ -32,12 +34,27 @@ class WeightAverage:
         """Whether there was an update to average."""
         return bool(self._average.n_averaged.item())
 
+    @torch.no_grad()
     def update(self, net: nn.Module, done: int) -> None:
-        """Take in the weights after the ``done``-th update, counted from 1."""
-        if done % self._every == 0:
-            if done <= self._warmup:
-                self._average.n_averaged.zero_()  # so that the next line copies
-            self._average.update_parameters(net)
+        """Take in the weights after the ``done``-th update, counted from 1.
+
+        As `AveragedModel.update_parameters`, which moves its count to the device each time, and so waits for it.
+        """
+        if done % self._every:
+            return
+        count = self._average.n_averaged
+        if done <= self._warmup:
+            count.zero_()
+        kinds: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}
+        for pair in zip(_tensors(self.net), _tensors(net), strict=True):
+            kinds.setdefault(pair[0].dtype, []).append(pair)
+        for pairs in kinds.values():
+            own, now = zip(*pairs, strict=True)
+            if count:
+                self._average.multi_avg_fn(own, now, count)
+            else:
+                torch._foreach_copy_(own, now)
+        count += 1
 
     def state(self) -> dict[str, Any]:
         """What `load` takes."""
@@ -47,3 +64,7 @@ class WeightAverage:
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's average."""
         self._average.load_state_dict(state)
+
+
+def _tensors(net: nn.Module) -> list[Tensor]:
+    return [each.detach() for each in chain(net.parameters(), net.buffers())]

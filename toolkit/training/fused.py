@@ -5,6 +5,7 @@ write an activation eight times forward and eight backward; as one, four times a
 eight, three and five). Parameters, buffers and their names stay, so a checkpoint of either net is one of the other.
 """
 
+import socket
 from importlib.util import find_spec
 from math import gcd
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.anynet.model import Bottleneck
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError, UsageError
 
 ALIGNED = 16
 """Channels up to which their number's factor is told to the compiler: 16 bytes of bfloat16 need 8."""
@@ -33,10 +34,24 @@ def available() -> bool:
     return find_spec("triton") is not None
 
 
-def check_triton() -> None:
-    """Raise `UsageError` where there is none."""
+def check_triton(device: torch.device) -> None:
+    """Have Triton run a kernel on ``device``. Raises `UsageError` where there is none, `ToolkitError` where it cannot.
+
+    It builds its driver with a C compiler the first time, and keeps what it compiles in a folder (triton/runtime).
+    """
     if not available():
         raise UsageError("--ways fused-norm needs Triton, which is not installed here: pip install triton")
+    try:
+        with torch.no_grad():
+            FusedNorm(nn.BatchNorm2d(ALIGNED, device=device).eval(), relu=True)(
+                torch.ones(2, ALIGNED, 1, 1, device=device)
+            )
+    except Exception as error:  # of a compiler, a driver or a disk
+        said = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+        raise ToolkitError(
+            f"--ways fused-norm: Triton runs no kernel on {device} of {socket.gethostname()} ({said}); it needs a C "
+            "compiler, Python's headers, and a folder that it may write (TRITON_CACHE_DIR); or leave the way out"
+        ) from error
 
 
 class Cut(NamedTuple):

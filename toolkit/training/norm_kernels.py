@@ -6,7 +6,8 @@ program ended first (no atomics), and the same numbers come to the same bits on 
 
 ``units * ALIGN`` is the number of channels; ALIGN, its largest factor that is a power of two up to 16, is told to the
 compiler, which joins neighbouring channels into wide loads by it. Widths are no other part of a kernel's type, so a few
-variants serve all nets.
+variants serve all nets. Only constants are annotated: Triton takes an annotation for the type to compile for, and these
+kernels are compiled for the types that a launch brings.
 """
 
 import triton

@@ -53,7 +53,7 @@ class Session:
         check_ways(ways, int(self.device.type == "cuda"))
         self.record, self.fused = cuda_graph if "cuda-graphs" in ways else None, "fused-norm" in ways
         if self.fused:
-            check_triton()
+            check_triton(self.device)
         self.team = ProcessGroup(self.device, membership)
         self.pool, self._allocate = Pool(workers), device.pinned if "pinned-batches" in ways else pageable
         self.heartbeat = Heartbeat(study, silent=not self.team.is_main)

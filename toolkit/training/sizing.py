@@ -50,19 +50,17 @@ def pack_size(need: Need, free: int) -> int:
 
 
 def measure(place: PackContext, task: Task) -> Need:
-    """Load and train on a few batches with a net that is thrown away. Raises what building or training it raises.
-
-    Where updates are recorded they are trained on until one is replayed: that is what a step takes.
-    """
+    """Load and train on a few batches with a net that is thrown away. Raises what building or training it raises."""
     recipe, before = task.recipe, _start_of_memory(place.device)
-    steps, ways = place.train.steps(recipe.batch), (place.record, place.fused)
-    trainer = Trainer(task, place.manifest, steps, place.team, place.texts, *ways)
+    steps = place.train.steps(recipe.batch)
+    trainer = Trainer(task, place.manifest, steps, place.team, place.texts, place.record, place.fused)
     side = max(trainer.side(epoch) for epoch in range(recipe.epochs))
     began = time.perf_counter()
     batches = [batch for batch, _ in zip(training_batches(place, task, 0, side), range(AHEAD), strict=False)]
     load_s = (time.perf_counter() - began) / len(batches)
     feed, seconds = DeviceTransfer(place.manifest, place.device), []
-    for batch in islice(cycle(batches), AHEAD + (WARM_UP if place.record else 0)):
+    updates = AHEAD + (WARM_UP if place.record else 0)  # so that some are replayed: what a pack's are
+    for batch in islice(cycle(batches), updates):
         images, labels = feed(batch)
         began = time.perf_counter()
         trainer.train_batch(images, labels)

@@ -17,7 +17,7 @@ from toolkit.training.augment import step_seed
 from toolkit.training.averaging import WeightAverage
 from toolkit.training.device import arithmetic
 from toolkit.training.fused import fuse
-from toolkit.training.graphs import Record, RecordedUpdate, recordable
+from toolkit.training.graphs import Record, RecordedStep, recordable
 from toolkit.training.mixing import mixing, parts_of
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.schedule import learning_rate, make_optimizer, resolution_at
@@ -73,9 +73,19 @@ class ErrorCounter:
         self.wrong5 += (~hit.any(dim=1)).sum()
         self.wrong_by_class.index_add_(0, labels, (~hit[:, 0]).to(labels.dtype))
 
+    @property
+    def all(self) -> tuple[Tensor, ...]:
+        """Every count."""
+        return self.loss, self.wrong5, self.wrong_by_class, self.images_by_class
+
+    def clear(self) -> None:
+        """Count from zero again, in the same place."""
+        for counts in self.all:
+            counts.zero_()
+
     def gather(self, team: ProcessGroup) -> None:
         """Add up what the processes of a team counted."""
-        for counts in (self.loss, self.wrong5, self.wrong_by_class, self.images_by_class):
+        for counts in self.all:
             team.total(counts)
 
     def mean_class_error(self) -> float:
@@ -99,7 +109,7 @@ class Trainer:
     texts: Texts = field(default_factory=dict)
     """What the study has kept of nets of the user's own."""
     record: Record | None = None
-    """Records the update of a net that can be recorded; None: every step launches its kernels one by one."""
+    """Records the steps of a net that can be recorded; None: every step launches its kernels one by one."""
     fused: bool = False
     """Whether a sampled net does batch norm, addition and ReLU as one operation (`toolkit.training.fused`)."""
     epoch: int = 0
@@ -133,9 +143,11 @@ class Trainer:
         self._class_weights = self._balanced() if recipe.class_balanced else None
         self._parts = parts_of(recipe, self.team.size)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self._counter: ErrorCounter | None = None
+        self.errors = ErrorCounter.empty(self.classes, self.device)
         recorded = self.record and recordable(recipe, self.architecture.config is not None, self.team.size)
-        self._recorded = RecordedUpdate(self.record) if self.record and recorded else None
+        self._recorded_update, self._recorded_evaluation = (
+            RecordedStep(self.record) if self.record and recorded else None for _ in range(2)
+        )
         self._rate = torch.zeros((), device=self.device) if recorded else None
 
     @property
@@ -162,8 +174,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate if self._rate is None else self._rate.fill_(rate)
         mixed = self._mix(images, labels)
-        if self._recorded:
-            self._recorded(self._update, *mixed)
+        if self._recorded_update:
+            self._recorded_update(self._update, *mixed)
         else:
             self._update(*mixed)
         if self.average:
@@ -221,18 +233,22 @@ class Trainer:
     def start_evaluation(self) -> None:
         """Begin to count."""
         self.evaluated.eval()
-        self._counter = ErrorCounter.empty(self.classes, self.device)
+        self.errors.clear()
 
     @torch.no_grad()
     def evaluate_batch(self, images: Tensor, labels: Tensor) -> None:
         """Count the errors of a batch."""
-        assert self._counter is not None
-        self._counter.add(self._logits(self.evaluated, images), labels)
+        if self._recorded_evaluation and not self.average:  # an average begins later, and is another net than this
+            self._recorded_evaluation(self._count, images, labels)
+        else:
+            self._count(images, labels)
+
+    def _count(self, images: Tensor, labels: Tensor) -> None:
+        self.errors.add(self._logits(self.evaluated, images), labels)
 
     def finish_epoch(self, seconds: float) -> Evaluation:
         """Turn the counts into the epoch's evaluation. Raises `Diverged` when the loss is no number."""
-        counter = self._counter
-        assert counter is not None
+        counter = self.errors
         counter.gather(self.team)
         images = int(counter.images_by_class.sum().item())
         loss = counter.loss.item() / images
@@ -255,7 +271,7 @@ class Trainer:
 
     def _next_epoch(self, evaluation: Evaluation) -> None:
         self.evaluations.append(evaluation)
-        self.epoch, self.step, self._counter = self.epoch + 1, 0, None
+        self.epoch, self.step = self.epoch + 1, 0
         self.loss_sum.zero_()
 
     def check_learned(self) -> None:
@@ -273,7 +289,7 @@ class Trainer:
     @property
     def ways(self) -> tuple[str, ...]:
         """What of `toolkit.train`'s faster ways this net is trained in."""
-        return (("cuda-graphs",) if self._recorded else ()) + (("fused-norm",) if self.fused else ())
+        return (("cuda-graphs",) if self._recorded_update else ()) + (("fused-norm",) if self.fused else ())
 
     def _train_mode(self) -> None:
         """A linear probe keeps the statistics of its frozen part. A net has hundreds of modules: told changes alone."""
