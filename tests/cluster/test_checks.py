@@ -13,6 +13,7 @@ from toolkit.cluster import brake, checks, kernels
 from toolkit.cluster.checks import Finding, examine, gpu_finding
 from toolkit.cluster.kernels import Kernels, promised, try_kernels
 from toolkit.cluster.profile import Profile
+from toolkit.cluster.versions import TRAINING, versions
 
 StandsIn = Callable[[str, str], Path]
 CONFIG = "MaxArraySize = {size}\\nMaxJobCount = 10\\nSLURM_VERSION = 23.11\\nPreemptMode = {preempt}\\n"
@@ -99,6 +100,17 @@ def test_preemption_is_told_of_where_an_image_is_mounted(
     good, text = found(Profile(image="x.sif"), data)["preemption"]
     assert good and text.endswith(says)
     assert "preemption" not in found(Profile(), data)
+
+
+def test_an_image_that_starts_is_told_with_what_differs(
+    slurm: StandsIn, stands_in: StandsIn, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.sif").write_bytes(b"an image")
+    profile = Profile(image=str(tmp_path / "x.sif"), apptainer=str(tmp_path / "bin" / "runs"))
+    told = {**versions(()), **dict.fromkeys(TRAINING, "1"), "numpy": "0.1"}
+    stands_in("runs", f"echo '{json.dumps(told)}'")
+    good, text = found(profile, data)["image"]
+    assert good and text == f"{tmp_path}/x.sif starts; numpy is 0.1 in the image, {versions(())['numpy']} here"
 
 
 SEEN = {"host": "n1", "cores": 4, "datasets": ["a"], "gpus": "0", "round_trip": ""}
