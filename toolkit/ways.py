@@ -6,10 +6,11 @@ from typing import Literal
 
 from toolkit.errors import UsageError
 
-Way = Literal["cuda-graphs", "fused-norm", "pinned-batches"]
+Way = Literal["cuda-graphs", "fused-norm", "dense-groups", "pinned-batches"]
 WAYS: Mapping[Way, str] = {
-    "cuda-graphs": "sampled nets: an update is replayed as one CUDA graph, for small pictures",
+    "cuda-graphs": "sampled nets: an update is replayed as one CUDA graph, and an evaluation",
     "fused-norm": "sampled nets: batch norm, addition and ReLU as one operation (Triton)",
+    "dense-groups": "sampled nets: convolutions with many small groups as dense ones",
     "pinned-batches": "batches are decoded into page-locked memory, which saves a copy",
 }
 """Each with what it does. None is on by itself: no card has measured them (docs/benchmarks/gpu.md)."""

@@ -199,6 +199,15 @@ def fused_norms_equal_torchs(place: Place) -> Seen:
     )
 
 
+def dense_groups_equal_grouped_ones(place: Place) -> Seen:
+    """Nets whose small groups are computed as dense convolutions come to what they come to without, up to rounding."""
+    if place.device.type == "cpu":
+        return None, "a processor takes no other ways: nothing was tried (the tests compare nets)"
+    nets = NETS[:2]
+    difference = apart(place.run(*place.declared(nets), pack=2, ways=["dense-groups"]), place.alone(nets))
+    return difference <= ROUNDED, f"{difference:.1e} apart"
+
+
 def pinned_batches_arrive_whole(place: Place) -> Seen:
     """A net comes to the same from batches that were decoded into page-locked memory, which is used again and again."""
     if place.device.type == "cpu":
@@ -221,6 +230,7 @@ CHECKS = (
     no_memory_for_one_net,
     replayed_equals_launched,
     fused_norms_equal_torchs,
+    dense_groups_equal_grouped_ones,
     pinned_batches_arrive_whole,
     bfloat16_learns_as_float32,
 )

@@ -10,8 +10,10 @@ from torch.nn.functional import conv2d
 from toolkit.benchmarks._gpu_rates import LOSSES, Scale, _skip_without_gpu
 from toolkit.benchmarks._part import Part
 from toolkit.benchmarks._traffic import traffic
+from toolkit.training.dense import block_diagonal
 from toolkit.training.fused import FusedNorm, available
-from toolkit.training.graphs import WARM_UP, cuda_graph
+from toolkit.training.graphs import WARM_UP, Record, cuda_graph
+from toolkit.ways import Way
 
 WIDTHS = (24, 37, 64, 130)
 """Channels of the layers that are compared: aligned, odd, a tile's, more than a tile's."""
@@ -64,15 +66,19 @@ def _layer(scale: Scale, channels: int) -> dict[str, Any]:
     return {**times, "gain": times["apart_ms"] / times["fused_ms"], "distance": distance, "right": distance <= ROUNDED}
 
 
+FUSED: tuple[Way, ...] = ("fused-norm",)
+
+
 def _fused(scale: Scale, net: int, side: int, bandwidth: float) -> dict[str, Any]:
     seconds, losses = {}, {}
-    for way, record, is_fused in (
-        ("apart", None, False),
-        ("fused", None, True),
-        ("apart_graph", cuda_graph, False),
-        ("fused_graph", cuda_graph, True),
-    ):
-        trainer, step = scale.held(net, side, record=record, fused=is_fused)
+    compared: tuple[tuple[str, Record | None, tuple[Way, ...]], ...] = (
+        ("apart", None, ()),
+        ("fused", None, FUSED),
+        ("apart_graph", cuda_graph, ()),
+        ("fused_graph", cuda_graph, FUSED),
+    )
+    for way, record, ways in compared:
+        trainer, step = scale.held(net, side, record=record, ways=ways)
         scale.timed(step, 1)
         losses[way] = trainer.loss_sum.item()
         scale.timed(step, WARM_UP + 1)
@@ -111,16 +117,6 @@ def _grouped(scale: Scale, groups: int, width: int) -> dict[str, Any]:
     distance = max(_distance(a, b) for a, b in zip(*found, strict=True))
     gain = times["grouped_ms"] / times["dense_ms"]
     return {**times, "gain": gain, "distance": distance, "right": distance <= 4 * ROUNDED}
-
-
-def block_diagonal(weight: Tensor, groups: int) -> Tensor:
-    """The dense convolution's weight (out, in, kernel, kernel) of a grouped one's (out, in/groups, kernel, kernel).
-
-    Differentiable; from one group's channels to another's it is zero.
-    """
-    out, width, *kernel = weight.shape
-    blocks = weight.view(groups, out // groups, width, *kernel).movedim(0, -1)
-    return torch.diag_embed(blocks).permute(4, 0, 5, 1, 2, 3).reshape(out, groups * width, *kernel)
 
 
 def _activation(size: tuple[int, ...], device: torch.device) -> Tensor:

@@ -64,12 +64,12 @@ class Scale:
         return Task(architecture=f"anynetx-500/{net}", dataset="dataset", dataset_hash=content, recipe=recipe)
 
     def held(
-        self, net: int, side: int, precision: str = "bfloat16", record: Record | None = None, fused: bool = False
+        self, net: int, side: int, precision: str = "bfloat16", record: Record | None = None, ways: tuple[Way, ...] = ()
     ) -> tuple[Trainer, Callable[[], None]]:
         """A net, and its update on one batch that lies on the device."""
         manifest = find_dataset("dataset", self.pictures).manifest
         trainer = Trainer(
-            self.task(net, side, precision), manifest, 1_000_000, ProcessGroup(self.device), record=record, fused=fused
+            self.task(net, side, precision), manifest, 1_000_000, ProcessGroup(self.device), record=record, ways=ways
         )
         images, labels = self.random_batch(side)
         return trainer, lambda: trainer.train_batch(images, labels)

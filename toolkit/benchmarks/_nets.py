@@ -38,10 +38,8 @@ class Bench:
         allocate = device.pinned if "pinned-batches" in ways else pageable
         self.loader = Loader(opened(dataset, "train"), Pool(workers), allocate=allocate)
         self.steps = self.loader.steps(self.recipe.batch)
-        record, fused = cuda_graph if "cuda-graphs" in ways else None, "fused-norm" in ways
-        self.nets = [
-            Trainer(task, dataset.manifest, self.steps, self.team, record=record, fused=fused) for task in tasks
-        ]
+        record = cuda_graph if "cuda-graphs" in ways else None
+        self.nets = [Trainer(t, dataset.manifest, self.steps, self.team, {}, record, tuple(ways)) for t in tasks]
         [self.held] = self.loaded(1)
         self.train(self.nets, self.in_memory(WARM_UP + 1))  # the first sight of a shape is slow, and then recorded
 

@@ -64,7 +64,7 @@ class Provenance(FrozenModel):
     arithmetic: str = ""
     """How products were computed: float32, bfloat16, or tf32 (float32 of 10 bits of mantissa, on a GPU)."""
     ways: tuple[str, ...] = ()
-    """Options by which a GPU did more than launch torch's own kernels for the net: cuda-graphs, fused-norm."""
+    """Options by which a GPU did more than launch torch's own kernels for the net, see `toolkit.ways`."""
     job: str | None = None
     restarts: int = 0
     pack: int = 1

@@ -62,7 +62,7 @@ class Pack:
         began = time.perf_counter()
         try:
             steps = place.train.steps(task.recipe.batch)
-            trainer = Trainer(task, place.manifest, steps, place.team, place.texts, place.record, place.fused)
+            trainer = Trainer(task, place.manifest, steps, place.team, place.texts, place.record, place.ways)
             if not checkpoint.resume(place.study, trainer) and task.start:
                 checkpoint.start_from(place.study, trainer, task.start)
         except Exception as error:

@@ -12,6 +12,7 @@ from toolkit.training.heartbeat import Heartbeat
 from toolkit.training.loader import Loader
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.stop import StopFlag
+from toolkit.ways import Way
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class PackContext:
     """Epochs after which a task is saved and left."""
     record: Record | None = None
     """Records the nets' updates, where they can be."""
-    fused: bool = False
-    """Whether sampled nets use fused batch norms."""
+    ways: tuple[Way, ...] = ()
+    """What becomes of sampled nets, see `Trainer`."""
 
     @property
     def device(self) -> torch.device:

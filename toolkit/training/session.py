@@ -51,9 +51,9 @@ class Session:
         self.study, self.data, self.stop, self.on_corrupt, self.pause = study, data, stop, on_corrupt, pause
         self.device = device.choose(membership.rank if membership else 0)
         check_ways(ways, int(self.device.type == "cuda"))
-        self.record, self.fused = cuda_graph if "cuda-graphs" in ways else None, "fused-norm" in ways
-        if self.fused:
+        if "fused-norm" in ways:
             check_triton(self.device)
+        self.record, self.ways = cuda_graph if "cuda-graphs" in ways else None, tuple(ways)
         self.team = ProcessGroup(self.device, membership)
         self.pool, self._allocate = Pool(workers), device.pinned if "pinned-batches" in ways else pageable
         self.heartbeat = Heartbeat(study, silent=not self.team.is_main)
@@ -143,7 +143,7 @@ class Session:
                 self.texts,
                 pause=self.pause,
                 record=self.record,
-                fused=self.fused,
+                ways=self.ways,
             )
         place = self._places[task.dataset]
         task.check_dataset(Dataset(self.data / task.dataset, place.manifest))

@@ -53,7 +53,7 @@ def measure(place: PackContext, task: Task) -> Need:
     """Load and train on a few batches with a net that is thrown away. Raises what building or training it raises."""
     recipe, before = task.recipe, _start_of_memory(place.device)
     steps = place.train.steps(recipe.batch)
-    trainer = Trainer(task, place.manifest, steps, place.team, place.texts, place.record, place.fused)
+    trainer = Trainer(task, place.manifest, steps, place.team, place.texts, place.record, place.ways)
     side = max(trainer.side(epoch) for epoch in range(recipe.epochs))
     began = time.perf_counter()
     batches = [batch for batch, _ in zip(training_batches(place, task, 0, side), range(AHEAD), strict=False)]

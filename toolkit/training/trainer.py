@@ -1,8 +1,9 @@
 """One task in training: the net, its optimizer, and how far it has come."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +16,20 @@ from toolkit.study.result import Evaluation
 from toolkit.study.task import Task
 from toolkit.training.augment import step_seed
 from toolkit.training.averaging import WeightAverage
+from toolkit.training.dense import make_dense
 from toolkit.training.device import arithmetic
 from toolkit.training.fused import fuse
 from toolkit.training.graphs import Record, RecordedStep, recordable
 from toolkit.training.mixing import mixing, parts_of
 from toolkit.training.process_group import ProcessGroup
 from toolkit.training.schedule import learning_rate, make_optimizer, resolution_at
+from toolkit.ways import Way
 
 CHECK_EVERY = 50
 """Updates between two looks at the loss: a look makes a GPU wait."""
 TOP = 5
+CHANGES: Mapping[Way, Callable[[Any], None]] = {"fused-norm": fuse, "dense-groups": make_dense}
+"""What becomes of a sampled net, which computes the same up to rounding then."""
 
 
 class Diverged(Exception):
@@ -110,8 +115,8 @@ class Trainer:
     """What the study has kept of nets of the user's own."""
     record: Record | None = None
     """Records the steps of a net that can be recorded; None: every step launches its kernels one by one."""
-    fused: bool = False
-    """Whether a sampled net does batch norm, addition and ReLU as one operation (`toolkit.training.fused`)."""
+    ways: tuple[Way, ...] = ()
+    """What is asked for of `CHANGES`; then, of these and of recording, what this net is trained in."""
     epoch: int = 0
     """Epochs trained and evaluated."""
     step: int = 0
@@ -127,9 +132,10 @@ class Trainer:
         torch.manual_seed(self.task.seed)
         side = self.architecture.input_size(recipe.resolution)
         net = self.architecture.build(self.classes, side, recipe.drop_path)
-        self.fused = self.fused and self.architecture.config is not None
-        if self.fused:
-            fuse(net)
+        sampled = self.architecture.config is not None
+        changes = [way for way in CHANGES if sampled and way in self.ways]
+        for way in changes:
+            CHANGES[way](net)
         self.device = self.team.device
         self.arithmetic = arithmetic(self.device.type, recipe.precision)
         self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)
@@ -144,11 +150,12 @@ class Trainer:
         self._parts = parts_of(recipe, self.team.size)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.errors = ErrorCounter.empty(self.classes, self.device)
-        recorded = self.record and recordable(recipe, self.architecture.config is not None, self.team.size)
+        recorded = self.record and recordable(recipe, sampled, self.team.size)
         self._recorded_update, self._recorded_evaluation = (
             RecordedStep(self.record) if self.record and recorded else None for _ in range(2)
         )
         self._rate = torch.zeros((), device=self.device) if recorded else None
+        self.ways = (*(("cuda-graphs",) if recorded else ()), *changes)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -285,11 +292,6 @@ class Trainer:
                 f"the last epoch's training loss {last.train_loss:.3f} is not below ln {self.classes} = "
                 f"{math.log(self.classes):.3f}, and its errors are those of guessing",
             )
-
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """What of `toolkit.train`'s faster ways this net is trained in."""
-        return (("cuda-graphs",) if self._recorded_update else ()) + (("fused-norm",) if self.fused else ())
 
     def _train_mode(self) -> None:
         """A linear probe keeps the statistics of its frozen part. A net has hundreds of modules: told changes alone."""
