@@ -73,6 +73,12 @@ def test_a_sample_is_augmented_alike_in_any_batch(beton, pool):
                 assert np.array_equal(by_sample.setdefault(sample, image), image)
 
 
+def test_a_flipped_picture_is_its_mirror_image(beton, pool):
+    recipes = [RECIPE.model_copy(update={"flip": flip}) for flip in (0.0, 1.0)]
+    plain, flipped = (next(Loader(beton, pool).train(recipe, 7, 3, 24)).images for recipe in recipes)
+    assert np.abs(flipped[:, :, ::-1].astype(int) - plain).max() <= 1 and not np.array_equal(flipped, plain)
+
+
 def test_seed_and_epoch_change_the_pictures(beton, pool):
     loader = Loader(beton, pool)
     first = next(loader.train(RECIPE, 0, 0, 24))
