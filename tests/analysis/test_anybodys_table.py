@@ -98,6 +98,27 @@ def test_one_missing_count_costs_that_cell_alone() -> None:
     assert sorted(known) == [False, True, True, True, True]
 
 
+def test_intervals_of_accuracies_are_those_of_errors_from_the_other_side(tmp_path: Path) -> None:
+    found = []
+    for quantity, values in (("error", (10, 25, 40, 55)), ("accuracy", (90, 75, 60, 45))):
+        nets = [f"n{i},d,{value},{10 + 15 * i},100" for i, value in enumerate(values)]
+        (tmp_path / "t.csv").write_text(f"model,dataset,{quantity},wrong,images\n" + "\n".join(nets))
+        found.append(analyse(load([str(tmp_path / "t.csv")])[0], FAST).tables["ranking"].frame)
+    errors, accuracies = found
+    assert errors["architecture"].equals(accuracies["architecture"]) and errors["rank_high"].equals(
+        accuracies["rank_high"]
+    )
+    for end, other in (("value", "value"), ("value_low", "value_high"), ("value_high", "value_low")):
+        assert accuracies[end].to_list() == pytest.approx((100 - errors[other]).to_list())
+
+
+def test_repeats_may_have_names(tmp_path: Path) -> None:
+    rows = [f"n{i},d,{fold},{50 + i + k}" for i in range(2) for k, fold in enumerate(("left", "right"))]
+    (tmp_path / "t.csv").write_text("model,dataset,fold,accuracy\n" + "\n".join(rows))
+    data = load([str(tmp_path / "t.csv")])[0]
+    assert data.frame["seed"].to_list() == [1, 2, 1, 2] and data.known_errors["d"][1] == "seeds"
+
+
 def written(folder: Path, columns: dict[str, list[object]]) -> Measurements:
     path = folder / "t.csv"
     pl.DataFrame(columns, strict=False).write_csv(path)

@@ -1,6 +1,5 @@
 import os
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -8,78 +7,13 @@ import orjson
 import pytest
 
 from slurm.cluster import Cluster
-from tests.executors.conftest import ROOT, errors, launch, start, status, training, verb, wait_for
+from tests.executors.conftest import errors, launch, start, status, training, verb, wait_for
 from tests.study.strategies import result
-from toolkit.cluster.container import CODE
-from toolkit.cluster.profile import Profile, load_profile
-from toolkit.executors.slurm import SlurmExecutor
 from toolkit.study import Study
 from toolkit.study.result import Failure
-from toolkit.study.submission import new_submission, process_lives, submissions
+from toolkit.study.submission import process_lives, submissions
 
 pytestmark = pytest.mark.cluster
-
-
-def test_the_script_line_by_line(tmp_path: Path) -> None:
-    study = Study.create(tmp_path / 'it\'s "odd"')
-    submission = new_submission(study, "slurm", [["a" * 16], ["b" * 16]], Path("/data")).model_copy(
-        update={"name": "name"}
-    )
-    quoted = str(study.path).replace("'", "'\"'\"'")
-    profile = Profile(partition="gpu", cpus=8, gpus=1, memory_gb=20.5, setup=("module load cuda",), max_requeues=3)
-    profile = profile.model_copy(update={"sbatch": {"contiguous": True, "overcommit": False, "nice": 5}})
-    assert SlurmExecutor(study, profile, Path("/data")).array(submission, throttle=1).script().splitlines() == [
-        "#!/bin/bash",
-        "",
-        "# Parameters",
-        "#SBATCH --array=0-1%1",
-        "#SBATCH --contiguous",
-        "#SBATCH --cpus-per-task=8",
-        "#SBATCH --gpus-per-node=1",
-        "#SBATCH --job-name=name",
-        "#SBATCH --mem=20992M",
-        "#SBATCH --nice=5",
-        "#SBATCH --nodes=1",
-        "#SBATCH --ntasks=1",
-        "#SBATCH --open-mode=append",
-        f"#SBATCH --output='{quoted}/logs/%A_%a_0_log.out'",
-        "#SBATCH --partition=gpu",
-        "#SBATCH --requeue",
-        "#SBATCH --signal=URG@120",
-        "#SBATCH --time=240",
-        "",
-        "# setup",
-        f"nodes='{quoted}/nodes'",
-        'node="$nodes/$SLURMD_NODENAME"',
-        "brake() {",
-        '    case $1 in 0|3|75) rm -f "$node"; return ;; esac',
-        '    if [ "$1" -ge 128 ] || [ $SECONDS -gt 120 ]; then return; fi',
-        '    echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $1" >> "$node"',
-        '    if [ "$(wc -l < "$node")" -lt 3 ]; then return; fi',
-        '    echo "error: 3 elements ended early on $SLURMD_NODENAME: the rest of the array leaves it out" >&2',
-        '    told=$(scontrol update "JobId=$SLURM_ARRAY_JOB_ID" "ExcNodeList=$(cd "$nodes" && '
-        'wc -l * | awk \'$2 != "total" && $1 >= 3 {print $2}\' | paste -sd,)" 2>&1)',
-        '    if [ $? -ne 0 ] && ! echo "$told" | grep -qE "No error|no longer pending|already finished"; then '
-        'echo "$told" >&2; sleep 300; fi',
-        "}",
-        "trap 'brake $?' EXIT",
-        "module load cuda",
-        f"export PYTHONPATH={CODE}" + '"${PYTHONPATH:+:$PYTHONPATH}"',
-        "export PYTHONSAFEPATH=1",
-        "",
-        "# command",
-        "export SUBMITIT_EXECUTOR=slurm",
-        f"srun --unbuffered --output '{quoted}/logs/%A_%a_%t_log.out' {sys.executable} -u -m toolkit.executors.element "
-        f"'{quoted}/submissions/name.json'",
-        "",
-        "",
-        "# teardown",
-        "status=$?",
-        'if [ $status -eq 75 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then',
-        '    scontrol requeue "$SLURM_JOB_ID"',
-        "fi",
-        "exit $status",
-    ]
 
 
 def test_an_array_gives_the_errors_of_a_local_run(cluster: Cluster, data: Path, tmp_path: Path, profile: Path) -> None:
@@ -269,11 +203,3 @@ def test_the_log_of_a_task_is_found(cluster: Cluster, data: Path, tmp_path: Path
         lines = verb("toolkit.logs", study, "anynetx-500/0", "--dataset", "tiny", "--seed", seed).stdout.splitlines()
         assert lines[0].startswith(f"{task_id} ")
         assert {line.split()[0] for line in lines} <= {task_id, "srun:"}  # Slurm's last word comes after a task's
-
-
-@pytest.mark.parametrize("shipped", sorted((ROOT / "slurm" / "profiles").glob("*.toml")), ids=lambda path: path.stem)
-def test_shipped_profiles_are_valid(shipped: Path, tmp_path: Path) -> None:
-    study = Study.create(tmp_path / "study")
-    submission = new_submission(study, "slurm", [["a" * 16]], Path("/data"))
-    executor = SlurmExecutor(study, load_profile(str(shipped)), Path("/data"))
-    assert "#SBATCH" in executor.array(submission, throttle=1).script()

@@ -47,7 +47,7 @@ def test_a_broken_device_fails_one_task_and_interrupts_the_rest(study, declare, 
 
 
 @pytest.mark.parametrize("short", ["moving", "learning"])
-def test_no_memory_postpones_the_last_net_and_frees_it_at_once(study, declare, data, monkeypatch, short):
+def test_no_memory_postpones_the_last_net_and_frees_it_at_once(study, declare, data, monkeypatch, capsys, short):
     """Memory is short in the second step; when the device is to give back what is free the net is gone already.
 
     There is no search for cycles meanwhile.
@@ -82,6 +82,7 @@ def test_no_memory_postpones_the_last_net_and_frees_it_at_once(study, declare, d
         gc.enable()
     assert not outcome.failed and not outcome.preempted
     assert left == [[tasks[0].id]]
+    assert f"task {tasks[1].id} ({NETS[1]}) found no memory beside 1 others: later" in capsys.readouterr().err
     assert study.result(tasks[1].id).provenance.pack == 1
 
 

@@ -52,6 +52,18 @@ def test_images_are_decoded_into_the_memory_that_was_given_for_them(beton, pool)
     assert same(batches[:4], list(Loader(beton, pool).train(RECIPE, 7, 3, 24)))
 
 
+def test_each_sample_is_decoded_once(beton, pool, monkeypatch):
+    picture, decoded = Decoder.picture, []
+
+    def counted(self, beton, sample, *rest):
+        decoded.append(sample)
+        picture(self, beton, sample, *rest)
+
+    monkeypatch.setattr(Decoder, "picture", counted)
+    list(Loader(beton, pool).evaluate(45, 24, 1.0))
+    assert sorted(decoded) == list(range(90))
+
+
 def test_a_sample_is_augmented_alike_in_any_batch(beton, pool):
     by_sample = {}
     for batch_size in (20, 30):
@@ -59,6 +71,12 @@ def test_a_sample_is_augmented_alike_in_any_batch(beton, pool):
         for batch in Loader(beton, pool).train(recipe, 7, 3, 24):
             for sample, image in zip(batch.samples.tolist(), batch.images, strict=True):
                 assert np.array_equal(by_sample.setdefault(sample, image), image)
+
+
+def test_a_flipped_picture_is_its_mirror_image(beton, pool):
+    recipes = [RECIPE.model_copy(update={"flip": flip}) for flip in (0.0, 1.0)]
+    plain, flipped = (next(Loader(beton, pool).train(recipe, 7, 3, 24)).images for recipe in recipes)
+    assert np.abs(flipped[:, :, ::-1].astype(int) - plain).max() <= 1 and not np.array_equal(flipped, plain)
 
 
 def test_seed_and_epoch_change_the_pictures(beton, pool):

@@ -17,6 +17,7 @@ from toolkit.errors import UsageError
 from toolkit.study import Recipe, Task
 from toolkit.study.recipe import recipe_help
 from toolkit.train import main, train
+from toolkit.training.augment import uniforms
 from toolkit.training.loader import Batch
 from toolkit.training.mixing import mixing, parts_of
 from toolkit.training.policies import BINS, Policy, apply_operations, operations
@@ -143,6 +144,21 @@ def test_erasing_hits_its_share_of_pictures_with_boxes_of_the_mean_colour():
         changed_at = (image != old).any(axis=2)
         assert np.array_equal(np.unique(image[changed_at], axis=0), [[26, 51, 76]])
         assert 0.01 < changed_at.mean() < 0.4
+
+
+def test_draws_of_policies_and_erasing_are_frozen():
+    """A change here would change every result that has them: it needs a new field in the recipe."""
+    batch, before = noise([9, 40]), noise([9, 40]).images
+    Policy(Recipe(erasing=1.0), 3, (0.5, 0.5, 0.5)).apply(None, batch, slice(1, 2), 7)
+    assert np.array_equal(batch.images[0], before[0])  # another part's
+    rows, columns = np.nonzero((batch.images[1] != before[1]).any(axis=2))
+    assert [rows.min(), rows.max(), columns.min(), columns.max()] == [5, 23, 11, 23]
+    for recipe in (Recipe(auto_augment=kind) for kind in ("trivialaugment", "randaugment", "autoaugment")):
+        batch, expected = noise([9, 40]), noise([9, 40]).images
+        Policy(recipe, 3, (0.5, 0.5, 0.5)).apply(None, batch, slice(0, 2), 7)
+        for image, draws in zip(expected, uniforms(3, 2**32 + 7, np.array([9, 40]), 5).tolist(), strict=True):
+            apply_operations(image, operations(recipe, draws, 32))
+        assert np.array_equal(batch.images, expected)
 
 
 def test_mixing_keeps_the_sum_of_the_targets():

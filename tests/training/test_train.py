@@ -80,7 +80,7 @@ def test_interrupted_anywhere_the_result_is_the_same(study, declare, data, tmp_p
     assert errors(study.result(task.id)) == errors(resumed)
 
 
-def test_of_two_runs_of_a_task_the_first_result_stays(study, declare, data):
+def test_of_two_runs_of_a_task_the_first_result_stays(study, declare, data, capsys):
     """A node that Slurm gave up may live on, and its task come to an end beside the one that was started elsewhere."""
     task = declare()
     train(study, [task.id], data=data, workers=1)
@@ -94,6 +94,7 @@ def test_of_two_runs_of_a_task_the_first_result_stays(study, declare, data):
 
     assert train(study, [task.id], data=data, workers=1, stop=Elsewhere()).done == [task.id]
     assert study.result_path(task.id).read_bytes() == first
+    assert capsys.readouterr().err.endswith("has its result already: another run of it came first\n")
 
 
 def test_named_models_train_at_the_size_they_want(study, declare, data):

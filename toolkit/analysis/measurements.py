@@ -113,7 +113,7 @@ class Measurements:
             told = self.errors.filter(pl.col("dataset") == dataset).group_by("architecture").agg(pl.col("noise").mean())
             beside = per.join(told, on="architecture", how="left", maintain_order="left")["noise"]
             if beside.is_not_null().any():
-                return beside.cast(pl.Float64).to_numpy().astype(float), "told"
+                return beside.cast(pl.Float64).to_numpy(), "told"
         return np.full(len(per), np.nan), ""
 
     @property
