@@ -157,6 +157,32 @@ def test_a_number_that_may_stand_for_none_is_named(tmp_path: Path, odd: float, w
     assert any(f"{odd:g} of net-3" in line for line in written(tmp_path, columns).problems)
 
 
+@pytest.mark.parametrize(
+    ("others", "taken"), [("94;92,5", 93.125), ("94;1,281,167", 93125), ("94;94.5", 93125), ("94;12345,5", 93.125)]
+)
+def test_a_comma_before_three_digits_is_read_as_the_others_say_or_asked(
+    tmp_path: Path, others: str, taken: float
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("model;imagenet;cifar;n\na;93,125;90;1\nb;94,500;91;2\nc;92,250;94;3\n")
+    with pytest.raises(UsageError, match=r"t\.csv: '93,125' may be 93\.125 or 93125 \(and 2 more\): write decimals"):
+        load([str(path)])
+    path.write_text(f"model;imagenet;cifar;n\na;93,125;90;1\nb;94,500;91;2\nc;92,250;{others}\n")
+    assert load([str(path)], Reading(quantity="accuracy"))[0].column("imagenet")[0] == taken
+
+
+def test_columns_of_repeats_are_no_datasets(tmp_path: Path) -> None:
+    columns = {"model": NETS, "seed0": RISING, "seed_1": RISING[::-1]}
+    with pytest.raises(UsageError, match="columns 'seed0', 'seed_1' look like repeats, not datasets"):
+        written(tmp_path, columns)
+
+
+def test_a_corruption_error_is_an_error_and_downloads_are_none(tmp_path: Path) -> None:
+    columns = {"model": NETS, "imagenet_acc": RISING, "cifar_acc": RISING, "Hub downloads": RISING, "mCE": RISING[::-1]}
+    data = written(tmp_path, columns)
+    assert data.datasets == ["imagenet_acc", "cifar_acc"] and any("'mCE'" in line for line in data.problems)
+
+
 STRANGERS = {
     "W&B's states": (
         "arch,dataset,State,test/acc\na,c,finished,90\nb,c,finished,80\nc,c,crashed,7\n",

@@ -101,8 +101,9 @@ SEEN = "columns seen: 'model', 'imagenet_acc', 'pets_acc'"
         (
             {"t.csv": "model,dataset,accuracy\na,x,70\na,x,60\n"},
             {},
-            "t.csv: 'a' has several rows on 'x'; say which column tells them apart (--map COLUMN=seed, or "
-            "=architecture); columns seen: 'model', 'dataset', 'accuracy'",
+            "t.csv: 'a' has several rows on 'x'; say which column tells them apart ("
+            "--map model=architecture --map COLUMN=architecture for nets of their own, or COLUMN=seed for repeats); "
+            "columns seen: 'model', 'dataset', 'accuracy'",
         ),
         (
             {"t.csv": "model,dataset,accuracy\n,x,70\n"},
@@ -124,8 +125,9 @@ SEEN = "columns seen: 'model', 'imagenet_acc', 'pets_acc'"
         (
             {"t.csv": "model,family,x_acc\na,f,50\na,g,60\n"},
             {"columns": (("family", "cluster"), ("x_acc", "accuracy"))},
-            "t.csv: 'a' has several rows on 'x_acc'; say which column tells them apart (--map COLUMN=seed, or "
-            "=architecture); columns seen: 'model', 'family', 'x_acc'",
+            "t.csv: 'a' has several rows on 'x_acc'; say which column tells them apart ("
+            "--map model=architecture --map COLUMN=architecture for nets of their own, or COLUMN=seed for repeats); "
+            "columns seen: 'model', 'family', 'x_acc'",
         ),
         (
             {"t.csv": "model,family,dataset,accuracy\na,f,x,50\na,g,y,60\n"},

@@ -53,7 +53,7 @@ ATTRIBUTE_WORDS = {
     "activations", "lr", "epochs", "epoch", "batch", "crop", "img", "latency", "throughput", "memory",
     "runtime", "seconds", "hours", "layers", "momentum", "warmup", "dropout", "steps", "interpolation",
     "samples", "gpus", "mparams", "time", "timespan", "timestamp", "duration", "fps", "speed", "size",
-    "dim", "cost", "energy", "vram",
+    "dim", "cost", "energy", "vram", "downloads", "likes", "stars", "citations",
 }  # fmt: skip
 ATTRIBUTE_ENDS = {"width", "resolution", "sec", "secs", "ms", "mb", "gb", "kb"}
 """Last words of further attributes: ``text_width``, ``peak_gpu_mb`` (MS COCO is a dataset)."""
@@ -66,7 +66,8 @@ _ENDS = (("low", "high"), ("lower", "upper"), ("lo", "hi"), ("min", "max"))
 OTHER_END = dict(_ENDS) | {high: low for low, high in _ENDS}
 """What the other end of an interval is called."""
 LOSS = {"loss", "nll"}
-ERROR_WORDS = LOSS | {"err", "error", "errors", "err1", "err5", "error1", "error5"}
+ERROR_WORDS = LOSS | {"err", "error", "errors", "err1", "err5", "error1", "error5", "mce", "mfr"}
+"""With the mean corruption error and the mean flip rate of ImageNet-C and -P (Hendrycks and Dietterich, 2019)."""
 USUAL = {"acc", "acc1", "acc5", "accuracy", "accuracies", "accs", "top1", "top5", "err", "error", "err1", "error1"}
 """Measures that are taken before others of the same dataset."""
 ACCURACY_WORDS = (USUAL - ERROR_WORDS) | {"prec1", "prec5", "precision", "recall", "score", "f1", "auc", "auroc", "map"}
@@ -114,6 +115,11 @@ def is_attribute(heading: str) -> bool:
     words = name.split("_")
     known = name in ATTRIBUTES or bool(set(words) & ATTRIBUTE_WORDS) or words[-1] in ATTRIBUTE_ENDS
     return (known or heading.startswith(ATTRIBUTE_PREFIX)) and not is_metric(heading)
+
+
+def is_repeat(heading: str) -> bool:
+    """Whether a heading is of one of several runs, and names no dataset: ``seed0``, ``run_2``."""
+    return re.fullmatch(rf"({'|'.join(NAMES['seed'])})_?\d+", plain(heading)) is not None
 
 
 def is_no_result(heading: str) -> bool:

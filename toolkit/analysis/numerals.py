@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from toolkit.errors import UsageError
+
 ABSENT = {
     "", "-", "--", "---", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", ".", "?", "n/a", "na", "n.a.",
     "n.a", "nan", "<na>", "nil", "null", "none", "missing", "tbd", "unknown", "#n/a", "#na", "#value!",
@@ -119,8 +121,11 @@ def _number(text: str, decimal_comma: bool) -> float | None:
         return None
 
 
-def uses_decimal_comma(frame: pl.DataFrame) -> bool:
-    """Whether the cells of ``frame`` write 71,3 for 71.3: some have a comma that cannot group thousands, none a dot."""
+def uses_decimal_comma(frame: pl.DataFrame, place: object) -> bool:
+    """Whether the cells of ``frame`` write 71,3 for 71.3: some have a comma that cannot group thousands, none a dot.
+
+    ``place``: the file, for a person. Raises `UsageError` where each comma may be of either kind and no dot tells.
+    """
     texts = [
         cell for name, kind in frame.schema.items() if kind == pl.String for cell in frame[name].drop_nulls().to_list()
     ]
@@ -128,6 +133,13 @@ def uses_decimal_comma(frame: pl.DataFrame) -> bool:
     grouped = [re.fullmatch(r"\d{1,3}(\.\d{3}){2,}", text) is not None for text in numbers]  # 11.689.512
     commas = any(re.search(r"\d,(\d{1,2}|\d{4,})(?!\d)|^0,\d", text) for text in numbers)
     dots = [text for text, dotted in zip(numbers, grouped, strict=True) if not dotted and re.search(r"\d\.\d", text)]
+    unsure = [text for text in numbers if re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", text)]
+    if unsure and not (commas or dots or any(grouped) or any(text.count(",") > 1 for text in numbers)):
+        one = unsure[0]
+        raise UsageError(
+            f"{place}: {one!r} may be {one.replace(',', '.')} or {one.replace(',', '')} (and {len(unsure) - 1} more): "
+            "write decimals with a dot, or thousands without a comma"
+        )
     return (commas or any(grouped)) and not any("," not in text for text in dots)
 
 

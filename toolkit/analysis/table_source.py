@@ -27,6 +27,7 @@ from toolkit.analysis.headings import (
     is_loss,
     is_metric,
     is_no_result,
+    is_repeat,
     is_summary,
     metric,
     one_of_each,
@@ -165,7 +166,7 @@ class _Table:
         for column in (*(c for c, _ in reading.columns), *([reading.cluster] if reading.cluster else [])):
             if column not in self.frame.columns:
                 raise unknown("column", column, self.frame.columns, f"in {path}")
-        self.comma = uses_decimal_comma(self.frame)
+        self.comma = uses_decimal_comma(self.frame, path)
         self.numerals = {c: read_numerals(self.frame[c], self.comma) for c in self.frame.columns}
         self.quantity: str | None = None
         self._drop_index()
@@ -320,6 +321,11 @@ class _Table:
         wide = one_of_each([c for c in free if c not in metrics and not self._is_beside(c)])
         means = [c for c in wide if plain(c).rpartition("_")[2] in SUMMARY]
         wide = [c for c in wide if c not in means or len(means) == len(wide) or self._has_noise(c)]
+        if repeats := [c for c in wide if is_repeat(c)]:
+            raise UsageError(
+                f"{self.path}: columns {', '.join(map(repr, repeats[:SHOWN]))} look like repeats, not datasets: give "
+                "each a row of its own, with a column 'seed' (where they are datasets: --map COLUMN=value)"
+            )
         if not tidy and (wide or not metrics):
             return wide
         if metrics:
