@@ -171,6 +171,23 @@ def test_a_comma_before_three_digits_is_read_as_the_others_say_or_asked(
     assert load([str(path)], Reading(quantity="accuracy"))[0].column("imagenet")[0] == taken
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| model | c_acc | d_acc |\n|:--|--:|--:|\n| a | 90 | 80 |\n| b | 91 | 82 |\n| c | 93 | 81 |\n",
+        "+---+-----+\n| model | c_acc | d_acc |\n+---+---+\n| a | 90 | 80 |\n| b | 91 | 82 |\n| c | 93 | 81 |\n+---+\n",
+        "| model | c_acc | d_acc |\n| a | 90 | 80 |\n| b | 91 | 82 |\n| c | 93 | 81 |\n",
+        "model,c_acc,d_acc\n|a~0|+|b~1|,90,80\n|a~0|+|c~1|,91,82\n|b~0|+|b~1|,93,81\n",
+    ],
+    ids=["markdown", "database", "no rule", "names with bars"],
+)
+def test_bars_between_cells_and_in_names(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.txt").write_text(text)
+    data = load([str(tmp_path / "t.txt")])[0]
+    assert data.datasets == ["c_acc", "d_acc"] and len(data.architectures) == 3
+    assert [list(data.column(name)) for name in data.datasets] == [[90, 91, 93], [80, 82, 81]]
+
+
 def test_columns_of_repeats_are_no_datasets(tmp_path: Path) -> None:
     columns = {"model": NETS, "seed0": RISING, "seed_1": RISING[::-1]}
     with pytest.raises(UsageError, match="columns 'seed0', 'seed_1' look like repeats, not datasets"):

@@ -34,6 +34,8 @@ UNREADABLE = (
 """What damaged bytes raise, by format."""
 MOST_MEMORY = 2**31
 """Bytes of memory that reading a Parquet or Excel file may take (our choice): a file of a kilobyte may ask for more."""
+RULE = re.compile(r"[|+:=\-\s]*[-=][|+:=\-\s]*")
+"""A line between rows."""
 COMMENT = re.compile(r"#(?![,;\t|])")
 SAMPLE = 200
 """Lines from which the separator is judged."""
@@ -159,9 +161,8 @@ def _delimited(text: str) -> tuple[pl.DataFrame, list[str]]:
 def _lines_of_cells(text: str) -> tuple[list[str], list[str]]:
     """Lines without comments, of Markdown the first table's without its rules and outer bars; and what is not read."""
     lines = text.splitlines()
-    tables = [block for block in _blocks(lines) if len(block) >= 3 and block[0].startswith("|")]
-    if tables:
-        cells = [_unadorned(line.strip("|")) for line in tables[0] if not re.fullmatch(r"[\s|:\-]+", line)]
+    if tables := _tables(lines):
+        cells = [_unadorned(line.strip("|")) for line in tables[0]]
         more = f"{len(tables) - 1} further tables are not read, only the first"
         return cells, [more] if len(tables) > 1 else []
     lines = _without_comments([line for line in lines if line.strip() and not re.fullmatch(r"sep=.\s*", line)])
@@ -170,10 +171,21 @@ def _lines_of_cells(text: str) -> tuple[list[str], list[str]]:
     return lines, []
 
 
-def _blocks(lines: list[str]) -> list[list[str]]:
-    """Runs of lines with bars: a table of Markdown ends with its first line without."""
-    runs = itertools.groupby((line.strip() for line in lines), key=lambda line: "|" in line)
-    return [list(run) for barred, run in runs if barred]
+def _tables(lines: list[str]) -> list[list[str]]:
+    """Lines of each table with bars, as Markdown and databases write them; it ends with its first line without.
+
+    Such a table has rules, or is all that there is: names of networks may have bars, too.
+    """
+    told = [line.strip() for line in lines]
+    runs = itertools.groupby(told, key=lambda line: "|" in line or RULE.fullmatch(line) is not None)
+    blocks = [list(run) for barred, run in runs if barred]
+    tables = [[line for line in block if not RULE.fullmatch(line)] for block in blocks]
+    alone = len(blocks) == 1 and len(blocks[0]) == sum(map(bool, told))
+    return [
+        table
+        for table, block in zip(tables, blocks, strict=True)
+        if table and table[0].startswith("|") and len(block) >= 3 and (alone or len(table) < len(block))
+    ]
 
 
 def _unadorned(line: str) -> str:
