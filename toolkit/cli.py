@@ -44,6 +44,10 @@ def run(main: Main) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):  # by which rich ends a program, with status 1
+            raise
+        status = 0
     sys.exit(status)
 
 

@@ -98,3 +98,18 @@ def test_an_option_given_twice_adds_up_and_takes_the_defaults_place(typed: list[
     options.add_argument("--k", nargs="+", type=int, default=[1, 2])
     assert options.parse_args(typed).k == meant
     assert options.parse_args([]).k == [1, 2]
+
+
+PRINTS = {
+    "text": "from toolkit.cli import say as show",
+    "table": "from rich.console import Console; show = Console().print",
+}
+
+
+@pytest.mark.parametrize("how", PRINTS)
+def test_a_reader_that_has_seen_enough_is_no_error(how):
+    code = f"{PRINTS[how]}\nfrom toolkit.cli import run\nrun(lambda argv: [show('x' * 99) for _ in range(9999)] and 5)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, "")
