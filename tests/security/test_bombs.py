@@ -162,7 +162,7 @@ CELLS = [
 def test_reading_a_long_cell_takes_no_more_than_its_length() -> None:
     column = pl.Series("a", CELLS)
     assert read_numerals(column, decimal_comma=False).values.is_null().all()
-    uses_decimal_comma(column.to_frame())
+    uses_decimal_comma(column.to_frame(), "t.csv")
 
 
 def test_a_long_name_in_a_tar_takes_no_more_than_its_length(tmp_path: Path) -> None:
