@@ -118,7 +118,7 @@ def as_if_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _gpu_rate
     monkeypatch.setattr(torch.cuda, "Stream", nullcontext)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
     sizes = gpu._sizes(cuda=False)
-    return AsIfOnAGpu(torch.device("cpu"), tmp_path, **{**sizes, "batch": 2})
+    return AsIfOnAGpu(torch.device("cpu"), tmp_path, **{**sizes, "batch": 2, "packs": (2,)})
 
 
 @pytest.mark.parametrize("name", ["graphs", "fused", "grouped", "packs"])
