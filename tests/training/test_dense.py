@@ -35,6 +35,6 @@ def test_a_dense_convolution_has_the_grouped_ones_result_and_gradients(groups, w
 def test_who_is_made_dense(net, dense, declare, data):
     """Sampled nets: other people's convolutions may be told apart by their class."""
     manifest, team = find_dataset("stripes", data).manifest, ProcessGroup(torch.device("cpu"))
-    trainer = Trainer(declare(net, recipe=changed(TINY, epochs=1)), manifest, 1, team, ways=("dense-groups",))
+    trainer = Trainer(declare(net, recipe=changed(TINY, epochs=1)), manifest, 1, team, asked=("dense-groups",))
     assert trainer.ways == (("dense-groups",) if dense else ())
     assert any(isinstance(each, DenseConv2d) for each in trainer.net.modules()) == dense

@@ -147,8 +147,8 @@ def test_a_block_that_drops_its_branch_adds_as_ever():
 
 def test_who_is_fused(declare, data):
     manifest, team = find_dataset("stripes", data).manifest, ProcessGroup(torch.device("cpu"))
-    sampled = Trainer(declare(recipe=changed(TINY, epochs=1)), manifest, 1, team, ways=("fused-norm",))
-    named = Trainer(declare("torchvision/resnet18"), manifest, 1, team, ways=("fused-norm",))
+    sampled = Trainer(declare(recipe=changed(TINY, epochs=1)), manifest, 1, team, asked=("fused-norm",))
+    named = Trainer(declare("torchvision/resnet18"), manifest, 1, team, asked=("fused-norm",))
     assert (sampled.ways, named.ways) == (("fused-norm",), ())
     assert not [each for each in named.net.modules() if isinstance(each, FusedNorm)]
 

@@ -27,8 +27,7 @@ REPLAYED = 1e-3
 ROUNDED = 0.05
 """The same where sums are rounded in another order: float32's last digits, after some twenty updates (our choice)."""
 GENTLE = 0.001
-"""A learning rate at which rounding does not grow: weights that were 6e-8 off came, in bfloat16 on a processor,
-to losses 2e-4 apart after ten updates; at 0.1 to 62 times the loss."""
+"""A learning rate for ways that round otherwise (our choice): at the others' rate a last digit may grow at once."""
 TOO_MUCH = 1 << 50
 """Bytes that no device has."""
 

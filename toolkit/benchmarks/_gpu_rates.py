@@ -69,7 +69,7 @@ class Scale:
         """A net, and its update on one batch that lies on the device."""
         manifest = find_dataset("dataset", self.pictures).manifest
         trainer = Trainer(
-            self.task(net, side, precision), manifest, 1_000_000, ProcessGroup(self.device), record=record, ways=ways
+            self.task(net, side, precision), manifest, 1_000_000, ProcessGroup(self.device), record=record, asked=ways
         )
         images, labels = self.random_batch(side)
         return trainer, lambda: trainer.train_batch(images, labels)

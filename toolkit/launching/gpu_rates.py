@@ -51,7 +51,7 @@ class _Row(FrozenModel):
     k: int
     side: int
     ways: str
-    pack: float = Field(gt=0)
+    pack: float = Field(gt=0, allow_inf_nan=False)
     """Images a second."""
 
 
@@ -72,13 +72,10 @@ def read_gpu_rates(folder: str) -> GpuRates:
     sampled = [row for row in rows if row.k >= SAMPLE]
     if not sampled:
         raise UsageError(f"--rates: {path} has no pack of {SAMPLE} nets: run toolkit.bench gpu --only packs on a GPU")
-    best = [max((row for row in sampled if row.side == side), key=lambda row: row.pack) for side in _sides(sampled)]
+    sides = sorted({row.side for row in sampled})
+    best = [max((row for row in sampled if row.side == side), key=lambda row: row.pack) for side in sides]
     told = "; ".join(f"up to {row.side} pixels {row.k} nets{', ' * bool(row.ways)}{row.ways}" for row in best)
     return GpuRates(device, f"{path}: {told}", tuple((row.side, row.pack) for row in best))
-
-
-def _sides(rows: Sequence[_Row]) -> list[int]:
-    return sorted({row.side for row in rows})
 
 
 def gpu_hours(tasks: Sequence[Task], find: Callable[[str], Size], rates: GpuRates) -> float | None:
@@ -98,7 +95,7 @@ def gpu_hours(tasks: Sequence[Task], find: Callable[[str], Size], rates: GpuRate
 
 
 def hours_on_a_gpu(tasks: Sequence[Task], find: Callable[[str], Size], folder: str | None) -> dict[str, Any]:
-    """The same as lines of a preview, by the rates in ``folder``, else by those of `H200`."""
+    """What a preview tells of a GPU: `gpu_hours` by the rates in ``folder``, else by those of `H200`, and which GPU."""
     rates = read_gpu_rates(folder) if folder else H200
     hours = gpu_hours(tasks, find, rates)
     return {"gpu_hours": None if hours is None else round(hours, 1), "gpu": f"{rates.device} ({rates.basis})"}

@@ -115,8 +115,8 @@ class Trainer:
     """What the study has kept of nets of the user's own."""
     record: Record | None = None
     """Records the steps of a net that can be recorded; None: every step launches its kernels one by one."""
-    ways: tuple[Way, ...] = ()
-    """What is asked for of `CHANGES`; then, of these and of recording, what this net is trained in."""
+    asked: tuple[Way, ...] = ()
+    """Ways that are asked for; a sampled net takes those of `CHANGES`. Afterwards ``ways`` are those that it takes."""
     epoch: int = 0
     """Epochs trained and evaluated."""
     step: int = 0
@@ -133,7 +133,7 @@ class Trainer:
         side = self.architecture.input_size(recipe.resolution)
         net = self.architecture.build(self.classes, side, recipe.drop_path)
         sampled = self.architecture.config is not None
-        changes = [way for way in CHANGES if sampled and way in self.ways]
+        changes = [way for way in CHANGES if sampled and way in self.asked]
         for way in changes:
             CHANGES[way](net)
         self.device = self.team.device
@@ -150,12 +150,12 @@ class Trainer:
         self._parts = parts_of(recipe, self.team.size)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.errors = ErrorCounter.empty(self.classes, self.device)
-        recorded = self.record and recordable(recipe, sampled, self.team.size)
-        self._recorded_update, self._recorded_evaluation = (
-            RecordedStep(self.record) if self.record and recorded else None for _ in range(2)
-        )
-        self._rate = torch.zeros((), device=self.device) if recorded else None
-        self.ways = (*(("cuda-graphs",) if recorded else ()), *changes)
+        record = self.record if recordable(recipe, sampled, self.team.size) else None
+        self._recorded_update = RecordedStep(record) if record else None
+        # an average of weights begins later, and is another net than the one before
+        self._recorded_evaluation = RecordedStep(record) if record and not self.average else None
+        self._rate = torch.zeros((), device=self.device) if record else None
+        self.ways: tuple[Way, ...] = (*(("cuda-graphs",) if record else ()), *changes)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -245,7 +245,7 @@ class Trainer:
     @torch.no_grad()
     def evaluate_batch(self, images: Tensor, labels: Tensor) -> None:
         """Count the errors of a batch."""
-        if self._recorded_evaluation and not self.average:  # an average begins later, and is another net than this
+        if self._recorded_evaluation:
             self._recorded_evaluation(self._count, images, labels)
         else:
             self._count(images, labels)
