@@ -9,7 +9,7 @@ from toolkit.analysis.document import analyse
 from toolkit.analysis.measurements import Measurements
 from toolkit.analysis.settings import Settings
 from toolkit.analysis.sources import load
-from toolkit.analysis.table_source import Reading
+from toolkit.analysis.table_source import Quantity, Reading, parse_roles
 from toolkit.errors import UsageError
 
 TABLES = Path(__file__).parent / "tables"
@@ -200,7 +200,7 @@ def test_a_corruption_error_is_an_error_and_downloads_are_none(tmp_path: Path) -
     assert data.datasets == ["imagenet_acc", "cifar_acc"] and any("'mCE'" in line for line in data.problems)
 
 
-STRANGERS = {
+STRANGERS: dict[str, tuple[str, Quantity | None, str, float, str]] = {
     "W&B's states": (
         "arch,dataset,State,test/acc\na,c,finished,90\nb,c,finished,80\nc,c,crashed,7\n",
         None,
@@ -247,7 +247,7 @@ STRANGERS = {
 def test_a_strangers_table_is_read_as_it_was_meant(table: str, tmp_path: Path) -> None:
     text, quantity, dataset, value, note = STRANGERS[table]
     (tmp_path / "table.csv").write_text(text, "utf-8")
-    data = load([str(tmp_path / "table.csv")], Reading(quantity))[0]  # type: ignore[arg-type]
+    data = load([str(tmp_path / "table.csv")], Reading(quantity))[0]
     nets = 3 if table in ("W&B's states", "a net named #1") else 2
     assert len(data.architectures) == nets and data.architectures[0] == "a"
     assert data.datasets[0] == dataset and data.column(dataset)[0] == value and data.errors is None
@@ -278,6 +278,6 @@ def test_columns_that_together_name_a_net_are_told_as_the_message_says(tmp_path:
     (tmp_path / "table.csv").write_text("model,img_size,top1\na,224,80\na,288,81\nb,224,82\n")
     with pytest.raises(UsageError, match="--map model=architecture --map COLUMN=architecture for nets of their own"):
         load([str(tmp_path / "table.csv")])
-    told = (("model", "architecture"), ("img_size", "architecture"))
-    data = load([str(tmp_path / "table.csv")], Reading(columns=told))[0]  # type: ignore[arg-type]
+    told = parse_roles(["model=architecture", "img_size=architecture"])
+    data = load([str(tmp_path / "table.csv")], Reading(columns=told))[0]
     assert data.architectures == ["a 224", "a 288", "b 224"]

@@ -127,6 +127,11 @@ def is_no_result(heading: str) -> bool:
     return bool(set(plain(heading).split("_")) & (TRAINING | NEITHER))
 
 
+def is_of_training(heading: str) -> bool:
+    """Whether a heading is of the training images."""
+    return bool(set(plain(heading).split("_")) & TRAINING)
+
+
 def is_loss(heading: str) -> bool:
     """Whether a heading is of a loss."""
     return bool(set(plain(heading).split("_")) & LOSS)

@@ -57,31 +57,36 @@ def read_numerals(column: pl.Series, decimal_comma: bool) -> Numerals:
         known = column.cast(pl.Float64)
         done = known.is_finite().fill_null(False).replace_strict({True: "done", False: "missing"}, default="missing")
         return Numerals(known, pl.Series([None] * len(known), dtype=pl.Float64), done, [], False, [], [])
-    values: list[float | None] = []
-    errors: list[float | None] = []
-    states: list[str] = []
-    odd: list[int] = []
-    brackets: list[int] = []
-    unsure: list[int] = []
-    percent = False
-    for row, cell in enumerate(column.cast(pl.String).to_list()):
-        text = FOOTNOTE.sub("", (cell or "").strip().strip("*").strip())
-        found = CELL.fullmatch(text)
-        value = _number(found[1], decimal_comma) if found else None
-        error = _error(found, decimal_comma) if found else None
-        if found and value is not None:
-            percent = percent or bool(found[2] or found[5])
-        elif text.lower() not in ABSENT | FAILED | DIVERGED:
-            odd.append(row)
-        if found and found[3] == "(":
-            (unsure if error is None else brackets).append(row)
-        values.append(value)
-        errors.append(error)
-        states.append(_state(text.lower(), value))
+    cells = [_read_cell(cell or "", decimal_comma) for cell in column.cast(pl.String).to_list()]
     return Numerals(
-        pl.Series(values, dtype=pl.Float64), pl.Series(errors, dtype=pl.Float64), pl.Series(states), odd, percent,
-        brackets, unsure,
-    )  # fmt: skip
+        values=pl.Series([cell.value for cell in cells], dtype=pl.Float64),
+        errors=pl.Series([cell.error for cell in cells], dtype=pl.Float64),
+        states=pl.Series([cell.state for cell in cells]),
+        odd=[row for row, cell in enumerate(cells) if cell.odd],
+        percent=any(cell.percent for cell in cells),
+        brackets=[row for row, cell in enumerate(cells) if cell.brackets and cell.error is not None],
+        unsure=[row for row, cell in enumerate(cells) if cell.brackets and cell.error is None],
+    )
+
+
+class _Cell(NamedTuple):
+    value: float | None
+    error: float | None
+    state: str
+    odd: bool
+    percent: bool
+    brackets: bool
+    """Whether a second number stands in brackets."""
+
+
+def _read_cell(cell: str, decimal_comma: bool) -> _Cell:
+    text = FOOTNOTE.sub("", cell.strip().strip("*").strip())
+    found, word = CELL.fullmatch(text), text.lower()
+    value = _number(found[1], decimal_comma) if found else None
+    if found is None or value is None:
+        return _Cell(None, None, _state(word, None), word not in ABSENT | FAILED | DIVERGED, False, False)
+    error, percent = _error(found, decimal_comma), bool(found[2] or found[5])
+    return _Cell(value, error, _state(word, value), False, percent, found[3] == "(")
 
 
 def _error(found: re.Match[str], decimal_comma: bool) -> float | None:
@@ -133,8 +138,8 @@ def uses_decimal_comma(frame: pl.DataFrame, place: object) -> bool:
     grouped = [re.fullmatch(r"\d{1,3}(\.\d{3}){2,}", text) is not None for text in numbers]  # 11.689.512
     commas = any(re.search(r"\d,(\d{1,2}|\d{4,})(?!\d)|^0,\d", text) for text in numbers)
     dots = [text for text, dotted in zip(numbers, grouped, strict=True) if not dotted and re.search(r"\d\.\d", text)]
-    unsure = [text for text in numbers if re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", text)]
-    if unsure and not (commas or dots or any(grouped) or any(text.count(",") > 1 for text in numbers)):
+    told = commas or dots or any(grouped) or any(text.count(",") > 1 for text in numbers)
+    if not told and (unsure := [text for text in numbers if re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", text)]):
         one = unsure[0]
         raise UsageError(
             f"{place}: {one!r} may be {one.replace(',', '.')} or {one.replace(',', '')} (and {len(unsure) - 1} more): "

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,7 +18,6 @@ from toolkit.analysis.headings import (
     SPLITS,
     SUMMARY,
     SUMMARY_ROWS,
-    TRAINING,
     Role,
     bare,
     direction,
@@ -27,6 +26,7 @@ from toolkit.analysis.headings import (
     is_loss,
     is_metric,
     is_no_result,
+    is_of_training,
     is_repeat,
     is_summary,
     metric,
@@ -244,22 +244,26 @@ class _Table:
 
     def _measured(self) -> pl.Series:
         """The rows that hold results: of several measures no losses, and nothing of the training images."""
-        left = pl.Series([True] * self.frame.height, dtype=pl.Boolean)
+        metric = [c for c in (self.find("metric"),) if c]
         splits = [c for c in self.frame.columns if plain(c) in SPLITS and c not in self.roles]
-        for column, is_out in (
-            (self.find("metric"), is_no_result), (self.find("metric"), is_loss),
-            *((c, lambda cell: bool(set(plain(cell).split("_")) & TRAINING)) for c in splits),
+        left = pl.Series([True] * self.frame.height, dtype=pl.Boolean)
+        for columns, role, is_out in (
+            (metric, "metric", is_no_result), (metric, "metric", is_loss), (splits, "ignore", is_of_training),
         ):  # fmt: skip
-            if column is None:
-                continue
-            cells = self.frame[column].cast(pl.String).fill_null("")
-            out = pl.Series([is_out(cell) for cell in cells], dtype=pl.Boolean)
-            if (left & out).any() and (left & ~out).any():
-                words = ", ".join(map(repr, cells.filter(left & out).unique(maintain_order=True).to_list()[:SHOWN]))
-                self.notes.append(f"{self.path}: {(left & out).sum()} rows whose {column!r} is {words} are left out")
-                left &= ~out
-                self.roles.setdefault(column, "metric" if column == self.find("metric") else "ignore")
+            for column in columns:
+                left = self._without(left, column, cast(Role, role), is_out)
         return left
+
+    def _without(self, left: pl.Series, column: str, role: Role, is_out: Callable[[str], bool]) -> pl.Series:
+        """The rows ``left`` but those of which ``column`` says that they are out, unless none would stay."""
+        cells = self.frame[column].cast(pl.String).fill_null("")
+        out = left & pl.Series([is_out(cell) for cell in cells], dtype=pl.Boolean)
+        if not out.any() or out.sum() == left.sum():
+            return left
+        words = ", ".join(map(repr, cells.filter(out).unique(maintain_order=True).to_list()[:SHOWN]))
+        self.notes.append(f"{self.path}: {out.sum()} rows whose {column!r} is {words} are left out")
+        self.roles.setdefault(column, role)
+        return left & ~out
 
     def tidy(self, dataset_name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Rows of one architecture, dataset and seed; and the numeric columns that describe the architectures."""
